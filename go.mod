@@ -1,0 +1,3 @@
+module stompserver
+
+go 1.26

@@ -1,0 +1,48 @@
+package store
+
+import "stompserver/internal/message"
+
+// A Backend is durable storage on this machine, of which the spool makes a Store. It may
+// block, needs no lock beyond that of Write against Read, and starts no goroutine.
+type Backend interface {
+	// Write makes rs durable in order, all or nothing, before it returns. There is
+	// never more than one Write under way. ErrFull is not final, any other error is.
+	Write(rs []Record) error
+
+	// Read appends to dst at most max live records of queue that follow after. It may
+	// run beside a Write.
+	Read(dst []Record, queue string, after Seq, max int) ([]Record, error)
+
+	// Queues tells at start what is stored: names, first and last Seq, and counts.
+	Queues() ([]Info, error)
+
+	Close() error
+}
+
+// A Record is one change in a backend.
+type Record struct {
+	Kind     Kind
+	Queue    string
+	Seq      Seq
+	Last     Seq              // of a RecordAck: the last Seq of the run
+	Attempts uint32           // of a RecordPut that is read: how often it was handed out before
+	Msg      *message.Message // of a RecordPut
+}
+
+// A Kind is what a Record says.
+type Kind uint8
+
+// The kinds of records.
+const (
+	RecordPut  Kind = iota // Msg is stored under Seq
+	RecordAck              // Seq to Last are removed
+	RecordMark             // every message up to Seq may have been handed out
+)
+
+// Info tells what a backend holds of one queue at start.
+type Info struct {
+	Name        string
+	First, Last Seq // Last is the highest Seq ever used, so that none is used twice
+	Count       int
+	Marked      Seq // messages up to here may have been handed out before
+}

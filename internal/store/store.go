@@ -1,0 +1,92 @@
+// Package store is the contract between the broker, which decides who gets a message, and
+// the stores, which decide where it is kept. It holds no I/O.
+//
+// A store hands messages out on lease: Fetch never removes. What is in flight is still in
+// the store until a Batch acks it, so no crash loses it. Every change, one SEND, a run of
+// ACKs or a whole transaction, is a Batch; nothing is promised to a client before the
+// batch's Done was called with nil.
+package store
+
+import (
+	"errors"
+	"iter"
+
+	"stompserver/internal/message"
+)
+
+// Seq orders the messages of one queue and names one of them. The first is 1.
+type Seq uint64
+
+// A Delivery is a message handed out by a Queue. It stays in the store, leased to this
+// process, until a Batch acks it or Release gives it back. A lease ends with the process:
+// after a crash the message is handed out again.
+type Delivery struct {
+	Seq     Seq
+	Attempt uint32 // 1 for the first time
+	Msg     *message.Message
+}
+
+// A Store keeps queues. It may be used from any goroutine.
+type Store interface {
+	// Queue opens the named queue, making it if there is none. The store calls ready,
+	// from a goroutine of its own and holding no lock, when a short Fetch is worth
+	// repeating. A queue is opened once at a time.
+	Queue(name string, ready func()) (Queue, error)
+
+	// Queues yields every queue that holds messages or is open.
+	Queues() iter.Seq2[string, Stats]
+
+	// Commit takes b, all or nothing, and returns at once. b.Done (it may be nil) is
+	// called exactly once: with nil when b is durable, else with the reason. The
+	// batches of one queue complete in the order of their Commits. Done may run before
+	// Commit returns; it must not block and must not call the store. Until Done b
+	// belongs to the store.
+	Commit(b *Batch)
+
+	// Bytes is what the messages kept cost in memory, by message.Size.
+	Bytes() int64
+
+	Close() error // makes durable what was committed, then lets go
+}
+
+// A Queue hands out the messages of one queue in order.
+type Queue interface {
+	// Name is the name it was opened by.
+	Name() string
+
+	// Fetch appends to dst at most max deliveries that nobody holds, and returns at
+	// once: what is not at hand is fetched behind the scenes, then ready is called.
+	// max states the demand and replaces the one before; 0 withdraws it.
+	Fetch(dst []Delivery, max int) ([]Delivery, error)
+
+	// Release gives deliveries back, to be handed out again before later ones. The
+	// next Attempt of each is one more than the one given: who gives back what no
+	// client can have seen gives it back with Attempt lowered by one.
+	Release(ds []Delivery)
+
+	// Browse appends at most max messages that follow after, held or not, and takes
+	// none of them. It may wait for I/O: call it with no lock held.
+	Browse(dst []Delivery, after Seq, max int) ([]Delivery, error)
+
+	// Stats tells depth and counters.
+	Stats() Stats
+
+	// Close forgets the queue if it is empty and reports whether it was; the name may
+	// be opened anew afterwards. One that holds messages stays as it is.
+	Close() bool
+}
+
+// Stats are a queue's depth and counters.
+type Stats struct {
+	Ready    int    // messages that nobody holds
+	Leased   int    // messages handed out and not settled
+	Bytes    int64  // what all of them cost, by message.Size
+	Enqueued uint64 // messages put since the counters began
+	Dequeued uint64 // messages acked since then
+}
+
+// Errors that a caller tells apart.
+var (
+	ErrClosed = errors.New("store: closed")
+	ErrFull   = errors.New("store: no room left") // that batch failed whole; later ones may pass
+)
