@@ -25,7 +25,7 @@ type Message struct {
 	head    []byte // header lines escaped as STOMP 1.2 wants, then the empty line
 	tail    []byte // the body, NUL, LF
 	arrived int64  // milliseconds since 1970
-	max     uint32 // max-exceptions, 0 if it has none
+	max     uint32 // deliveries that max-exceptions allows, 0 if the sender said nothing
 	plain   bool   // head is the same in every version
 	joined  bool   // tail follows head in one piece of memory
 	volat   bool   // persistent:false
@@ -37,8 +37,9 @@ func (m *Message) Destination() string { return m.dest }
 // Arrived is when the broker took the message, in milliseconds since 1970.
 func (m *Message) Arrived() int64 { return m.arrived }
 
-// MaxDeliveries is how often the message may be handed out in all by its own header
-// max-exceptions, or 0 if it leaves that to the queue.
+// MaxDeliveries is how often the message may be handed out in all by its own header, or 0
+// if it leaves that to the queue. As in the Ruby server max-exceptions:N lets it be put
+// back N times, so it is handed out N+1 times.
 func (m *Message) MaxDeliveries() uint32 { return m.max }
 
 // Volatile says that the sender asked with persistent:false to keep it out of a store.
@@ -192,11 +193,11 @@ func New(f *frame.Frame, dest string, now int64) (*Message, error) {
 			}
 			b.m.volat = !on
 		case "max-exceptions":
-			n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 10, 32)
+			n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 10, 31)
 			if err != nil {
 				return nil, &HeaderError{"max-exceptions", string(value), "a whole number"}
 			}
-			b.m.max = uint32(n)
+			b.m.max = uint32(n) + 1
 		}
 		b.field(name, value)
 	}

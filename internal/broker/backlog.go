@@ -1,0 +1,64 @@
+package broker
+
+import "sync/atomic"
+
+// A Budget bounds the bytes that wait for one client's topic subscriptions together.
+type Budget struct {
+	Limit int64
+	used  atomic.Int64
+}
+
+// A backlog is what a topic subscription could not hand on yet. Past the budget the
+// oldest goes; one message always fits, unless the broker's memory is at its limit.
+type backlog struct {
+	items []Delivery
+	head  int
+}
+
+func (l *backlog) len() int { return len(l.items) - l.head }
+
+func (l *backlog) push(s *Subscription, d Delivery) {
+	if l.head > 32 && l.head*2 > len(l.items) {
+		n := copy(l.items, l.items[l.head:])
+		clear(l.items[n:])
+		l.items, l.head = l.items[:n], 0
+	}
+	l.items = append(l.items, d)
+	l.count(s, int64(d.Msg.Size()))
+	full := s.b.memory.full()
+	dropped := 0
+	for l.len() > 1 && (full || s.budget.used.Load() > s.budget.Limit) || full && l.len() > 0 {
+		l.pop(s)
+		dropped++
+	}
+	if dropped > 0 {
+		s.b.counts.dropped.Add(uint64(dropped))
+		s.c.Lagging(dropped)
+	}
+}
+
+func (l *backlog) pop(s *Subscription) Delivery {
+	d := l.items[l.head]
+	l.items[l.head] = Delivery{}
+	l.head++
+	l.count(s, -int64(d.Msg.Size()))
+	if l.head == len(l.items) {
+		l.head, l.items = 0, l.items[:0]
+		if cap(l.items) > 1024 {
+			l.items = nil
+		}
+	}
+	return d
+}
+
+func (l *backlog) clear(s *Subscription) {
+	for l.len() > 0 {
+		l.pop(s)
+	}
+	l.items = nil
+}
+
+func (l *backlog) count(s *Subscription, n int64) {
+	s.budget.used.Add(n)
+	s.b.memory.extra.Add(n)
+}

@@ -1,0 +1,272 @@
+// Package broker decides who gets a message: queues with competing consumers in turn,
+// topics with fan-out, credit, redelivery, dead letters, transactions and statistics. It
+// speaks of messages and deliveries, never of frames, sockets or files.
+//
+// No goroutine belongs to a queue: work runs on whoever brings the news, a publisher, an
+// acker or the store, under that queue's lock. What a run of work leaves to be done once
+// the locks are free, above all the flushing of outboxes, it notes in a Wake.
+//
+// Locks, in the order they may be taken: queue.mu (several only in the order of their
+// names), Broker.mu, Subscription.own. With the first and the last held a Consumer may be
+// called, which takes its own lock and none of these.
+package broker
+
+import (
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// Config is what a Broker needs. The zero value of each field but Store is its default.
+type Config struct {
+	Store store.Store
+
+	// MaxDeliveries is how often a message is handed out, its first time included,
+	// before it goes to DeadLetter. Default 20.
+	MaxDeliveries int
+
+	// DeadLetter is the queue for what could not be delivered. Default /queue/deadletter.
+	DeadLetter string
+
+	// MemoryLimit bounds the bytes of all messages held, in memory and on their way;
+	// 0 is no limit. Past it Admit makes senders wait.
+	MemoryLimit int64
+
+	// DeleteIdleAfter is how long an empty queue without consumers is kept, with its
+	// counters. Default 5 minutes; negative is for ever.
+	DeleteIdleAfter time.Duration
+
+	// Monitor is the destination of the statistics, default /queue/monitor: it may be
+	// subscribed to like a topic and not sent to. "-" turns it into a queue like any.
+	Monitor string
+
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxDeliveries <= 0 {
+		c.MaxDeliveries = 20
+	}
+	if c.DeadLetter == "" {
+		c.DeadLetter = "/queue/deadletter"
+	}
+	if c.DeleteIdleAfter == 0 {
+		c.DeleteIdleAfter = 5 * time.Minute
+	}
+	if c.Monitor == "" {
+		c.Monitor = "/queue/monitor"
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// ErrReserved is returned for a SEND to the monitor's destination.
+var ErrReserved = errors.New("broker: destination is reserved for the monitor")
+
+// A Broker holds the destinations. It may be used from any goroutine.
+type Broker struct {
+	cfg    Config
+	store  store.Store
+	memory memory
+	counts counters
+
+	mu     sync.RWMutex // guards the maps and the counters of ids
+	queues map[string]*queue
+	topics map[string]*topic
+	lastID uint64 // makes the prefixes of message ids
+	closed bool
+
+	stop chan struct{}
+	wg   sync.WaitGroup
+}
+
+// New makes a broker of the queues that cfg.Store holds. Close it before the store.
+func New(cfg Config) *Broker {
+	b := &Broker{
+		cfg:    cfg.withDefaults(),
+		store:  cfg.Store,
+		queues: make(map[string]*queue),
+		topics: make(map[string]*topic),
+		stop:   make(chan struct{}),
+	}
+	b.memory.limit.Store(cfg.MemoryLimit)
+	b.memory.stored = cfg.Store.Bytes
+	if b.cfg.DeleteIdleAfter > 0 {
+		b.wg.Go(b.reap) // ended by Close, which waits
+	}
+	return b
+}
+
+// Close stops the broker's own work. Sessions must have ended; the store stays open.
+func (b *Broker) Close() {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return
+	}
+	b.closed = true
+	b.mu.Unlock()
+	close(b.stop)
+	b.wg.Wait()
+}
+
+// IsQueue reports whether a destination names a queue: it starts with /queue, as in the
+// Ruby server. Everything else, and the monitor's destination, is a topic.
+func (b *Broker) IsQueue(dest string) bool {
+	return strings.HasPrefix(dest, "/queue") && dest != b.cfg.Monitor
+}
+
+// queue returns the named queue, making it if there is none.
+func (b *Broker) queue(name string) (*queue, error) {
+	b.mu.RLock()
+	q := b.queues[name]
+	b.mu.RUnlock()
+	if q != nil {
+		return q, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if q := b.queues[name]; q != nil {
+		return q, nil
+	}
+	q = &queue{b: b, name: name, pinned: name == b.cfg.DeadLetter}
+	st, err := b.store.Queue(name, q.ready)
+	if err != nil {
+		return nil, err
+	}
+	b.lastID++
+	q.st = st
+	q.prefix = "q" + strconv.FormatUint(b.lastID, 10) + "-"
+	b.queues[name] = q
+	b.cfg.Log.Info("queue created", "destination", name)
+	return q, nil
+}
+
+// topic returns the named topic or nil, if nobody subscribes to it.
+func (b *Broker) topic(name string) *topic {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.topics[name]
+}
+
+// reap forgets queues that were empty, and used by nobody, for a whole interval. A queue
+// unused is seen so twice, which makes it idle between one and two intervals.
+func (b *Broker) reap() {
+	tick := time.NewTicker(b.cfg.DeleteIdleAfter)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.stop:
+			return
+		case <-tick.C:
+		}
+		for _, q := range b.allQueues() {
+			if q.forgetIfIdle() {
+				b.cfg.Log.Info("queue deleted", "destination", q.name, "reason", "idle")
+			}
+		}
+	}
+}
+
+func (b *Broker) allQueues() []*queue {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	all := make([]*queue, 0, len(b.queues))
+	for _, q := range b.queues {
+		all = append(all, q)
+	}
+	return all
+}
+
+// An Address is where the SENDs to one destination go. A session keeps that of its last
+// SEND, so that a run of SENDs looks its destination up once. It belongs to one goroutine.
+type Address struct {
+	b    *Broker
+	name string
+	q    *queue
+	t    *topic
+}
+
+// Address finds the way to dest, which is kept as it is spelt.
+func (b *Broker) Address(dest string) (Address, error) {
+	if dest == b.cfg.Monitor {
+		return Address{}, ErrReserved
+	}
+	a := Address{b: b, name: dest}
+	if !b.IsQueue(dest) {
+		a.t = b.topic(dest)
+		return a, nil
+	}
+	q, err := b.queue(dest)
+	a.q = q
+	return a, err
+}
+
+// Name is the destination; empty for the zero Address.
+func (a *Address) Name() string { return a.name }
+
+// Wanted reports whether a message sent there now would reach anybody: always for a
+// queue, for a topic only if it has a subscriber. It counts an unwanted one as dropped.
+func (a *Address) Wanted() bool {
+	if a.q != nil {
+		return true
+	}
+	if a.t == nil || a.t.gone.Load() {
+		a.t = a.b.topic(a.name)
+	}
+	if a.t == nil {
+		a.b.counts.unwanted.Add(1)
+		return false
+	}
+	return true
+}
+
+// Send routes m to its queue or topic. op completes when m is as safe as the store
+// makes it; for a topic that is at once.
+func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
+	if a.q == nil {
+		if a.Wanted() {
+			a.t.publish(m, w)
+		}
+		op.Finish(nil)
+		return
+	}
+	for !a.q.send(m, op, w) {
+		// It was idle and forgotten between our look-up and now.
+		q, err := a.b.queue(a.name)
+		if err != nil {
+			op.Finish(err)
+			return
+		}
+		a.q = q
+	}
+}
+
+// Publish sends a message of the broker's own to a topic, whatever its name.
+func (b *Broker) Publish(dest, body string) {
+	t := b.topic(dest)
+	if t == nil {
+		return
+	}
+	var w Wake
+	t.publish(message.Text(dest, body, time.Now().UnixMilli()), &w)
+	w.Run()
+}
+
+// counters are those of the whole broker.
+type counters struct {
+	published    atomic.Uint64 // deliveries of topics
+	unwanted     atomic.Uint64 // SENDs to topics without subscribers
+	dropped      atomic.Uint64 // deliveries that slow subscribers of topics missed
+	redelivered  atomic.Uint64
+	deadLettered atomic.Uint64
+}

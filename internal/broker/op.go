@@ -1,0 +1,58 @@
+package broker
+
+import (
+	"sync"
+
+	"stompserver/internal/store"
+)
+
+// An Owner hears how its operations end.
+type Owner interface {
+	// Done is called once for each operation, in the order of the operations on each
+	// queue, perhaps before the call that began it returns and perhaps with a queue's
+	// lock held: it must neither block nor call the broker.
+	Done(op *Op, err error)
+}
+
+// An Op is one operation that a store makes durable: a SEND, an ACK, a COMMIT. It is
+// valid until Done returns.
+type Op struct {
+	Owner Owner
+	Bytes int // the owner's own: what the operation holds of its memory
+	Token any // the owner's own: which receipt to send
+
+	batch store.Batch
+	then  func(err error) // the broker's own work, before Done
+}
+
+var ops sync.Pool
+
+// NewOp returns an operation of owner, which may be nil.
+func NewOp(owner Owner) *Op {
+	op, ok := ops.Get().(*Op)
+	if !ok {
+		op = &Op{}
+		op.batch.Done = opDone
+		op.batch.Context = op
+	}
+	op.Owner = owner
+	return op
+}
+
+func opDone(b *store.Batch, err error) { b.Context.(*Op).Finish(err) }
+
+// Finish completes the operation without a store: a SEND to a topic, an ACK that changes
+// nothing, or one that failed before it reached the store.
+func (op *Op) Finish(err error) {
+	if op.then != nil {
+		op.then(err)
+		op.then = nil
+	}
+	if op.Owner != nil {
+		op.Owner.Done(op, err)
+		op.Owner = nil
+	}
+	op.Bytes, op.Token = 0, nil
+	op.batch.Reset()
+	ops.Put(op)
+}

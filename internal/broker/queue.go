@@ -1,0 +1,201 @@
+package broker
+
+import (
+	"sync"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// fetchAtOnce bounds how many deliveries one Fetch asks for, and so how long a queue's
+// lock is held for one round.
+const fetchAtOnce = 64
+
+// A queue hands the messages of one store queue to its subscriptions in turn.
+type queue struct {
+	b      *Broker
+	name   string
+	prefix string // of its message ids
+	pinned bool   // never forgotten
+
+	mu      sync.Mutex
+	st      store.Queue
+	gone    bool          // forgotten: look the name up again
+	subs    int           // subscriptions attached
+	next    *Subscription // whose turn it is, in the ring of those who can take more
+	takers  int           // how many are in that ring
+	asked   bool          // the store was asked for more than it had
+	unused  bool          // not used since the reaper came by
+	scratch []store.Delivery
+}
+
+// send puts m, and reports false if the queue is gone.
+func (q *queue) send(m *message.Message, op *Op, w *Wake) bool {
+	q.mu.Lock()
+	if q.gone {
+		q.mu.Unlock()
+		return false
+	}
+	q.unused = false
+	op.batch.Put(q.st, m)
+	q.b.store.Commit(&op.batch)
+	if q.next != nil {
+		q.dispatch(w)
+	}
+	q.mu.Unlock()
+	return true
+}
+
+// ready is called by the store when a Fetch is worth repeating.
+func (q *queue) ready() {
+	var w Wake
+	q.look(&w)
+	w.Run()
+}
+
+func (q *queue) look(w *Wake) {
+	q.mu.Lock()
+	if !q.gone {
+		q.dispatch(w)
+	}
+	q.mu.Unlock()
+}
+
+// dispatch hands out what there is to those who can take it. Called with q.mu held.
+func (q *queue) dispatch(w *Wake) {
+	for q.next != nil {
+		want := q.demand()
+		ds, err := q.st.Fetch(q.scratch[:0], want)
+		if err != nil {
+			q.b.cfg.Log.Error("fetch failed", "destination", q.name, "err", err)
+			return
+		}
+		q.scratch = ds[:0]
+		q.asked = len(ds) < want
+		for i, d := range ds {
+			if q.next == nil {
+				q.unseen(ds[i:])
+				break
+			}
+			if q.overLimit(d) {
+				q.bury(d, w) // handed out too often before a restart
+				continue
+			}
+			q.next.take(d, w)
+		}
+		clear(ds)
+		if q.asked {
+			return
+		}
+	}
+	if q.asked {
+		q.asked = false
+		_, _ = q.st.Fetch(nil, 0) // withdraws the demand
+	}
+}
+
+// demand is how many deliveries the takers have credit for, up to fetchAtOnce.
+func (q *queue) demand() int {
+	n := 0
+	for s, i := q.next, 0; i < q.takers; s, i = s.ringNext, i+1 {
+		if n += s.credit; n >= fetchAtOnce {
+			return fetchAtOnce
+		}
+	}
+	return n
+}
+
+// unseen gives back what no client was sent.
+func (q *queue) unseen(ds []store.Delivery) {
+	for i := range ds {
+		ds[i].Attempt--
+	}
+	q.st.Release(ds)
+}
+
+// limit is how often d may be handed out; 0 is without limit, which dead letters are.
+func (q *queue) limit(d store.Delivery) uint32 {
+	if q.name == q.b.cfg.DeadLetter {
+		return 0
+	}
+	if d.Msg != nil {
+		if n := d.Msg.MaxDeliveries(); n > 0 {
+			return n
+		}
+	}
+	return uint32(q.b.cfg.MaxDeliveries)
+}
+
+func (q *queue) overLimit(d store.Delivery) bool {
+	if d.Attempt <= 1 {
+		return false
+	}
+	n := q.limit(d)
+	return n > 0 && d.Attempt > n
+}
+
+// giveBack releases what clients did not settle; what was handed out often enough goes
+// to the dead letters instead.
+func (q *queue) giveBack(ds []store.Delivery, w *Wake) {
+	back := ds[:0]
+	for _, d := range ds {
+		if n := q.limit(d); n > 0 && d.Attempt >= n {
+			q.bury(d, w)
+			continue
+		}
+		back = append(back, d)
+	}
+	if len(back) > 0 {
+		q.st.Release(back)
+	}
+}
+
+// forgetIfIdle removes the queue if nobody used it since the last call.
+func (q *queue) forgetIfIdle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gone || q.pinned || q.subs > 0 {
+		return false
+	}
+	if !q.unused {
+		q.unused = true
+		return false
+	}
+	if st := q.st.Stats(); st.Ready > 0 || st.Leased > 0 {
+		return false
+	}
+	if !q.st.Close() {
+		return false
+	}
+	q.gone = true
+	q.b.mu.Lock()
+	delete(q.b.queues, q.name)
+	q.b.mu.Unlock()
+	return true
+}
+
+// join puts s into the ring of takers, last in turn; leave takes it out.
+func (q *queue) join(s *Subscription) {
+	q.takers++
+	s.taking = true
+	if q.next == nil {
+		q.next, s.ringNext, s.ringPrev = s, s, s
+		return
+	}
+	s.ringNext, s.ringPrev = q.next, q.next.ringPrev
+	s.ringPrev.ringNext, s.ringNext.ringPrev = s, s
+}
+
+func (q *queue) leave(s *Subscription) {
+	q.takers--
+	s.taking = false
+	if s.ringNext == s {
+		q.next = nil
+	} else {
+		s.ringNext.ringPrev, s.ringPrev.ringNext = s.ringPrev, s.ringNext
+		if q.next == s {
+			q.next = s.ringNext
+		}
+	}
+	s.ringNext, s.ringPrev = nil, nil
+}

@@ -1,0 +1,350 @@
+package broker
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"stompserver/internal/store"
+)
+
+// An AckMode says how a subscription settles its deliveries.
+type AckMode uint8
+
+// The ack modes of STOMP.
+const (
+	Auto             AckMode = iota // settled when the socket took the bytes
+	Client                          // ACK and NACK cover all delivered before as well
+	ClientIndividual                // ACK and NACK cover one delivery
+)
+
+// MaxPrefetch is what prefetch -1, without limit, comes to.
+const MaxPrefetch = 65536
+
+// unlimited is the credit of mode auto, which the consumer's outbox bounds.
+const unlimited = 1 << 30
+
+// ErrUnknown is returned for an ACK or NACK of what is not in flight.
+var ErrUnknown = errors.New("broker: no such delivery in flight")
+
+// Options are what a subscription asks for.
+type Options struct {
+	Mode     AckMode
+	Prefetch int // deliveries in flight at most; ignored in mode Auto
+	Consumer Consumer
+	Budget   *Budget // bounds what waits for the consumer of a topic
+}
+
+// A Ref names a delivery: by its Tag, or if that is 0 by its Seq.
+type Ref struct {
+	Tag uint64
+	Seq store.Seq
+}
+
+// A Subscription connects a Consumer with a destination. Its methods may be called from
+// any goroutine, but not by the Consumer's.
+type Subscription struct {
+	b      *Broker
+	q      *queue // nil: a topic
+	t      *topic
+	mode   AckMode
+	c      Consumer
+	budget *Budget
+
+	mu  *sync.Mutex // q.mu, or own; guards what follows
+	own sync.Mutex
+
+	ringNext, ringPrev *Subscription // the queue's ring of takers
+
+	inflight inflight
+	backlog  backlog // of a topic: what the consumer could not take yet
+	credit   int
+	taking   bool // in the ring
+	started  bool
+	blocked  bool // the consumer said no more
+	detached bool // gets no more deliveries
+
+	direct atomic.Bool // of a topic: nothing stands between publisher and consumer
+}
+
+// Subscribe attaches a consumer to dest. Nothing is delivered before Start.
+func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
+	s := &Subscription{b: b, mode: o.Mode, c: o.Consumer, budget: o.Budget}
+	switch {
+	case o.Mode == Auto:
+		s.credit = unlimited
+	case o.Prefetch < 0 || o.Prefetch > MaxPrefetch:
+		s.credit = MaxPrefetch
+	default:
+		s.credit = max(o.Prefetch, 1)
+	}
+	if !b.IsQueue(dest) {
+		if dest == b.cfg.Monitor {
+			s.mode, s.credit = Auto, unlimited // as in the Ruby server it hears no ACK
+		}
+		s.mu = &s.own
+		b.joinTopic(dest, s)
+		return s, nil
+	}
+	for {
+		q, err := b.queue(dest)
+		if err != nil {
+			return nil, err
+		}
+		q.mu.Lock()
+		if q.gone {
+			q.mu.Unlock()
+			continue
+		}
+		s.q, s.mu = q, &q.mu
+		q.subs++
+		q.unused = false
+		q.mu.Unlock()
+		return s, nil
+	}
+}
+
+// Start lets deliveries begin.
+func (s *Subscription) Start(w *Wake) {
+	s.mu.Lock()
+	s.started = true
+	s.changed(w)
+	s.mu.Unlock()
+}
+
+// Mode is the ack mode in force.
+func (s *Subscription) Mode() AckMode { return s.mode }
+
+// IDPrefix is what the message ids of its deliveries begin with; the Seq follows.
+func (s *Subscription) IDPrefix() string {
+	if s.q != nil {
+		return s.q.prefix
+	}
+	return s.t.prefix
+}
+
+// Resume says that the consumer takes deliveries again.
+func (s *Subscription) Resume(w *Wake) {
+	s.mu.Lock()
+	s.blocked = false
+	s.changed(w)
+	s.mu.Unlock()
+}
+
+// changed follows up a change of credit or state. Called with mu held.
+func (s *Subscription) changed(w *Wake) {
+	able := s.started && !s.blocked && !s.detached && s.credit > 0
+	if s.q == nil {
+		s.drain(w)
+		return
+	}
+	if able != s.taking {
+		if able {
+			s.q.join(s)
+		} else {
+			s.q.leave(s)
+		}
+	}
+	if able {
+		s.q.dispatch(w)
+	}
+}
+
+// take hands d to the consumer. Called by the queue, whose turn it moves on.
+func (s *Subscription) take(d store.Delivery, w *Wake) {
+	q := s.q
+	q.next = s.ringNext
+	out := Delivery{Delivery: d}
+	if d.Attempt > 1 {
+		s.b.counts.redelivered.Add(1)
+	}
+	if s.mode != Auto {
+		out.Tag = s.inflight.push(d)
+		s.credit--
+	}
+	if !s.c.Deliver(out, w) {
+		s.blocked = true
+	}
+	if s.blocked || s.credit <= 0 {
+		q.leave(s)
+	}
+}
+
+// Settle acks the deliveries first to last of mode Auto, whose bytes the socket took.
+func (s *Subscription) Settle(first, last store.Seq) {
+	if s.q == nil {
+		return
+	}
+	op := NewOp(nil)
+	op.batch.AckRange(s.q.st, first, last)
+	s.q.mu.Lock()
+	s.b.store.Commit(&op.batch)
+	s.q.mu.Unlock()
+}
+
+// Return gives the deliveries first to last of mode Auto back, which were the attempt-th
+// try. Seen says that the client may have had them.
+func (s *Subscription) Return(first, last store.Seq, attempt uint32, seen bool, w *Wake) {
+	if s.q == nil {
+		return
+	}
+	all, err := s.q.st.Browse(nil, first-1, int(last-first)+1)
+	if err != nil {
+		s.b.cfg.Log.Error("browse failed", "destination", s.q.name, "err", err)
+	}
+	ds := all[:0]
+	for _, d := range all {
+		if d.Seq > last {
+			break
+		}
+		d.Attempt = attempt
+		ds = append(ds, d)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seen {
+		s.q.giveBack(ds, w)
+	} else {
+		s.q.unseen(ds)
+	}
+	s.q.dispatch(w)
+}
+
+// Ack settles what ref names, in mode Client all delivered before as well.
+func (s *Subscription) Ack(ref Ref, op *Op, w *Wake) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.inflight.find(ref)
+	if !ok {
+		return ErrUnknown
+	}
+	for j := s.inflight.from(i, s.mode == Client); j <= i; j++ {
+		if s.inflight.slots[j].state == slotLive {
+			s.ackSlot(j, op)
+			s.credit++
+		}
+	}
+	s.inflight.trim()
+	s.commit(op)
+	s.changed(w)
+	return nil
+}
+
+// ackSlot adds the ack of slot j to op's batch, joined to the run before if it follows it.
+func (s *Subscription) ackSlot(j int, op *Op) {
+	if s.q != nil {
+		seq := s.inflight.slots[j].d.Seq
+		changes := op.batch.Changes()
+		if n := len(changes); n > 0 && changes[n-1].Msg == nil && changes[n-1].Queue == s.q.st && changes[n-1].Last+1 == seq {
+			changes[n-1].Last = seq
+		} else {
+			op.batch.Ack(s.q.st, seq)
+		}
+	}
+	s.inflight.set(j, slotGone)
+}
+
+func (s *Subscription) commit(op *Op) {
+	if op.batch.Len() == 0 {
+		op.Finish(nil)
+		return
+	}
+	s.b.store.Commit(&op.batch)
+}
+
+// Nack gives what ref names back to the queue or, without requeue, moves it to the dead
+// letters; in mode Client all delivered before as well. A topic has nothing to give it
+// back to: there it is dropped.
+func (s *Subscription) Nack(ref Ref, requeue bool, op *Op, w *Wake) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.inflight.find(ref)
+	if !ok {
+		return ErrUnknown
+	}
+	var back []store.Delivery
+	for j := s.inflight.from(i, s.mode == Client); j <= i; j++ {
+		if s.inflight.slots[j].state == slotLive {
+			back = append(back, s.inflight.slots[j].d)
+			s.inflight.set(j, slotGone)
+			s.credit++
+		}
+	}
+	s.inflight.trim()
+	s.refuse(back, requeue, w)
+	op.Finish(nil)
+	s.changed(w)
+	if s.q != nil {
+		s.q.dispatch(w)
+	}
+	return nil
+}
+
+func (s *Subscription) refuse(ds []store.Delivery, requeue bool, w *Wake) {
+	switch {
+	case s.q == nil:
+	case requeue:
+		s.q.giveBack(ds, w)
+	default:
+		for _, d := range ds {
+			s.q.bury(d, w)
+		}
+	}
+}
+
+// Outstanding is the number of deliveries not settled.
+func (s *Subscription) Outstanding() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.inflight.slots) - s.inflight.head
+}
+
+// Detach ends deliveries, as UNSUBSCRIBE does. What is in flight may still be settled.
+func (s *Subscription) Detach(w *Wake) {
+	s.mu.Lock()
+	if s.detached {
+		s.mu.Unlock()
+		return
+	}
+	s.detached = true
+	if s.q != nil {
+		s.q.subs--
+	} else {
+		s.direct.Store(false)
+		s.backlog.clear(s)
+	}
+	s.changed(w)
+	s.mu.Unlock()
+	if s.t != nil {
+		s.b.leaveTopic(s.t)
+	}
+}
+
+// Close detaches s and gives back what is in flight. Deliveries with a Tag above written
+// never reached the client's socket: they do not count as tries.
+func (s *Subscription) Close(written uint64, w *Wake) {
+	s.Detach(w)
+	if s.q == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tag := s.inflight.first
+	head := s.inflight.head
+	var seen, unseen []store.Delivery
+	for i, sl := range s.inflight.slots[head:] {
+		switch {
+		case sl.state == slotGone:
+		case tag+uint64(i) <= written:
+			seen = append(seen, sl.d)
+		default:
+			unseen = append(unseen, sl.d)
+		}
+	}
+	s.inflight.drain()
+	if len(unseen) > 0 {
+		s.q.unseen(unseen)
+	}
+	s.q.giveBack(seen, w)
+	s.q.dispatch(w)
+}

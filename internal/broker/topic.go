@@ -1,0 +1,113 @@
+package broker
+
+import (
+	"strconv"
+	"sync/atomic"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// A topic fans messages out to its subscriptions and keeps nothing. It exists only while
+// it has one, so that naming topics costs no memory.
+type topic struct {
+	name   string
+	prefix string // of its message ids
+	seq    atomic.Uint64
+	gone   atomic.Bool
+
+	// The list is never changed where a reader may look: one who joins is appended
+	// behind its end, those who left are weeded out into a new list once they are many.
+	subs atomic.Pointer[[]*Subscription]
+	left int // how many of subs have left; guarded by Broker.mu
+}
+
+func (b *Broker) joinTopic(name string, s *Subscription) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.topics[name]
+	if t == nil {
+		b.lastID++
+		t = &topic{name: name, prefix: "t" + strconv.FormatUint(b.lastID, 10) + "-"}
+		t.subs.Store(new([]*Subscription))
+		b.topics[name] = t
+	}
+	s.t = t
+	list := append(*t.subs.Load(), s)
+	t.subs.Store(&list)
+}
+
+func (b *Broker) leaveTopic(t *topic) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t.left++
+	old := *t.subs.Load()
+	if t.left*2 < len(old) {
+		return
+	}
+	list := make([]*Subscription, 0, len(old)-t.left)
+	for _, s := range old {
+		s.own.Lock()
+		if !s.detached {
+			list = append(list, s)
+		}
+		s.own.Unlock()
+	}
+	t.subs.Store(&list)
+	t.left = 0
+	if len(list) == 0 {
+		t.gone.Store(true)
+		if b.topics[t.name] == t { // two who leave at once both come here
+			delete(b.topics, t.name)
+		}
+	}
+}
+
+// publish hands m to every subscription. It holds no lock of its own.
+func (t *topic) publish(m *message.Message, w *Wake) {
+	subs := *t.subs.Load()
+	d := Delivery{Delivery: store.Delivery{Seq: store.Seq(t.seq.Add(1)), Attempt: 1, Msg: m}}
+	for _, s := range subs {
+		s.offer(d, w)
+	}
+	if len(subs) > 0 {
+		subs[0].b.counts.published.Add(uint64(len(subs)))
+	}
+}
+
+// offer hands d to the consumer, or keeps it back as long as that cannot take it.
+func (s *Subscription) offer(d Delivery, w *Wake) {
+	if s.direct.Load() {
+		if s.c.Deliver(d, w) {
+			return
+		}
+		s.own.Lock()
+		s.blocked = true
+		s.direct.Store(false)
+		s.own.Unlock()
+		return
+	}
+	s.own.Lock()
+	defer s.own.Unlock()
+	if s.detached {
+		return
+	}
+	s.backlog.push(s, d)
+	s.drain(w)
+}
+
+// drain hands out what was kept back, as far as the consumer takes it. Called with own
+// held.
+func (s *Subscription) drain(w *Wake) {
+	for s.started && !s.blocked && !s.detached && s.credit > 0 && s.backlog.len() > 0 {
+		d := s.backlog.pop(s)
+		if s.mode != Auto {
+			d.Tag = s.inflight.push(store.Delivery{Seq: d.Seq, Attempt: 1})
+			s.credit--
+		}
+		if !s.c.Deliver(d, w) {
+			s.blocked = true
+		}
+	}
+	s.direct.Store(s.mode == Auto && s.started && !s.blocked && !s.detached && s.backlog.len() == 0)
+}

@@ -1,0 +1,252 @@
+package broker
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// A Transaction gathers SENDs, ACKs and NACKs that take effect together, in one batch of
+// the store over all their destinations. It belongs to one goroutine.
+type Transaction struct {
+	b     *Broker
+	steps []step
+	bytes int
+}
+
+// A step is one SEND, or the ACK or NACK of some deliveries of a subscription.
+type step struct {
+	dest    string
+	msg     *message.Message
+	sub     *Subscription
+	tags    []uint64
+	nack    bool
+	requeue bool
+}
+
+// Begin starts a transaction.
+func (b *Broker) Begin() *Transaction { return &Transaction{b: b} }
+
+// Len is the number of frames that joined.
+func (t *Transaction) Len() int { return len(t.steps) }
+
+// Bytes is what the messages that joined cost in memory.
+func (t *Transaction) Bytes() int { return t.bytes }
+
+// Send adds a message to dest.
+func (t *Transaction) Send(dest string, m *message.Message) error {
+	if dest == t.b.cfg.Monitor {
+		return ErrReserved
+	}
+	t.steps = append(t.steps, step{dest: dest, msg: m})
+	t.bytes += m.Size()
+	t.b.Hold(m.Size())
+	return nil
+}
+
+// Ack adds the ACK of what ref names, in mode Client of all delivered before too. Until
+// the end of the transaction these are held: neither settled nor open for another ACK,
+// but their credit is back, or a transaction longer than the prefetch could not end.
+func (t *Transaction) Ack(s *Subscription, ref Ref, w *Wake) error {
+	return t.hold(s, ref, step{sub: s}, w)
+}
+
+// Nack adds a NACK likewise.
+func (t *Transaction) Nack(s *Subscription, ref Ref, requeue bool, w *Wake) error {
+	return t.hold(s, ref, step{sub: s, nack: true, requeue: requeue}, w)
+}
+
+func (t *Transaction) hold(s *Subscription, ref Ref, st step, w *Wake) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := &s.inflight
+	i, ok := f.find(ref)
+	if !ok {
+		return ErrUnknown
+	}
+	for j := f.from(i, s.mode == Client); j <= i; j++ {
+		if f.slots[j].state == slotLive {
+			f.set(j, slotHeld)
+			s.credit++
+			st.tags = append(st.tags, f.first+uint64(j-f.head))
+		}
+	}
+	t.steps = append(t.steps, st)
+	s.changed(w)
+	return nil
+}
+
+// Abort forgets the SENDs; what was acked is in flight again.
+func (t *Transaction) Abort() {
+	for _, st := range t.steps {
+		if st.sub == nil {
+			continue
+		}
+		st.sub.mu.Lock()
+		for _, tag := range st.tags {
+			if i, ok := st.sub.inflight.find(Ref{Tag: tag}); ok {
+				st.sub.inflight.set(i, slotLive)
+				st.sub.credit--
+			}
+		}
+		if st.sub.taking && st.sub.credit <= 0 {
+			st.sub.q.leave(st.sub)
+		}
+		st.sub.mu.Unlock()
+	}
+	t.end()
+}
+
+func (t *Transaction) end() {
+	t.b.Hold(-t.bytes)
+	t.steps, t.bytes = nil, 0
+}
+
+// Commit makes all of it happen, or none. op completes when it is durable; messages for
+// topics go out then.
+func (t *Transaction) Commit(op *Op, w *Wake) {
+	queues, err := t.lockQueues()
+	if err != nil {
+		t.Abort()
+		op.Finish(err)
+		return
+	}
+	var topics []step
+	for _, st := range t.steps {
+		switch {
+		case st.sub != nil:
+			t.settle(st, op, w)
+		case t.b.IsQueue(st.dest):
+			i, _ := slices.BinarySearchFunc(queues, st.dest, byName)
+			op.batch.Put(queues[i].st, st.msg)
+		default:
+			topics = append(topics, st)
+		}
+	}
+	t.end()
+	var tell *news
+	if len(topics) > 0 {
+		tell = &news{b: t.b, steps: topics}
+		op.then = tell.committed
+	}
+	if op.batch.Len() == 0 {
+		op.Finish(nil)
+	} else {
+		t.b.store.Commit(&op.batch)
+	}
+	if tell != nil && tell.settled() {
+		w.after = append(w.after, tell.publish)
+	}
+	for _, q := range queues {
+		q.dispatch(w)
+	}
+	for _, q := range queues {
+		q.mu.Unlock()
+	}
+}
+
+// news is what a transaction sends to topics. It goes out when the rest is durable: in
+// the committer's own run if that is before Commit returns, else on a goroutine.
+type news struct {
+	b     *Broker
+	steps []step
+
+	mu       sync.Mutex
+	over     bool // the store is done
+	err      error
+	returned bool // Commit has returned
+}
+
+func (n *news) committed(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.over, n.err = true, err
+	if n.returned && err == nil {
+		go func() { // ends by itself: publishing never blocks
+			var w Wake
+			n.publish(&w)
+			w.Run()
+		}()
+	}
+}
+
+// settled is called once Commit has returned, and reports whether to publish now.
+func (n *news) settled() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.returned = true
+	return n.over && n.err == nil
+}
+
+func (n *news) publish(w *Wake) {
+	for _, st := range n.steps {
+		if t := n.b.topic(st.dest); t != nil {
+			t.publish(st.msg, w)
+		} else {
+			n.b.counts.unwanted.Add(1)
+		}
+	}
+}
+
+func byName(q *queue, name string) int { return strings.Compare(q.name, name) }
+
+// lockQueues locks every queue that the transaction touches, in the order of their names.
+func (t *Transaction) lockQueues() ([]*queue, error) {
+again:
+	var all []*queue
+	for _, st := range t.steps {
+		q := (*queue)(nil)
+		switch {
+		case st.sub != nil:
+			q = st.sub.q
+		case t.b.IsQueue(st.dest):
+			var err error
+			if q, err = t.b.queue(st.dest); err != nil {
+				return nil, err
+			}
+		}
+		if q == nil {
+			continue
+		}
+		if i, found := slices.BinarySearchFunc(all, q.name, byName); !found {
+			all = slices.Insert(all, i, q)
+		}
+	}
+	for i, q := range all {
+		q.mu.Lock()
+		if q.gone {
+			for _, l := range all[:i+1] {
+				l.mu.Unlock()
+			}
+			goto again
+		}
+		q.unused = false
+	}
+	return all, nil
+}
+
+// settle applies an ACK or NACK. The queue of st.sub is locked.
+func (t *Transaction) settle(st step, op *Op, w *Wake) {
+	s := st.sub
+	if s.q == nil {
+		s.own.Lock()
+		defer s.own.Unlock()
+	}
+	var back []store.Delivery
+	for _, tag := range st.tags {
+		i, ok := s.inflight.find(Ref{Tag: tag})
+		switch {
+		case !ok: // the subscription was closed
+		case st.nack:
+			back = append(back, s.inflight.slots[i].d)
+			s.inflight.set(i, slotGone)
+		default:
+			s.ackSlot(i, op)
+		}
+	}
+	s.inflight.trim()
+	s.refuse(back, st.requeue, w)
+}
