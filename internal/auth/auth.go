@@ -1,0 +1,30 @@
+// Package auth answers who is behind a login.
+//
+// The answer comes from a password file, `.passwd`, in the Ruby server's format: one
+// `login:passcode` a line. A passcode may stand there as it is, or as a hash of the kinds
+// bcrypt and argon2id; the two are told apart by their form. File reads and edits such a
+// file, Passwd is the Authenticator made of it.
+//
+// No passcode, and no line of a password file, is ever part of an error or a log line.
+package auth
+
+import (
+	"context"
+	"errors"
+)
+
+// An Identity is who is behind a login.
+type Identity struct {
+	Name string // the login, as the password file spells it
+}
+
+// ErrDenied is the answer to a login that is unknown or whose passcode is wrong. Which of
+// the two it was is not told.
+var ErrDenied = errors.New("auth: login or passcode is wrong")
+
+// An Authenticator names the client behind a login. It returns ErrDenied if there is none
+// with that passcode, and any other error, such as that of ctx, if it could not find out.
+// It may be called from any goroutine and may take the time of a password hash.
+type Authenticator interface {
+	Authenticate(ctx context.Context, login, passcode string) (*Identity, error)
+}
