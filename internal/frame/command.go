@@ -1,5 +1,10 @@
 package frame
 
+import (
+	"bytes"
+	"strings"
+)
+
 // A Command is the first line of a frame.
 type Command uint8
 
@@ -48,4 +53,25 @@ func (c Command) String() string {
 		return commandNames[c]
 	}
 	return commandNames[Unknown]
+}
+
+// parseCommand reads a command line; the case does not matter, as in the Ruby server.
+func parseCommand(line []byte) Command {
+	switch string(line) {
+	case "SEND":
+		return Send
+	case "ACK":
+		return Ack
+	case "MESSAGE":
+		return Message
+	case "RECEIPT":
+		return Receipt
+	}
+	line = bytes.TrimSpace(line)
+	for c := Connect; int(c) < len(commandNames); c++ {
+		if len(commandNames[c]) == len(line) && strings.EqualFold(commandNames[c], string(line)) {
+			return c
+		}
+	}
+	return Unknown
 }
