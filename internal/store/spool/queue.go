@@ -1,0 +1,113 @@
+package spool
+
+import (
+	"sync"
+
+	"stompserver/internal/store"
+)
+
+// A queue is a store.Queue.
+type queue struct {
+	spool *Spool
+	name  string
+	id    uint64
+
+	mu       sync.Mutex // guards what follows
+	win      window
+	leased   int
+	live     int
+	bytes    int64
+	enqueued uint64
+	dequeued uint64
+	closed   bool
+}
+
+// Name implements store.Queue.
+func (q *queue) Name() string { return q.name }
+
+// apply makes one change. Called with mu held.
+func (q *queue) apply(c *store.Change) {
+	if c.Msg != nil {
+		c.Seq = q.win.push(c.Msg)
+		n := int64(c.Msg.Size())
+		q.live++
+		q.enqueued++
+		q.bytes += n
+		q.spool.bytes.Add(n)
+		return
+	}
+	gone := int64(0)
+	for seq := c.Seq; seq <= c.Last; seq++ {
+		m := q.win.remove(seq)
+		if m == nil {
+			continue
+		}
+		gone += int64(m.Size())
+		q.live--
+		q.leased--
+		q.dequeued++
+	}
+	q.win.trim()
+	q.bytes -= gone
+	q.spool.bytes.Add(-gone)
+}
+
+// Fetch implements store.Queue.
+func (q *queue) Fetch(dst []store.Delivery, n int) ([]store.Delivery, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return dst, store.ErrClosed
+	}
+	before := len(dst)
+	dst = q.win.fetch(dst, n)
+	q.leased += len(dst) - before
+	return dst, nil
+}
+
+// Release implements store.Queue.
+func (q *queue) Release(ds []store.Delivery) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, d := range ds {
+		if q.win.release(d.Seq, d.Attempt) {
+			q.leased--
+		}
+	}
+}
+
+// Browse implements store.Queue. It does not wait.
+func (q *queue) Browse(dst []store.Delivery, after store.Seq, n int) ([]store.Delivery, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return dst, store.ErrClosed
+	}
+	return q.win.browse(dst, after, n), nil
+}
+
+// Stats implements store.Queue.
+func (q *queue) Stats() store.Stats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return store.Stats{
+		Ready: q.live - q.leased, Leased: q.leased, Bytes: q.bytes,
+		Enqueued: q.enqueued, Dequeued: q.dequeued,
+	}
+}
+
+// Close implements store.Queue.
+func (q *queue) Close() bool {
+	q.spool.mu.Lock()
+	defer q.spool.mu.Unlock()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.live > 0 {
+		return false
+	}
+	q.closed = true
+	if q.spool.queues[q.name] == q {
+		delete(q.spool.queues, q.name)
+	}
+	return true
+}

@@ -1,0 +1,178 @@
+package spool
+
+import (
+	"container/heap"
+	"sync"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+const (
+	chunkBits = 7
+	chunkSize = 1 << chunkBits // slots of a chunk
+)
+
+// A slot is the place of one message.
+type slot struct {
+	msg     *message.Message // nil once it is gone
+	attempt uint32           // how often it was handed out
+	leased  bool
+}
+
+// A chunk is a run of slots. It goes when all its messages have, so that one message that
+// stays behind while millions pass costs its chunk and 8 bytes for each that is gone.
+type chunk struct {
+	slots [chunkSize]slot
+	live  int
+}
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+// A window holds the messages of a queue by Seq. The slot of a Seq is found by arithmetic.
+type window struct {
+	base   store.Seq // Seq of the first slot of the first chunk; a multiple of chunkSize
+	chunks []*chunk  // nil where all are gone
+	head   int       // the first chunk is chunks[head]
+	next   store.Seq // the next to be put
+	fresh  store.Seq // the first never handed out
+	back   seqHeap   // released, to be handed out again before fresh ones
+}
+
+func (w *window) init() { w.next, w.fresh = 1, 1 }
+
+func (w *window) at(seq store.Seq) (*chunk, *slot) {
+	if seq < w.base || seq >= w.next {
+		return nil, nil
+	}
+	i := w.head + int((seq-w.base)>>chunkBits)
+	if i >= len(w.chunks) || w.chunks[i] == nil {
+		return nil, nil
+	}
+	c := w.chunks[i]
+	return c, &c.slots[seq&(chunkSize-1)]
+}
+
+// push adds m and returns its Seq.
+func (w *window) push(m *message.Message) store.Seq {
+	seq := w.next
+	last := w.head + int((seq-w.base)>>chunkBits)
+	if last >= len(w.chunks) {
+		w.grow()
+		last = len(w.chunks) - 1
+	}
+	c := w.chunks[last]
+	if c == nil { // emptied while it was being filled
+		c = chunks.Get().(*chunk)
+		w.chunks[last] = c
+	}
+	c.slots[seq&(chunkSize-1)] = slot{msg: m}
+	c.live++
+	w.next++
+	return seq
+}
+
+func (w *window) grow() {
+	if w.head > 0 && w.head >= len(w.chunks)/2 {
+		n := copy(w.chunks, w.chunks[w.head:])
+		clear(w.chunks[n:])
+		w.chunks, w.head = w.chunks[:n], 0
+	}
+	w.chunks = append(w.chunks, chunks.Get().(*chunk))
+}
+
+// fetch hands out at most n messages: first those released, then those never seen.
+func (w *window) fetch(dst []store.Delivery, n int) []store.Delivery {
+	for ; n > 0 && len(w.back) > 0; n-- {
+		seq := heap.Pop(&w.back).(store.Seq)
+		dst = w.lease(dst, seq)
+	}
+	for ; n > 0 && w.fresh < w.next; n-- {
+		dst = w.lease(dst, w.fresh)
+		w.fresh++
+	}
+	return dst
+}
+
+func (w *window) lease(dst []store.Delivery, seq store.Seq) []store.Delivery {
+	_, s := w.at(seq)
+	s.attempt++
+	s.leased = true
+	return append(dst, store.Delivery{Seq: seq, Attempt: s.attempt, Msg: s.msg})
+}
+
+// release takes a message back and reports whether it was out.
+func (w *window) release(seq store.Seq, attempt uint32) bool {
+	_, s := w.at(seq)
+	if s == nil || !s.leased {
+		return false
+	}
+	s.leased, s.attempt = false, attempt
+	if seq+1 == w.fresh && len(w.back) == 0 && attempt == 0 {
+		w.fresh = seq // it was the last, and never seen
+		return true
+	}
+	heap.Push(&w.back, seq)
+	return true
+}
+
+// remove takes a leased message out and returns it.
+func (w *window) remove(seq store.Seq) *message.Message {
+	c, s := w.at(seq)
+	if s == nil || !s.leased {
+		return nil
+	}
+	m := s.msg
+	*s = slot{}
+	if c.live--; c.live == 0 {
+		w.chunks[w.head+int((seq-w.base)>>chunkBits)] = nil
+		chunks.Put(c)
+	}
+	return m
+}
+
+// trim moves the window on over what is gone at its front.
+func (w *window) trim() {
+	for w.head < len(w.chunks) && w.chunks[w.head] == nil && w.base+chunkSize <= w.fresh {
+		w.head++
+		w.base += chunkSize
+	}
+	if w.head == len(w.chunks) {
+		w.chunks, w.head = w.chunks[:0], 0
+		if cap(w.chunks) > 64 {
+			w.chunks = nil
+		}
+	}
+}
+
+// browse lists what follows after, held or not.
+func (w *window) browse(dst []store.Delivery, after store.Seq, n int) []store.Delivery {
+	seq := max(after+1, w.base)
+	for n > 0 && seq < w.next {
+		c, s := w.at(seq)
+		if c == nil {
+			seq = (seq | (chunkSize - 1)) + 1
+			continue
+		}
+		if s.msg != nil {
+			dst = append(dst, store.Delivery{Seq: seq, Attempt: s.attempt, Msg: s.msg})
+			n--
+		}
+		seq++
+	}
+	return dst
+}
+
+// A seqHeap gives the smallest Seq first.
+type seqHeap []store.Seq
+
+func (h seqHeap) Len() int           { return len(h) }
+func (h seqHeap) Less(i, j int) bool { return h[i] < h[j] }
+func (h seqHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *seqHeap) Push(x any)        { *h = append(*h, x.(store.Seq)) }
+func (h *seqHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
