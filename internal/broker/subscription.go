@@ -299,6 +299,14 @@ func (s *Subscription) Outstanding() int {
 	return len(s.inflight.slots) - s.inflight.head
 }
 
+// Holds reports whether what ref names is in flight, perhaps in an open transaction.
+func (s *Subscription) Holds(ref Ref) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.inflight.find(ref)
+	return ok
+}
+
 // Detach ends deliveries, as UNSUBSCRIBE does. What is in flight may still be settled.
 func (s *Subscription) Detach(w *Wake) {
 	s.mu.Lock()

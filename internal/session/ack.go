@@ -1,0 +1,160 @@
+package session
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/frame"
+	"stompserver/internal/store"
+)
+
+// An ack id is "<num>-<tag>": the server's number of the subscription and that of the
+// delivery in it. Each delivery has its own, so one that is settled names nothing.
+func appendAckID(dst []byte, num, tag uint64) []byte {
+	dst = strconv.AppendUint(dst, num, 10)
+	dst = append(dst, '-')
+	return strconv.AppendUint(dst, tag, 10)
+}
+
+// parseAckID reads an ack id.
+func parseAckID(id string) (num, tag uint64, ok bool) {
+	x, y, _ := strings.Cut(id, "-")
+	num, err1 := strconv.ParseUint(x, 10, 64)
+	tag, err2 := strconv.ParseUint(y, 10, 64)
+	return num, tag, err1 == nil && err2 == nil && tag > 0
+}
+
+// A target is what an ACK or NACK names.
+type target struct {
+	sub    *subscr
+	ref    broker.Ref
+	ignore bool // a delivery of mode auto: there is nothing to settle
+}
+
+// find reads what f names: by id, the ack header of a 1.2 MESSAGE, or by message-id and
+// subscription as in 1.1, by message-id alone as in 1.0; in every version by any of them.
+func (s *session) find(f *frame.Frame) (target, error) {
+	id, ok := f.Header.Get("id")
+	if !ok {
+		if id, ok = f.Header.Get("message-id"); !ok {
+			if s.version == frame.V12 {
+				return target{}, errMissing(f.Command, "id")
+			}
+			return target{}, errMissing(f.Command, "message-id")
+		}
+	}
+	if num, tag, ok := parseAckID(string(id)); ok {
+		if sub := s.subs.byNum(num); sub != nil {
+			return target{sub: sub, ref: broker.Ref{Tag: tag}}, nil
+		}
+		return target{}, s.ackUnknown(f, id)
+	}
+	return s.findByMessageID(f, id)
+}
+
+func (s *session) findByMessageID(f *frame.Frame, id []byte) (target, error) {
+	name, named := f.Header.Get("subscription")
+	auto := false
+	for _, sub := range s.subs.list {
+		if named && sub.id != string(name) {
+			continue
+		}
+		digits, ok := bytes.CutPrefix(id, []byte(sub.bs.IDPrefix()))
+		if !ok {
+			continue
+		}
+		seq, err := strconv.ParseUint(string(digits), 10, 64)
+		if err != nil || seq == 0 {
+			continue
+		}
+		if sub.bs.Mode() == broker.Auto {
+			auto = true
+			continue
+		}
+		ref := broker.Ref{Seq: store.Seq(seq)}
+		if sub.bs.Holds(ref) {
+			return target{sub: sub, ref: ref}, nil
+		}
+	}
+	if auto {
+		return target{ignore: true}, nil
+	}
+	return target{}, s.ackUnknown(f, id)
+}
+
+func (s *session) ackUnknown(f *frame.Frame, id []byte) *Error {
+	return errf(codeAckUnknown, "Message not found", "%s names the message %s, which this connection does not have or has settled already.", f.Command, cut(id))
+}
+
+// ack answers ACK.
+func (s *session) ack(f *frame.Frame) error {
+	return s.settle(f, func(t target, tx *broker.Transaction) error {
+		if tx != nil {
+			return tx.Ack(t.sub.bs, t.ref, &s.wake)
+		}
+		op := s.op(f, 0)
+		err := t.sub.bs.Ack(t.ref, op, &s.wake)
+		if err != nil {
+			s.unused(op)
+		}
+		return err
+	})
+}
+
+// nack answers NACK; its header requeue:false sends the message to the dead letters.
+func (s *session) nack(f *frame.Frame) error {
+	requeue := true
+	if v, ok := f.Header.Get("requeue"); ok {
+		switch string(bytes.ToLower(bytes.TrimSpace(v))) {
+		case "true", "1":
+		case "false", "0":
+			requeue = false
+		default:
+			return errHeader(f.Command, "requeue", v, "true or false")
+		}
+	}
+	return s.settle(f, func(t target, tx *broker.Transaction) error {
+		if tx != nil {
+			return tx.Nack(t.sub.bs, t.ref, requeue, &s.wake)
+		}
+		op := s.op(f, 0)
+		err := t.sub.bs.Nack(t.ref, requeue, op, &s.wake)
+		if err != nil {
+			s.unused(op)
+		}
+		return err
+	})
+}
+
+// settle is what ACK and NACK share.
+func (s *session) settle(f *frame.Frame, do func(target, *broker.Transaction) error) error {
+	tx, err := s.joined(f)
+	if err != nil {
+		return err
+	}
+	t, err := s.find(f)
+	if err != nil {
+		return err
+	}
+	if t.ignore {
+		s.receipt(f)
+		return nil
+	}
+	if err := do(t, tx); err == broker.ErrUnknown {
+		id, ok := f.Header.Get("id")
+		if !ok {
+			id, _ = f.Header.Get("message-id")
+		}
+		return s.ackUnknown(f, id)
+	} else if err != nil {
+		return err
+	}
+	if tx != nil {
+		s.receipt(f)
+	} else if t.sub.gone {
+		s.subs.weed(t.sub)
+	}
+	return nil
+}

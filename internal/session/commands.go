@@ -1,0 +1,312 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+
+	"stompserver/internal/auth"
+	"stompserver/internal/broker"
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+)
+
+// handle does what one frame asks. An error ends the session.
+func (s *session) handle(f *frame.Frame) error {
+	if s.cfg.Debug {
+		s.debug("frame received", f)
+	}
+	err := s.dispatch(f)
+	if err == nil || err == errLeave {
+		return err
+	}
+	e, known := asError(err)
+	if !known {
+		s.log().Error("command failed", "command", f.Command.String(), "err", err)
+	}
+	if e.Receipt == "" {
+		if id, ok := f.Header.Get("receipt"); ok {
+			e.Receipt = string(id)
+		}
+	}
+	return e
+}
+
+func (s *session) dispatch(f *frame.Frame) error {
+	if f.Command == frame.Send && s.state == connected {
+		return s.send(f)
+	}
+	switch f.Command {
+	case frame.Connect, frame.Stomp:
+		return s.connect(f)
+	case frame.Unknown, frame.Connected, frame.Message, frame.Receipt, frame.Error:
+		return errf(codeMalformed, "Illegal command", "There is no client command %s. Known are CONNECT, STOMP, SEND, SUBSCRIBE, UNSUBSCRIBE, BEGIN, COMMIT, ABORT, ACK, NACK and DISCONNECT.", cut(f.Name))
+	}
+	if s.state != connected {
+		return errf(codeLoginRequired, "Not connected", "%s came before CONNECT. The first frame must be CONNECT or STOMP.", f.Command)
+	}
+	switch f.Command {
+	case frame.Subscribe:
+		return s.subscribe(f)
+	case frame.Unsubscribe:
+		return s.unsubscribe(f)
+	case frame.Begin:
+		return s.begin(f)
+	case frame.Commit:
+		return s.commit(f)
+	case frame.Abort:
+		return s.abort(f)
+	case frame.Ack:
+		return s.ack(f)
+	case frame.Nack:
+		return s.nack(f)
+	default:
+		return s.disconnect(f)
+	}
+}
+
+// debug logs a frame without its body and without a passcode.
+func (s *session) debug(what string, f *frame.Frame) {
+	attrs := make([]any, 0, 2*len(f.Header)+4)
+	attrs = append(attrs, "command", f.Command.String(), "body_bytes", len(f.Body))
+	for _, h := range f.Header {
+		v := string(h.Value)
+		if string(h.Name) == "passcode" {
+			v = "***"
+		}
+		attrs = append(attrs, slog.String("h."+string(h.Name), v))
+	}
+	s.log().Debug(what, attrs...)
+}
+
+// receipt confirms f at once, if it asks for that.
+func (s *session) receipt(f *frame.Frame) {
+	if id, ok := f.Header.Get("receipt"); ok {
+		s.confirm(s.expect(id))
+	}
+}
+
+// op prepares an operation that sends f's receipt when it is done, and holds n bytes until
+// then.
+func (s *session) op(f *frame.Frame, n int) *broker.Op {
+	if s.room == nil {
+		s.room = make(chan struct{}, 1)
+	}
+	op := broker.NewOp(s)
+	op.Bytes = n
+	s.uncommitted.Add(int64(n))
+	if id, ok := f.Header.Get("receipt"); ok {
+		op.Token = s.expect(id)
+	}
+	return op
+}
+
+// unused takes an operation back that came to nothing.
+func (s *session) unused(op *broker.Op) {
+	op.Token = nil
+	op.Finish(nil)
+}
+
+// connect answers CONNECT and STOMP ("Connecting", "Protocol Negotiation"). A second one on
+// the same connection checks the login anew and changes nothing else.
+func (s *session) connect(f *frame.Frame) error {
+	version, named, err := negotiate(f)
+	if err != nil {
+		return err
+	}
+	if s.state == starting {
+		s.version = version
+	}
+	if err := s.login(f); err != nil {
+		return err
+	}
+	cx, cy, ok := parseHeartbeat("0,0")
+	if v, has := f.Header.Get("heart-beat"); has {
+		if cx, cy, ok = parseHeartbeat(string(v)); !ok {
+			return errHeader(f.Command, "heart-beat", v, "two whole numbers of milliseconds with a comma between")
+		}
+	}
+	reply := &frame.Frame{Command: frame.Connected}
+	if named {
+		reply.Header.Add("version", s.version.String())
+		reply.Header.Add("heart-beat", s.beat.agree(cx, cy))
+	} else {
+		s.beat.agree(cx, cy)
+	}
+	reply.Header.Add("session", "session-"+rand.Text())
+	reply.Header.Add("server", s.cfg.ServerHeader)
+	if id, ok := f.Header.Get("receipt"); ok {
+		reply.Header.Add("receipt-id", string(id))
+		reply.Header.Add("response-id", string(id))
+	} else if id, ok := f.Header.Get("request-id"); ok {
+		reply.Header.Add("response-id", string(id))
+	}
+	s.out.mu.Lock()
+	s.out.frame(reply, s.version)
+	s.out.mu.Unlock()
+	if s.state == starting {
+		s.state = connected
+		s.dec.SetVersion(s.version)
+		s.dec.SetLimits(s.cfg.Limits.frameLimits(true))
+		s.log().Debug("connection opened", "user", s.user.Name, "version", s.version.String())
+	}
+	return nil
+}
+
+// negotiate picks the highest version that both sides know. Without accept-version the
+// client speaks 1.0; named says that it has named versions.
+func negotiate(f *frame.Frame) (v frame.Version, named bool, err error) {
+	accept, ok := f.Header.Get("accept-version")
+	if !ok {
+		return frame.V10, false, nil
+	}
+	best := -1
+	for p := range bytes.SplitSeq(accept, []byte{','}) {
+		for v := frame.V10; v <= frame.V12; v++ {
+			if string(bytes.TrimSpace(p)) == v.String() {
+				best = max(best, int(v))
+			}
+		}
+	}
+	if best < 0 {
+		e := errf(codeVersionMismatch, "Supported protocol versions are 1.0 1.1 1.2", "The client accepts the versions %s, of which the server knows none.", cut(accept))
+		e.Versions = true
+		return 0, true, e
+	}
+	return frame.Version(best), true, nil
+}
+
+// login checks who it is. A passcode is taken as it came, and if that is refused with the
+// escapes undone that CONNECT should not have but some clients write.
+func (s *session) login(f *frame.Frame) error {
+	login, hasLogin := f.Header.Get("login")
+	passcode, hasPasscode := f.Header.Get("passcode")
+	if s.cfg.Auth == nil {
+		s.user = &auth.Identity{Name: string(login)}
+		return nil
+	}
+	refused := errf(codeLoginFailed, "Bad CONNECT", "The login or the passcode is wrong.")
+	if !hasLogin || !hasPasscode {
+		refused.Detail = "This server wants a login: CONNECT needs the headers \"login\" and \"passcode\"."
+		return refused
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Limits.authTime())
+	defer cancel()
+	user, err := s.cfg.Auth.Authenticate(ctx, string(login), string(passcode))
+	if errors.Is(err, auth.ErrDenied) && (bytes.IndexByte(passcode, '\\') >= 0 || bytes.IndexByte(login, '\\') >= 0) {
+		l, err1 := frame.Unescape(bytes.Clone(login), frame.V12)
+		p, err2 := frame.Unescape(bytes.Clone(passcode), frame.V12)
+		if err1 == nil && err2 == nil {
+			user, err = s.cfg.Auth.Authenticate(ctx, string(l), string(p))
+		}
+	}
+	if err != nil {
+		if !errors.Is(err, auth.ErrDenied) {
+			s.log().Error("login could not be checked", "user", string(login), "err", err)
+		} else {
+			s.log().Info("login failed", "user", string(login))
+		}
+		return refused
+	}
+	s.user = user
+	return nil
+}
+
+// maxDestination bounds the length of a destination's name, in bytes.
+const maxDestination = 255
+
+// destination returns f's destination after a look at it.
+func destination(f *frame.Frame) ([]byte, error) {
+	dest, ok := f.Header.Get("destination")
+	if !ok || len(dest) == 0 {
+		return nil, errMissing(f.Command, "destination")
+	}
+	if len(dest) > maxDestination {
+		return nil, errf(codeBadDestination, "Invalid destination", "The destination %s has %d bytes; at most %d are possible.", cut(dest), len(dest), maxDestination)
+	}
+	for _, c := range dest {
+		if c < ' ' || c == 0x7f {
+			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s holds a control character.", cut(dest))
+		}
+	}
+	return dest, nil
+}
+
+// send answers SEND.
+func (s *session) send(f *frame.Frame) error {
+	dest, ok := f.Header.Get("destination")
+	if !ok || string(dest) != s.to.Name() || s.to.Name() == "" {
+		dest, err := destination(f)
+		if err != nil {
+			return err
+		}
+		if s.to, err = s.b.Address(string(dest)); err != nil {
+			s.to = broker.Address{}
+			return err
+		}
+	}
+	if s.b.MemoryFull() {
+		if err := s.awaitMemory(f); err != nil {
+			return err
+		}
+	}
+	if name, ok := f.Header.Get("transaction"); ok {
+		return s.sendInTransaction(f, name)
+	}
+	if !s.to.Wanted() {
+		s.receipt(f)
+		return nil
+	}
+	m, err := message.New(f, s.to.Name(), s.now)
+	if err != nil {
+		return err
+	}
+	s.to.Send(m, s.op(f, m.Size()), &s.wake)
+	return nil
+}
+
+// awaitMemory holds a SEND back while the broker's memory is full; the client's socket is
+// not read meanwhile. If that lasts too long the client is told.
+func (s *session) awaitMemory(f *frame.Frame) error {
+	s.log().Warn("memory limit reached, sender waits", "limit", s.b.MemoryLimit())
+	return s.pause(func() error {
+		if s.b.AwaitMemory(s.cfg.Limits.MemoryWait, s.srv.quit) {
+			return nil
+		}
+		return errf(codeLimit, "Limit reached", "The messages held by the server fill limits.memory, which is %d bytes here, and nothing was consumed for %v. The message was not taken.", s.b.MemoryLimit(), s.cfg.Limits.MemoryWait)
+	})
+}
+
+// disconnect answers DISCONNECT: its receipt comes when all before it was processed.
+func (s *session) disconnect(f *frame.Frame) error {
+	if id, ok := f.Header.Get("receipt"); ok {
+		id := bytes.Clone(id)
+		if err := s.pause(s.awaitReceipts); err != nil {
+			return err
+		}
+		s.confirm(s.expect(id))
+	}
+	return errLeave
+}
+
+// awaitReceipts waits until everything the client sent was processed.
+func (s *session) awaitReceipts() error {
+	for {
+		s.out.mu.Lock()
+		pending := s.out.receipts.head != nil
+		s.out.mu.Unlock()
+		if !pending && s.uncommitted.Load() == 0 {
+			return nil
+		}
+		select {
+		case <-s.room:
+		case <-s.srv.quit:
+			return errShuttingDown()
+		}
+		if e := s.failure.Load(); e != nil {
+			return e
+		}
+	}
+}

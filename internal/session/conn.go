@@ -1,0 +1,70 @@
+package session
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+// A conn reads and writes one connection in the two ways a session needs.
+type conn interface {
+	// read reads once into what space returns. Before it waits it calls idle, so that a
+	// buffer need not be held while nothing comes.
+	read(space func() []byte, idle func()) (int, error)
+
+	// tryWrite writes as much of the pieces, from pos of the first, as goes without
+	// waiting. ok is false if it cannot tell and nothing was written.
+	tryWrite(ps []piece, pos int) (n int, ok bool, err error)
+
+	// write writes some of it and waits until some can be.
+	write(ps []piece, pos int) (int, error)
+
+	net() net.Conn
+}
+
+// plainConn does it with the methods of any net.Conn.
+type plainConn struct{ c net.Conn }
+
+func (p *plainConn) net() net.Conn { return p.c }
+
+func (p *plainConn) read(space func() []byte, idle func()) (int, error) {
+	idle()
+	return p.c.Read(space())
+}
+
+func (p *plainConn) tryWrite([]piece, int) (int, bool, error) { return 0, false, nil }
+
+func (p *plainConn) write(ps []piece, pos int) (int, error) {
+	if len(ps) == 1 {
+		return p.c.Write(ps[0].b[pos:])
+	}
+	bufs := make(net.Buffers, 0, min(len(ps), maxPieces))
+	for _, q := range ps[:min(len(ps), maxPieces)] {
+		bufs = append(bufs, q.b[pos:])
+		pos = 0
+	}
+	n, err := bufs.WriteTo(p.c)
+	return int(n), err
+}
+
+// maxPieces bounds how many pieces one gathered write takes; systems allow 1024.
+const maxPieces = 64
+
+// closeWrite ends the stream to the client but lets it go on reading what is there.
+func closeWrite(c net.Conn) bool {
+	if h, ok := c.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite() == nil
+	}
+	return false
+}
+
+// linger reads and forgets what the client still sends, until it closes or time is up. A
+// connection that is closed with bytes unread is reset, and a reset can overtake the last
+// frames sent: the client would never see its ERROR or receipt.
+func linger(c net.Conn, d time.Duration) {
+	if !closeWrite(c) {
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(d))
+	_, _ = io.Copy(io.Discard, io.LimitReader(c, 64<<20))
+}

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package session
+
+import "net"
+
+func newConn(c net.Conn) conn { return &plainConn{c} }

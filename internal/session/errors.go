@@ -1,0 +1,130 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// An Error is what a client is told in an ERROR frame before its connection is closed.
+type Error struct {
+	Code    string // header error-code: a stable word of docs/protocol.md
+	Message string // header message: a short fixed text
+	Detail  string // body: one or two sentences that help
+
+	Receipt      string // receipt-id: of the frame that failed
+	Subscription string // the subscription it is about
+	Versions     bool   // say in a header version what is spoken here
+}
+
+func (e *Error) Error() string { return "session: " + e.Code + ": " + e.Detail }
+
+// The stable words of the header error-code.
+const (
+	codeLoginFailed         = "login-failed"
+	codeLoginRequired       = "login-required"
+	codeVersionMismatch     = "version-mismatch"
+	codeMalformed           = "malformed-frame"
+	codeTooLarge            = "frame-too-large"
+	codeHeaderMissing       = "header-missing"
+	codeBadHeader           = "bad-header"
+	codeBadDestination      = "bad-destination"
+	codeBadSelector         = "bad-selector"
+	codeSubscriptionExists  = "subscription-exists"
+	codeSubscriptionUnknown = "subscription-unknown"
+	codeAckUnknown          = "ack-unknown"
+	codeTransactionUnknown  = "transaction-unknown"
+	codeTransactionExists   = "transaction-exists"
+	codeLimit               = "limit-reached"
+	codeStorageFull         = "storage-full"
+	codeHeartbeatLost       = "heartbeat-lost"
+	codeShuttingDown        = "shutting-down"
+	codeInternal            = "internal"
+)
+
+func errf(code, msg, format string, args ...any) *Error {
+	return &Error{Code: code, Message: msg, Detail: fmt.Sprintf(format, args...)}
+}
+
+// cut shortens a client's text for an answer.
+func cut(b []byte) string {
+	if len(b) > 80 {
+		return strconv.Quote(string(b[:80])) + "..."
+	}
+	return strconv.Quote(string(b))
+}
+
+func errMissing(cmd frame.Command, header string) *Error {
+	msg := "Missing header"
+	switch header {
+	case "destination":
+		msg = "Missing destination"
+	case "transaction":
+		msg = "Missing transaction"
+	}
+	return errf(codeHeaderMissing, msg, "%s needs the header %q.", cmd, header)
+}
+
+func errHeader(cmd frame.Command, header string, value []byte, want string) *Error {
+	return errf(codeBadHeader, "Invalid header", "%s has the header %q with the value %s; %s is expected.", cmd, header, cut(value), want)
+}
+
+func errLimit(name string, max int, format string, args ...any) *Error {
+	e := errf(codeLimit, "Limit reached", format, args...)
+	e.Detail += fmt.Sprintf(" The limit is %s: %d.", name, max)
+	return e
+}
+
+// decodeError turns what the decoder says into what the client is told.
+func decodeError(err error) *Error {
+	var l *frame.LimitError
+	if errors.As(err, &l) {
+		return errf(codeTooLarge, "Frame too large", "The frame goes past %s, which is %d here. The server's configuration can raise it.", l.Limit, l.Max)
+	}
+	var s *frame.SyntaxError
+	if errors.As(err, &s) {
+		return errf(codeMalformed, "Malformed frame", "%s.", s.Reason)
+	}
+	return errf(codeInternal, "Internal error", "The server could not read the frame.")
+}
+
+// asError turns any error into one for the client. What is not meant for clients becomes
+// "internal", and known reports false: then it belongs into the log.
+func asError(err error) (e *Error, known bool) {
+	var h *message.HeaderError
+	switch {
+	case errors.As(err, &e):
+		return e, true
+	case errors.As(err, &h):
+		return errHeader(frame.Send, h.Name, []byte(h.Value), h.Want), true
+	case errors.Is(err, store.ErrFull):
+		return errf(codeStorageFull, "Storage full", "The disk of the server is full; the message was not stored. Try again later."), true
+	case errors.Is(err, broker.ErrReserved):
+		return errf(codeBadDestination, "Invalid destination", "The server reports its statistics there; it can be subscribed to, not sent to."), true
+	}
+	return errf(codeInternal, "Internal error", "The server could not do that; its log says why."), false
+}
+
+// frame writes e as an ERROR frame.
+func (e *Error) frame() *frame.Frame {
+	f := &frame.Frame{Command: frame.Error, Body: []byte(e.Detail + "\n")}
+	f.Header.Add("message", e.Message)
+	f.Header.Add("error-code", e.Code)
+	if e.Receipt != "" {
+		f.Header.Add("receipt-id", e.Receipt)
+	}
+	if e.Subscription != "" {
+		f.Header.Add("subscription", e.Subscription)
+	}
+	if e.Versions {
+		f.Header.Add("version", "1.0,1.1,1.2")
+	}
+	f.Header.Add("content-type", "text/plain")
+	f.Header.Add("content-length", strconv.Itoa(len(f.Body)))
+	return f
+}

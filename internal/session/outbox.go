@@ -1,0 +1,246 @@
+package session
+
+import (
+	"sync"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+const (
+	// smallChunk is where an outbox begins, so that a client which is sent one frame
+	// costs little; bigChunk is what a busy one is written with at a time.
+	smallChunk = 4 << 10
+	bigChunk   = 64 << 10
+
+	// shareFrom is the size from which bytes are shared by reference, not copied into
+	// the outbox: below it, copying is cheaper than another piece of a gathered write.
+	shareFrom = 16 << 10
+
+	// highWater is how much may wait for the socket before queues hold back.
+	highWater = 256 << 10
+)
+
+var smallChunks, bigChunks sync.Pool
+
+func newChunk(big bool) []byte {
+	pool, size := &smallChunks, smallChunk
+	if big {
+		pool, size = &bigChunks, bigChunk
+	}
+	if c, ok := pool.Get().(*[]byte); ok {
+		return (*c)[:0]
+	}
+	return make([]byte, 0, size)
+}
+
+func freeChunk(c []byte) {
+	switch cap(c) {
+	case smallChunk:
+		smallChunks.Put(&c)
+	case bigChunk:
+		bigChunks.Put(&c)
+	}
+}
+
+// An outbox gathers what is to be written to one client. It is filled under mu by anybody,
+// and emptied by one at a time: who set writing.
+type outbox struct {
+	mu      sync.Mutex
+	chunk   []byte    // being filled; follows pieces
+	pieces  []piece   // full chunks and shared bytes, in order
+	size    int       // bytes of both
+	runs    []run     // which deliveries they hold
+	held    []*subscr // subscriptions whose queue holds back
+	flagged bool      // noted in a Wake
+	burst   bool      // the reader is at work and will flush when its bytes are used up
+	writing bool      // somebody is writing
+	last    bool      // the session ends: no delivery is added any more
+	closed  bool      // nothing is written any more
+
+	done chan struct{} // closed once last is set, all is written and nobody writes
+
+	receipts receipts
+
+	out  []piece // being written; belongs to who set writing, like what follows
+	sent []run
+	pos  int // bytes of out[0] that are written
+}
+
+// A piece is a part of what is to be written.
+type piece struct {
+	b      []byte
+	shared bool // not a chunk of ours
+}
+
+// A run is a number of deliveries in a row to one subscription: first to last for mode
+// auto, tags up to tag for the others.
+type run struct {
+	sub         *subscr
+	first, last store.Seq
+	attempt     uint32
+	tag         uint64
+}
+
+// room makes the chunk hold n more bytes. Called with mu held.
+func (o *outbox) room(n int) {
+	if cap(o.chunk)-len(o.chunk) >= n {
+		return
+	}
+	switch {
+	case o.chunk == nil && n <= smallChunk:
+		o.chunk = newChunk(false)
+		return
+	case cap(o.chunk) == smallChunk && len(o.chunk)+n <= bigChunk:
+		big := append(newChunk(true), o.chunk...)
+		freeChunk(o.chunk)
+		o.chunk = big
+		return
+	}
+	o.seal()
+	if n <= bigChunk {
+		o.chunk = newChunk(true)
+	} else {
+		o.chunk = make([]byte, 0, n)
+	}
+}
+
+func (o *outbox) seal() {
+	if len(o.chunk) > 0 {
+		o.pieces = append(o.pieces, piece{b: o.chunk})
+	} else {
+		freeChunk(o.chunk)
+	}
+	o.chunk = nil
+}
+
+// share adds bytes that are not copied.
+func (o *outbox) share(b []byte) {
+	o.seal()
+	o.pieces = append(o.pieces, piece{b: b, shared: true})
+	o.size += len(b)
+}
+
+// message adds a MESSAGE: the subscription's own head, then the bytes all share.
+func (o *outbox) message(s *subscr, d broker.Delivery, v frame.Version) {
+	m := d.Msg
+	whole, ok := m.Whole(v)
+	if ok && len(whole) < shareFrom {
+		o.room(len(s.head) + 128 + len(whole))
+		n := len(o.chunk)
+		o.chunk = append(s.appendHead(o.chunk, d), whole...)
+		o.size += len(o.chunk) - n
+		return
+	}
+	o.large(s, d, v, m)
+}
+
+func (o *outbox) large(s *subscr, d broker.Delivery, v frame.Version, m *message.Message) {
+	rest := m.Rest()
+	shared := len(rest) >= shareFrom
+	need := len(s.head) + 128 + m.WireSize() - len(rest)
+	if !shared {
+		need += len(rest)
+	}
+	o.room(need)
+	n := len(o.chunk)
+	o.chunk = m.AppendHead(s.appendHead(o.chunk, d), v)
+	if !shared {
+		o.chunk = append(o.chunk, rest...)
+	}
+	o.size += len(o.chunk) - n
+	if shared {
+		o.share(rest)
+	}
+}
+
+// frame adds a frame of the server's own.
+func (o *outbox) frame(f *frame.Frame, v frame.Version) {
+	o.room(256)
+	n := len(o.chunk)
+	o.chunk = frame.Append(o.chunk, v, f)
+	o.size += len(o.chunk) - n
+}
+
+// receipt adds a RECEIPT.
+func (o *outbox) receipt(id []byte, v frame.Version) {
+	o.room(len("RECEIPT\nreceipt-id:\ncontent-length:0\n\n\x00\n") + 2*len(id))
+	n := len(o.chunk)
+	o.chunk = append(o.chunk, "RECEIPT\nreceipt-id:"...)
+	o.chunk = frame.AppendEscaped(o.chunk, id, v)
+	o.chunk = append(o.chunk, "\n\n\x00\n"...)
+	o.size += len(o.chunk) - n
+}
+
+// note remembers which delivery was added last, joined to the run before if it follows it.
+func (o *outbox) note(s *subscr, d broker.Delivery) {
+	if n := len(o.runs); n > 0 {
+		r := &o.runs[n-1]
+		if r.sub == s && (d.Tag != 0 || r.last+1 == d.Seq && r.attempt == d.Attempt) {
+			r.last, r.tag = d.Seq, d.Tag
+			return
+		}
+	}
+	o.runs = append(o.runs, run{sub: s, first: d.Seq, last: d.Seq, attempt: d.Attempt, tag: d.Tag})
+}
+
+// take moves what is waiting to where it is written from. Called with mu held by who set
+// writing, with nothing left in out.
+func (o *outbox) take() {
+	if len(o.chunk) > 0 {
+		o.seal()
+	}
+	o.out, o.pieces = o.pieces, o.out[:0]
+	o.sent, o.runs = o.runs, o.sent[:0]
+	o.size = 0
+}
+
+// signal tells who waits for the end that it has come. Called with mu held.
+func (o *outbox) signal() {
+	if o.done != nil && !o.writing && (o.closed || o.size == 0) {
+		close(o.done)
+		o.done = nil
+	}
+}
+
+// wrote counts n bytes of out as written and reports whether that was all.
+func (o *outbox) wrote(n int) bool {
+	i := 0
+	for ; i < len(o.out); i++ {
+		left := len(o.out[i].b) - o.pos
+		if n < left {
+			o.pos += n
+			break
+		}
+		n -= left
+		o.pos = 0
+		if !o.out[i].shared {
+			freeChunk(o.out[i].b)
+		}
+	}
+	rest := copy(o.out, o.out[i:])
+	clear(o.out[rest:])
+	o.out = o.out[:rest]
+	return rest == 0
+}
+
+// shrink gives back the room of a burst. Called with mu held when nothing is waiting.
+func (o *outbox) shrink() {
+	if cap(o.out) > 8 {
+		o.out = nil
+	}
+	if cap(o.pieces) > 8 {
+		o.pieces = nil
+	}
+	if cap(o.sent) > 8 {
+		o.sent = nil
+	}
+	if cap(o.runs) > 8 {
+		o.runs = nil
+	}
+	if cap(o.held) > 8 {
+		o.held = nil
+	}
+}

@@ -1,0 +1,171 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/frame"
+)
+
+// A Server holds the sessions of all listeners. It may be used from any goroutine.
+type Server struct {
+	b     *broker.Broker
+	cfg   atomic.Pointer[Config]
+	epoch time.Time // sessions measure time from here
+	ids   atomic.Uint64
+
+	mu        sync.Mutex // guards what follows
+	listeners map[net.Listener]struct{}
+	sessions  map[*session]struct{}
+	stopping  bool
+
+	quit    chan struct{}  // closed by Shutdown
+	readers sync.WaitGroup // of the sessions
+	writers sync.WaitGroup // goroutines that write for them
+}
+
+// NewServer makes a server of b's clients.
+func NewServer(b *broker.Broker, cfg Config) *Server {
+	srv := &Server{
+		b: b, epoch: time.Now(), quit: make(chan struct{}),
+		listeners: make(map[net.Listener]struct{}), sessions: make(map[*session]struct{}),
+	}
+	srv.cfg.Store(cfg.withDefaults())
+	return srv
+}
+
+// SetConfig gives another configuration to the sessions that begin from now on.
+func (srv *Server) SetConfig(cfg Config) { srv.cfg.Store(cfg.withDefaults()) }
+
+// ErrServerClosed is returned by Serve after Shutdown.
+var ErrServerClosed = errors.New("session: server closed")
+
+// Serve accepts clients on l until Shutdown, and closes l.
+func (srv *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	srv.mu.Lock()
+	if srv.stopping {
+		srv.mu.Unlock()
+		return ErrServerClosed
+	}
+	srv.listeners[l] = struct{}{}
+	srv.mu.Unlock()
+	var pause time.Duration
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			srv.mu.Lock()
+			stopping := srv.stopping
+			delete(srv.listeners, l)
+			srv.mu.Unlock()
+			if stopping {
+				return ErrServerClosed
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			// Out of descriptors, most likely: it passes when a client leaves.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			srv.cfg.Load().Log.Error("accept failed", "addr", l.Addr().String(), "err", err, "again_in", pause)
+			select {
+			case <-time.After(pause):
+			case <-srv.quit:
+			}
+			srv.mu.Lock()
+			srv.listeners[l] = struct{}{}
+			srv.mu.Unlock()
+			continue
+		}
+		pause = 0
+		srv.ServeConn(c)
+	}
+}
+
+// ServeConn speaks STOMP on c, which it closes in the end, on a goroutine of its own.
+func (srv *Server) ServeConn(c net.Conn) {
+	s := newSession(srv, c, srv.ids.Add(1))
+	srv.mu.Lock()
+	switch {
+	case srv.stopping:
+		srv.mu.Unlock()
+		_ = c.Close()
+		return
+	case len(srv.sessions) >= s.cfg.Limits.Connections:
+		srv.readers.Add(1)
+		srv.mu.Unlock()
+		go srv.refuse(s)
+		return
+	}
+	srv.sessions[s] = struct{}{}
+	srv.readers.Add(1)
+	srv.mu.Unlock()
+	go srv.run(s) // ends with the connection; Shutdown sees to that and waits
+}
+
+func (srv *Server) run(s *session) {
+	defer srv.readers.Done()
+	s.serve()
+	srv.mu.Lock()
+	delete(srv.sessions, s)
+	srv.mu.Unlock()
+}
+
+// refuse tells a client that there are too many.
+func (srv *Server) refuse(s *session) {
+	defer srv.readers.Done()
+	e := errLimit("limits.connections", s.cfg.Limits.Connections, "Too many clients are connected.")
+	s.log().Warn("connection refused", "reason", "limits.connections", "limit", s.cfg.Limits.Connections)
+	c := s.c.net()
+	_ = c.SetDeadline(time.Now().Add(lingerWait))
+	_, _ = c.Write(frame.Append(nil, frame.V10, e.frame()))
+	linger(c, lingerWait)
+	_ = c.Close()
+}
+
+// Connections is the number of clients.
+func (srv *Server) Connections() int {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return len(srv.sessions)
+}
+
+// Shutdown closes the listeners, tells every client and waits until all have gone. When
+// ctx ends first it cuts those that are left, and returns ctx's error.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	srv.mu.Lock()
+	if !srv.stopping {
+		srv.stopping = true
+		close(srv.quit)
+	}
+	for l := range srv.listeners {
+		_ = l.Close()
+	}
+	for s := range srv.sessions {
+		s.fail(errShuttingDown())
+	}
+	srv.mu.Unlock()
+
+	gone := make(chan struct{})
+	go func() { // ends when the last session does, which is below at the latest
+		srv.readers.Wait()
+		srv.writers.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+	}
+	srv.mu.Lock()
+	for s := range srv.sessions {
+		_ = s.c.net().Close()
+	}
+	srv.mu.Unlock()
+	<-gone
+	return ctx.Err()
+}

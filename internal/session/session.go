@@ -1,0 +1,356 @@
+package session
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"stompserver/internal/auth"
+	"stompserver/internal/broker"
+	"stompserver/internal/frame"
+)
+
+// state is where a session stands.
+type state uint8
+
+const (
+	starting  state = iota // before CONNECT
+	connected              // CONNECT was answered
+	leaving                // DISCONNECT or an ERROR: nothing the client says counts any more
+)
+
+// flushWait is how long a client that leaves may take to read what is left for it, and
+// lingerWait how long its own end of the connection is then waited for.
+const (
+	flushWait  = 5 * time.Second
+	lingerWait = time.Second
+)
+
+// A session is one client. Its reader goroutine owns the fields without a note.
+type session struct {
+	srv   *Server
+	cfg   *Config // as it was when the client came
+	b     *broker.Broker
+	c     conn
+	id    uint64 // of the connection, for the log
+	began int64  // when it came, since the server's start
+	user  *auth.Identity
+
+	dec     frame.Decoder
+	f       frame.Frame
+	state   state
+	version frame.Version
+	now     int64 // when the bytes being worked on came, in ms since 1970
+	held    int   // bytes of unfinished frames counted as memory
+	paused  atomic.Bool
+
+	to     broker.Address
+	subs   subTable
+	txs    map[string]*broker.Transaction
+	txSize int
+	budget broker.Budget
+	wake   broker.Wake
+
+	uncommitted atomic.Int64
+	room        chan struct{} // signalled when uncommitted falls; made when needed
+
+	beat heartbeat
+	out  outbox
+
+	in      []byte        // where the last read went
+	spaceFn func() []byte // space and rest, bound once
+	restFn  func()
+
+	failure atomic.Pointer[Error]
+	dropped atomic.Uint64 // deliveries missed because the client is slow
+}
+
+func newSession(srv *Server, c net.Conn, id uint64) *session {
+	s := &session{srv: srv, cfg: srv.cfg.Load(), b: srv.b, c: newConn(c), id: id}
+	s.began = s.sinceStart(time.Now())
+	s.spaceFn, s.restFn = s.space, s.rest
+	s.dec.Init(s.cfg.Limits.frameLimits(false))
+	s.budget.Limit = int64(s.cfg.Limits.Outbox)
+	return s
+}
+
+func (s *session) log() *slog.Logger {
+	return s.cfg.Log.With("id", s.id, "addr", s.c.net().RemoteAddr().String())
+}
+
+// serve speaks STOMP until the client leaves or fails.
+func (s *session) serve() {
+	s.beat.start(s)
+	err := s.read()
+	s.state = leaving
+	s.beat.end()
+	s.release()
+	s.finish(err)
+}
+
+// read works on what comes in until there is a reason to end: nil for DISCONNECT, else an
+// *Error for the client or the error of the connection.
+func (s *session) read() error {
+	first := true
+	for {
+		n, err := s.c.read(s.spaceFn, s.restFn)
+		if n > 0 {
+			now := time.Now()
+			s.now = now.UnixMilli()
+			s.beat.heard(now)
+			s.dec.Filled(n)
+			if first {
+				first = false
+				if reply, what := foreign(s.in[:n]); reply != nil {
+					return s.sendAway(reply, what)
+				}
+			}
+			if err := s.work(); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			if f := s.failure.Load(); f != nil {
+				return f
+			}
+			return err
+		}
+	}
+}
+
+func (s *session) space() []byte {
+	s.in = s.dec.Space()
+	return s.in
+}
+
+// rest is called before the reader waits for bytes.
+func (s *session) rest() {
+	s.dec.Idle()
+	s.in = nil
+	s.count()
+}
+
+// count keeps the broker's account of the memory that unfinished frames hold.
+func (s *session) count() {
+	if h := s.dec.Held(); h != s.held {
+		s.b.Hold(h - s.held)
+		s.held = h
+	}
+}
+
+var errLeave = errors.New("session: client disconnected")
+
+// work handles the whole frames that are there, then flushes everyone they concern.
+func (s *session) work() error {
+	s.out.mu.Lock()
+	s.out.burst = true
+	s.out.mu.Unlock()
+	var err error
+	for {
+		err = s.dec.Decode(&s.f)
+		if err == frame.ErrMore {
+			err = nil
+			break
+		}
+		if err != nil {
+			err = decodeError(err)
+			break
+		}
+		if err = s.handle(&s.f); err != nil {
+			break
+		}
+		if s.uncommitted.Load() > int64(s.cfg.Limits.Uncommitted) {
+			if err = s.awaitStore(); err != nil {
+				break
+			}
+		}
+	}
+	s.count()
+	s.flush()
+	if f := s.failure.Load(); f != nil && err == nil {
+		err = f
+	}
+	return err
+}
+
+// flush ends a burst: what this client is owed goes out, then what it brought others.
+func (s *session) flush() {
+	s.out.mu.Lock()
+	s.out.burst = false
+	mine := s.out.size > 0 && !s.out.flagged
+	if mine {
+		s.out.flagged = true
+	}
+	s.out.mu.Unlock()
+	if mine {
+		s.wake.Add(s)
+	}
+	s.wake.Run()
+}
+
+// pause flushes before the reader waits for something else than bytes; what follows it is
+// a burst again.
+func (s *session) pause(wait func() error) error {
+	s.flush()
+	s.paused.Store(true)
+	err := wait()
+	s.paused.Store(false)
+	s.beat.heard(time.Now())
+	s.out.mu.Lock()
+	s.out.burst = true
+	s.out.mu.Unlock()
+	return err
+}
+
+// awaitStore waits until the store confirmed enough of what this client sent: its socket
+// is not read meanwhile.
+func (s *session) awaitStore() error {
+	return s.pause(func() error {
+		for s.uncommitted.Load() > int64(s.cfg.Limits.Uncommitted)/2 {
+			select {
+			case <-s.room:
+			case <-s.srv.quit:
+				return errShuttingDown()
+			}
+			if f := s.failure.Load(); f != nil {
+				return f
+			}
+		}
+		return nil
+	})
+}
+
+// Done implements broker.Owner.
+func (s *session) Done(op *broker.Op, err error) {
+	if op.Bytes > 0 {
+		s.uncommitted.Add(-int64(op.Bytes))
+		select {
+		case s.room <- struct{}{}:
+		default:
+		}
+	}
+	r, _ := op.Token.(*receipt)
+	if err != nil {
+		e, known := asError(err)
+		if !known {
+			s.log().Error("operation failed", "err", err)
+		}
+		if r != nil {
+			e.Receipt = string(r.id)
+		}
+		s.fail(e)
+		return
+	}
+	if r != nil {
+		s.confirm(r)
+	}
+}
+
+// fail ends the session from any goroutine; the first reason counts.
+func (s *session) fail(e *Error) {
+	if s.failure.CompareAndSwap(nil, e) {
+		_ = s.c.net().SetReadDeadline(time.Unix(1, 0)) // the reader takes it from here
+	}
+}
+
+// release gives back everything the session held in the broker.
+func (s *session) release() {
+	for _, tx := range s.txs {
+		tx.Abort()
+	}
+	s.txs = nil
+	s.b.Hold(-s.held)
+	s.held = 0
+	for _, sub := range s.subs.list {
+		sub.bs.Detach(&s.wake)
+	}
+	s.wake.Run()
+}
+
+// finish tells the client what there is to tell, gives back what it did not get, and
+// closes. Err is why the session ends.
+func (s *session) finish(err error) {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		s.tell(e, err)
+	case err == errLeave:
+	default:
+		if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+			s.log().Debug("connection lost", "err", err)
+		}
+		_ = s.c.net().Close() // nobody is there to read
+	}
+	s.drain()
+	s.giveBack()
+	if e != nil || err == errLeave {
+		linger(s.c.net(), lingerWait)
+	}
+	_ = s.c.net().Close()
+	if n := s.dropped.Load(); n > 0 {
+		s.log().Warn("slow subscriber missed messages", "dropped", n)
+	}
+	s.log().Debug("connection closed")
+}
+
+// tell puts the ERROR frame behind everything else.
+func (s *session) tell(e *Error, cause error) {
+	if e.Code == codeInternal {
+		s.log().Error("session failed", "err", cause)
+	} else {
+		s.log().Debug("error sent", "code", e.Code, "detail", e.Detail)
+	}
+	s.out.mu.Lock()
+	s.out.frame(e.frame(), s.version)
+	s.out.mu.Unlock()
+}
+
+// drain writes what is left, for a while, and returns when nobody writes any more.
+func (s *session) drain() {
+	_ = s.c.net().SetWriteDeadline(time.Now().Add(flushWait))
+	s.out.mu.Lock()
+	s.out.last = true
+	s.out.done = make(chan struct{})
+	done := s.out.done
+	s.out.signal()
+	s.out.mu.Unlock()
+	s.Flush(&s.wake, false)
+	<-done
+	s.wake.Run()
+}
+
+// giveBack returns to the queues what the client was not sent, or did not settle.
+func (s *session) giveBack() {
+	s.out.mu.Lock()
+	s.out.closed = true
+	sent, runs := s.out.sent, s.out.runs
+	s.out.sent, s.out.runs, s.out.held = nil, nil, nil
+	s.out.out, s.out.pieces, s.out.chunk, s.out.size = nil, nil, nil, 0
+	s.out.mu.Unlock()
+	for _, r := range sent { // a write was cut short: some of these may have arrived
+		s.undo(r, true)
+	}
+	for _, r := range runs {
+		s.undo(r, false)
+	}
+	for _, sub := range s.subs.list {
+		sub.bs.Close(sub.written.Load(), &s.wake)
+	}
+	s.subs = subTable{}
+	s.wake.Run()
+}
+
+func (s *session) undo(r run, seen bool) {
+	if r.tag == 0 {
+		r.sub.bs.Return(r.first, r.last, r.attempt, seen, &s.wake)
+	} else if seen {
+		r.sub.written.Store(r.tag)
+	}
+}
+
+func errShuttingDown() *Error {
+	return errf(codeShuttingDown, "Shutting down", "The server is stopping. Connect again in a moment.")
+}

@@ -1,0 +1,114 @@
+package session
+
+import (
+	"stompserver/internal/broker"
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+)
+
+// transactionName returns f's header transaction, which BEGIN, COMMIT and ABORT must have.
+func transactionName(f *frame.Frame) (string, error) {
+	name, ok := f.Header.Get("transaction")
+	if !ok || len(name) == 0 {
+		return "", errMissing(f.Command, "transaction")
+	}
+	return string(name), nil
+}
+
+func errNoTransaction(f *frame.Frame, name []byte) *Error {
+	return errf(codeTransactionUnknown, "Bad transaction", "%s names the transaction %s, which is not open on this connection.", f.Command, cut(name))
+}
+
+// begin answers BEGIN.
+func (s *session) begin(f *frame.Frame) error {
+	name, err := transactionName(f)
+	if err != nil {
+		return err
+	}
+	if s.txs[name] != nil {
+		return errf(codeTransactionExists, "Bad transaction", "The transaction %s is open already.", cut([]byte(name)))
+	}
+	if len(s.txs) >= s.cfg.Limits.Transactions {
+		return errLimit("limits.transactions", s.cfg.Limits.Transactions, "This connection has too many open transactions.")
+	}
+	if s.txs == nil {
+		s.txs = make(map[string]*broker.Transaction)
+	}
+	s.txs[name] = s.b.Begin()
+	s.receipt(f)
+	return nil
+}
+
+// joined returns the transaction that f wants to join, or nil if it names none.
+func (s *session) joined(f *frame.Frame) (*broker.Transaction, error) {
+	name, ok := f.Header.Get("transaction")
+	if !ok {
+		return nil, nil
+	}
+	tx := s.txs[string(name)]
+	if tx == nil {
+		return nil, errNoTransaction(f, name)
+	}
+	if tx.Len() >= s.cfg.Limits.TransactionFrames {
+		return nil, errLimit("limits.transaction_frames", s.cfg.Limits.TransactionFrames, "The transaction %s has too many frames.", cut(name))
+	}
+	return tx, nil
+}
+
+// sendInTransaction makes a SEND join; its receipt says that it has joined, and the
+// receipt of COMMIT that it happened.
+func (s *session) sendInTransaction(f *frame.Frame, name []byte) error {
+	tx, err := s.joined(f)
+	if err != nil {
+		return err
+	}
+	m, err := message.New(f, s.to.Name(), s.now)
+	if err != nil {
+		return err
+	}
+	if s.txSize+m.Size() > s.cfg.Limits.TransactionBytes {
+		return errLimit("limits.transaction_bytes", s.cfg.Limits.TransactionBytes, "The open transactions of this connection are too large with the one of %s.", cut(name))
+	}
+	if err := tx.Send(s.to.Name(), m); err != nil {
+		return err
+	}
+	s.txSize += m.Size()
+	s.receipt(f)
+	return nil
+}
+
+// leaveTransaction takes the named transaction out of the table.
+func (s *session) leaveTransaction(f *frame.Frame) (*broker.Transaction, error) {
+	name, err := transactionName(f)
+	if err != nil {
+		return nil, err
+	}
+	tx := s.txs[name]
+	if tx == nil {
+		return nil, errNoTransaction(f, []byte(name))
+	}
+	delete(s.txs, name)
+	s.txSize -= tx.Bytes()
+	return tx, nil
+}
+
+// commit answers COMMIT.
+func (s *session) commit(f *frame.Frame) error {
+	tx, err := s.leaveTransaction(f)
+	if err != nil {
+		return err
+	}
+	tx.Commit(s.op(f, tx.Bytes()), &s.wake)
+	return nil
+}
+
+// abort answers ABORT.
+func (s *session) abort(f *frame.Frame) error {
+	tx, err := s.leaveTransaction(f)
+	if err != nil {
+		return err
+	}
+	tx.Abort()
+	s.receipt(f)
+	return nil
+}

@@ -1,0 +1,13 @@
+package session
+
+import "golang.org/x/sys/unix"
+
+func writev(fd int, ps []piece, pos int) (int, error) {
+	var room [maxPieces][]byte
+	iov := room[:0]
+	for _, p := range ps[:min(len(ps), maxPieces)] {
+		iov = append(iov, p.b[pos:])
+		pos = 0
+	}
+	return unix.Writev(fd, iov)
+}

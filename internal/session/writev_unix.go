@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package session
+
+import "golang.org/x/sys/unix"
+
+// writev writes the first piece; the other systems have no gathered write in x/sys.
+func writev(fd int, ps []piece, pos int) (int, error) { return unix.Write(fd, ps[0].b[pos:]) }
