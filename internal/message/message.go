@@ -156,13 +156,27 @@ func (e *HeaderError) Error() string {
 	return "message: header " + e.Name + ": want " + e.Want + ", got " + strconv.Quote(e.Value)
 }
 
-// New makes the message of a SEND frame to dest, which arrived at now (milliseconds since
-// 1970). It copies what it keeps, except a body that the frame owns. Headers that belong
+// A Moment is a time in milliseconds since 1970 and how that is written: the messages of
+// one burst share it.
+type Moment struct {
+	ms   int64
+	text string // the header line
+}
+
+// At makes a Moment of milliseconds since 1970.
+func At(ms int64) Moment {
+	return Moment{ms: ms, text: "timestamp:" + strconv.FormatInt(ms, 10) + "\n"}
+}
+
+// Milliseconds since 1970.
+func (m Moment) Milliseconds() int64 { return m.ms }
+
+// New makes the message of a SEND frame to dest, which arrived at now. It copies what it keeps, except a body that the frame owns. Headers that belong
 // to the broker do not pass: what a client says of message-id, subscription, ack and
 // redelivered never reaches another client (a message-id stays readable as
 // x-client-message-id). The error is a *HeaderError.
-func New(f *frame.Frame, dest string, now int64) (*Message, error) {
-	b := builder{m: &Message{dest: dest, arrived: now, plain: f.Plain}}
+func New(f *frame.Frame, dest string, now Moment) (*Message, error) {
+	b := builder{m: &Message{dest: dest, arrived: now.ms, plain: f.Plain}}
 	size := len(dest) + 80 + len(Tail)
 	if !f.Owned {
 		size += len(f.Body)
@@ -202,9 +216,7 @@ func New(f *frame.Frame, dest string, now int64) (*Message, error) {
 		b.field(name, value)
 	}
 	if !stamped {
-		b.buf = append(b.buf, "timestamp:"...)
-		b.buf = strconv.AppendInt(b.buf, now, 10)
-		b.buf = append(b.buf, '\n')
+		b.buf = append(b.buf, now.text...)
 	}
 	body := f.Body
 	if f.Owned {
@@ -217,7 +229,7 @@ var clientID = []byte("x-client-message-id")
 
 // Text makes a message of the broker's own, such as a report of the monitor.
 func Text(dest, body string, now int64) *Message {
-	m, err := New(&frame.Frame{Body: []byte(body), Plain: isPlain(dest)}, dest, now)
+	m, err := New(&frame.Frame{Body: []byte(body), Plain: isPlain(dest)}, dest, At(now))
 	if err != nil {
 		panic(err) // there is no header to misread
 	}

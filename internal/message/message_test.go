@@ -25,7 +25,7 @@ func TestNewKeepsWhatIsTheSendersAndDropsWhatIsTheBrokers(t *testing.T) {
 	f := sendFrame(true, "hi", "destination", "/queue/a", "receipt", "r", "transaction", "t",
 		"type", "order", "message-id", "forged", "subscription", "s", "ack", "a",
 		"redelivered", "true", "delivery-count", "9", "JMSXUserID", "root", "content-length", "99", "type", "second")
-	m, err := message.New(f, "/queue/a", 1234)
+	m, err := message.New(f, "/queue/a", message.At(1234))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestNewKeepsWhatIsTheSendersAndDropsWhatIsTheBrokers(t *testing.T) {
 
 func TestHeadInEachVersion(t *testing.T) {
 	f := sendFrame(false, "", "k:1\n", "a:b\\c\r\nd", "timestamp", "5")
-	m, err := message.New(f, "/topic/x:y", 1)
+	m, err := message.New(f, "/topic/x:y", message.At(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestHeadersOfTheBrokerAreRead(t *testing.T) {
 		{name: "no exception is one try", header: "max-exceptions", value: "0", max: 1},
 		{name: "exceptions nonsense", header: "max-exceptions", value: "-1", bad: true},
 	} {
-		m, err := message.New(sendFrame(true, "", test.header, test.value), "/queue/a", 1)
+		m, err := message.New(sendFrame(true, "", test.header, test.value), "/queue/a", message.At(1))
 		var he *message.HeaderError
 		if test.bad {
 			if !errors.As(err, &he) || he.Name != test.header || !strings.Contains(err.Error(), test.header) {
@@ -96,7 +96,7 @@ func TestHeadersOfTheBrokerAreRead(t *testing.T) {
 func TestOwnedBodyIsNotCopied(t *testing.T) {
 	body := make([]byte, 100, 102)
 	f := &frame.Frame{Command: frame.Send, Body: body, Plain: true, Owned: true}
-	m, err := message.New(f, "/queue/a", 1)
+	m, err := message.New(f, "/queue/a", message.At(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestOwnedBodyIsNotCopied(t *testing.T) {
 }
 
 func TestRedirect(t *testing.T) {
-	m, err := message.New(sendFrame(true, "b", "k", "v", "original-destination", "forged"), "/queue/a", 7)
+	m, err := message.New(sendFrame(true, "b", "k", "v", "original-destination", "forged"), "/queue/a", message.At(7))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func FuzzHeaders(f *testing.F) {
 		if strings.ContainsRune(name+value+dest, 0) || name == "" {
 			return // the decoder lets neither pass
 		}
-		m, err := message.New(sendFrame(false, "", name, value), dest, 1)
+		m, err := message.New(sendFrame(false, "", name, value), dest, message.At(1))
 		if err != nil {
 			return
 		}
@@ -172,9 +172,10 @@ func FuzzHeaders(f *testing.F) {
 
 func BenchmarkNew(b *testing.B) {
 	f := sendFrame(true, strings.Repeat("x", 100), "destination", "/queue/bench", "content-length", "100")
+	now := message.At(1764000000000)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := message.New(f, "/queue/bench", 1764000000000); err != nil {
+		if _, err := message.New(f, "/queue/bench", now); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"stompserver/internal/auth"
 	"stompserver/internal/broker"
 	"stompserver/internal/frame"
+	"stompserver/internal/message"
 )
 
 // state is where a session stands.
@@ -43,8 +44,8 @@ type session struct {
 	f       frame.Frame
 	state   state
 	version frame.Version
-	now     int64 // when the bytes being worked on came, in ms since 1970
-	held    int   // bytes of unfinished frames counted as memory
+	now     message.Moment // when the bytes being worked on came
+	held    int            // bytes of unfinished frames counted as memory
 	paused  atomic.Bool
 
 	to     broker.Address
@@ -99,7 +100,9 @@ func (s *session) read() error {
 		n, err := s.c.read(s.spaceFn, s.restFn)
 		if n > 0 {
 			now := time.Now()
-			s.now = now.UnixMilli()
+			if ms := now.UnixMilli(); ms != s.now.Milliseconds() {
+				s.now = message.At(ms)
+			}
 			s.beat.heard(now)
 			s.dec.Filled(n)
 			if first {
