@@ -215,9 +215,9 @@ func (p *peer) nothing() {
 }
 
 // TestTranscripts plays testdata/*.stomp: lines "A> ..." are sent by client A, made with
-// its first line; a frame ends with a line "^@", or within one. "A< ..." is a frame that A
-// must get, as peer.expect has it, ended by a line "A<" with nothing behind, "A! closed" the
-// end of its stream, "A! nothing" that no frame is on its way to it, and "A! leave" that it
+// its first line; a frame ends with "^@". Lines "A< ..." are command and headers of a frame
+// that A must get, as peer.expect has them, "A= ..." its body, and "A<" alone its end. "A!
+// closed" is the end of its stream, "A! nothing" that no frame is on its way to it, and "A! leave" that it
 // cuts its connection. {x} in an expected value keeps it under that name, {x} in a line that
 // is sent puts it in.
 func TestTranscripts(t *testing.T) {
@@ -270,6 +270,8 @@ func play(t *testing.T, s *server, script string) {
 			}
 			p.send(out.String())
 			out.Reset()
+		case '=':
+			want.WriteString("\n" + rest)
 		case '<':
 			if rest != "" || !strings.HasSuffix(line, "<") {
 				want.WriteString(rest + "\n")
