@@ -240,9 +240,10 @@ func (d *Decoder) decode(f *Frame) error {
 		}
 		line := trimEOL(b[start:end])
 		if len(line) == 0 {
-			if err := d.beginBody(b); err != nil {
-				return err
+			if d.length >= 0 && d.length > d.lim.Frame-d.line {
+				return &LimitError{"limits.frame_before_login", d.lim.Frame}
 			}
+			d.phase = inBody
 			break
 		}
 		if d.lines++; d.lines > d.lim.Headers {
@@ -333,23 +334,28 @@ func digits(b []byte) int {
 	return n
 }
 
-// lineEnd finds where the line that begins at d.line ends, and moves on behind it.
+// lineEnd finds where the line that begins at d.line ends, and moves on behind it. Of
+// several mistakes the first byte that makes one counts, so that it does not matter in
+// which pieces the bytes come.
 func (d *Decoder) lineEnd(b []byte, limit int, name string) (int, error) {
 	i := bytes.IndexByte(b[d.scan:], '\n')
 	end := d.scan + i
 	if i < 0 {
 		end = len(b)
 	}
-	if end-d.line > limit && (end-d.line > limit+1 || b[end-1] != '\r') {
+	nul := bytes.IndexByte(b[d.scan:end], 0)
+	over := limit // the first byte of the line that is too much
+	if over < end-d.line && b[d.line+over] == '\r' {
+		over++ // unless that is the CR of its end
+	}
+	switch {
+	case over < end-d.line && (nul < 0 || over <= d.scan-d.line+nul) && over <= d.lim.Frame-d.line:
 		return 0, &LimitError{name, limit}
-	}
-	if end > d.lim.Frame {
+	case end > d.lim.Frame && (nul < 0 || d.lim.Frame <= d.scan+nul):
 		return 0, &LimitError{"limits.frame_before_login", d.lim.Frame}
-	}
-	if i < 0 {
-		if bytes.IndexByte(b[d.scan:], 0) >= 0 {
-			return 0, errCutShort
-		}
+	case nul >= 0:
+		return 0, errCutShort
+	case i < 0:
 		d.scan = end
 		return 0, ErrMore
 	}
@@ -398,18 +404,6 @@ func (d *Decoder) contentLength(line []byte) error {
 
 func short(b []byte) []byte { return b[:min(len(b), 80)] }
 
-// beginBody looks at the header as a whole, once.
-func (d *Decoder) beginBody(b []byte) error {
-	if bytes.IndexByte(b[:d.line], 0) >= 0 {
-		return errCutShort
-	}
-	if d.length >= 0 && d.line+d.length > d.lim.Frame {
-		return &LimitError{"limits.frame_before_login", d.lim.Frame}
-	}
-	d.phase = inBody
-	return nil
-}
-
 // finish takes the frame if its body is there.
 func (d *Decoder) finish(f *Frame, b []byte) error {
 	var body []byte
@@ -446,7 +440,7 @@ func (d *Decoder) finish(f *Frame, b []byte) error {
 		} else {
 			end = d.scan + i
 		}
-		if end-d.line > d.lim.Body {
+		if end-d.line > d.lim.Body && d.lim.Body <= d.lim.Frame-d.line {
 			return &LimitError{"limits.body", d.lim.Body}
 		}
 		if end > d.lim.Frame {

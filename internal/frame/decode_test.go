@@ -1,0 +1,356 @@
+package frame_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"stompserver/internal/frame"
+)
+
+// decodeAll gives in to a decoder in pieces of the sizes that next returns, and returns
+// what it takes out, spelt in one line each, and the error that ended it.
+func decodeAll(d *frame.Decoder, in []byte, next func(left int) int) (got []string, err error) {
+	var f frame.Frame
+	for {
+		for {
+			err := d.Decode(&f)
+			if err == frame.ErrMore {
+				break
+			}
+			if err != nil {
+				return got, err
+			}
+			got = append(got, spell(&f))
+		}
+		if len(in) == 0 {
+			return got, nil
+		}
+		want := next(len(in))
+		space := d.Space()
+		n := copy(space[:min(len(space), want)], in)
+		d.Filled(n)
+		in = in[n:]
+	}
+}
+
+func spell(f *frame.Frame) string {
+	var b strings.Builder
+	if f.Command == frame.Unknown {
+		fmt.Fprintf(&b, "?%s", f.Name)
+	} else {
+		b.WriteString(f.Command.String())
+	}
+	for _, h := range f.Header {
+		fmt.Fprintf(&b, " %q=%q", h.Name, h.Value)
+	}
+	fmt.Fprintf(&b, " | %q", f.Body)
+	return b.String()
+}
+
+func all(left int) int { return left }
+func one(int) int      { return 1 }
+
+func decoder(v frame.Version, l frame.Limits) *frame.Decoder {
+	d := new(frame.Decoder)
+	d.Init(l)
+	d.SetVersion(v)
+	return d
+}
+
+var samples = []struct {
+	name string
+	v    frame.Version
+	in   string
+	want []string
+	err  string // part of the error's text
+}{
+	// STOMP 1.2, "STOMP Frames".
+	{name: "a frame", v: frame.V12, in: "SEND\ndestination:/queue/a\n\nhello\x00", want: []string{`SEND "destination"="/queue/a" | "hello"`}},
+	{name: "CRLF lines", v: frame.V12, in: "SEND\r\ndestination:/queue/a\r\n\r\nhello\x00\r\n", want: []string{`SEND "destination"="/queue/a" | "hello"`}},
+	{name: "no header, no body", v: frame.V12, in: "DISCONNECT\n\n\x00", want: []string{`DISCONNECT | ""`}},
+	{name: "EOLs before, between and behind", v: frame.V12, in: "\n\r\n\nACK\n\n\x00\n\n\r\nNACK\n\n\x00\n\r\n", want: []string{`ACK | ""`, `NACK | ""`}},
+	{name: "several in one", v: frame.V12, in: "ACK\nid:1\n\n\x00ACK\nid:2\n\n\x00\nACK\nid:3\n\n\x00", want: []string{`ACK "id"="1" | ""`, `ACK "id"="2" | ""`, `ACK "id"="3" | ""`}},
+	{name: "any case, as the Ruby server took it", v: frame.V10, in: "send\ndestination:/queue/a\n\nx\x00Subscribe\n\n\x00", want: []string{`SEND "destination"="/queue/a" | "x"`, `SUBSCRIBE | ""`}},
+	{name: "unknown command", v: frame.V12, in: "HELLO\na:b\n\nc\x00", want: []string{`?HELLO "a"="b" | "c"`}},
+	{name: "empty value", v: frame.V12, in: "SEND\na:\n\n\x00", want: []string{`SEND "a"="" | ""`}},
+	{name: "empty body by length", v: frame.V12, in: "SEND\ncontent-length:0\n\n\x00", want: []string{`SEND "content-length"="0" | ""`}},
+	// "Body".
+	{name: "NULs in a body with content-length", v: frame.V12, in: "SEND\ncontent-length:5\n\na\x00b\x00c\x00", want: []string{`SEND "content-length"="5" | "a\x00b\x00c"`}},
+	{name: "content-length with blanks", v: frame.V11, in: "SEND\ncontent-length: 1 \n\na\x00", want: []string{`SEND "content-length"=" 1 " | "a"`}},
+	{name: "content-length too small", v: frame.V12, in: "SEND\ncontent-length:1\n\nab\x00", err: "content-length says 1"},
+	{name: "content-length not a number", v: frame.V12, in: "SEND\ncontent-length:-1\n\nab\x00", err: "not a number"},
+	{name: "content-length beyond numbers", v: frame.V12, in: "SEND\ncontent-length:99999999999999999999999\n\nab\x00", err: "limits.body"},
+	// "Repeated Header Entries".
+	{name: "repeated headers are kept in order", v: frame.V12, in: "SEND\nfoo:World\nfoo:Hello\n\n\x00", want: []string{`SEND "foo"="World" "foo"="Hello" | ""`}},
+	{name: "the first content-length counts", v: frame.V12, in: "SEND\ncontent-length:2\ncontent-length:9\n\nab\x00", want: []string{`SEND "content-length"="2" "content-length"="9" | "ab"`}},
+	// "Value Encoding".
+	{name: "escapes of 1.2", v: frame.V12, in: "SEND\na\\cb:\\r\\n\\c\\\\x\n\n\x00", want: []string{`SEND "a:b"="\r\n:\\x" | ""`}},
+	{name: "escapes of 1.1", v: frame.V11, in: "SEND\na\\cb:\\n\\c\\\\x\n\n\x00", want: []string{`SEND "a:b"="\n:\\x" | ""`}},
+	{name: "1.0 leaves backslash alone", v: frame.V10, in: "SEND\na:\\n\\q\n\n\x00", want: []string{`SEND "a"="\\n\\q" | ""`}},
+	{name: "undefined escape in 1.2", v: frame.V12, in: "SEND\na:\\t\n\n\x00", err: "escape"},
+	{name: "undefined escape in 1.1", v: frame.V11, in: "SEND\na:\\r\n\n\x00", err: "escape"},
+	{name: "undefined escape in a name", v: frame.V12, in: "SEND\na\\q:\n\n\x00", err: "escape"},
+	{name: "half an escape", v: frame.V12, in: "SEND\na:b\\\n\n\x00", err: "escape"},
+	{name: "no escapes in CONNECT", v: frame.V12, in: "CONNECT\npasscode:a\\qb\n\n\x00", want: []string{`CONNECT "passcode"="a\\qb" | ""`}},
+	{name: "no escapes in STOMP", v: frame.V12, in: "STOMP\npasscode:a\\nb\n\n\x00", want: []string{`STOMP "passcode"="a\\nb" | ""`}},
+	{name: "no escapes in CONNECTED", v: frame.V12, in: "CONNECTED\nsession:a\\b\n\n\x00", want: []string{`CONNECTED "session"="a\\b" | ""`}},
+	{name: "a raw colon in a value", v: frame.V12, in: "SEND\nurl:http://a:80\n\n\x00", want: []string{`SEND "url"="http://a:80" | ""`}},
+	// Trimming: only 1.0.
+	{name: "1.0 trims", v: frame.V10, in: "SEND\n dest : x y \n\n\x00", want: []string{`SEND "dest"="x y" | ""`}},
+	{name: "1.2 does not trim", v: frame.V12, in: "SEND\n dest : x \n\n\x00", want: []string{`SEND " dest "=" x " | ""`}},
+	{name: "a passcode keeps its blanks", v: frame.V10, in: "CONNECT\npasscode: x \n\n\x00", want: []string{`CONNECT "passcode"=" x " | ""`}},
+	{name: "1.0 drops a line without colon", v: frame.V10, in: "SEND\nnonsense\n:x\na:b\n\n\x00", want: []string{`SEND "a"="b" | ""`}},
+	{name: "1.2 refuses a line without colon", v: frame.V12, in: "SEND\nnonsense\n\n\x00", err: "no colon"},
+	{name: "1.1 refuses a line without name", v: frame.V11, in: "SEND\n:x\n\n\x00", err: "no colon"},
+	{name: "a CR inside a value in 1.2", v: frame.V12, in: "SEND\na:x\ry\n\n\x00", err: "carriage return"},
+	{name: "a CR inside a value in 1.1", v: frame.V11, in: "SEND\na:x\ry\n\n\x00", want: []string{`SEND "a"="x\ry" | ""`}},
+	{name: "a NUL in the header", v: frame.V12, in: "SEND\na:x\x00y\n\n\x00", err: "NUL"},
+	{name: "a frame cut short", v: frame.V12, in: "SEND\na:x\x00", err: "NUL"},
+	{name: "a NUL in the command", v: frame.V12, in: "SE\x00ND\n\n\x00", err: "NUL"},
+	{name: "one good, one bad", v: frame.V12, in: "ACK\n\n\x00SEND\nx\n\n\x00", want: []string{`ACK | ""`}, err: "no colon"},
+}
+
+func TestDecode(t *testing.T) {
+	for _, s := range samples {
+		for _, cut := range []struct {
+			name string
+			next func(int) int
+		}{{"whole", all}, {"byte by byte", one}} {
+			got, err := decodeAll(decoder(s.v, frame.Limits{}), []byte(s.in), cut.next)
+			if fmt.Sprint(got) != fmt.Sprint(s.want) {
+				t.Errorf("%s, %s:\n got %q\nwant %q", s.name, cut.name, got, s.want)
+			}
+			if s.err == "" && err != nil || s.err != "" && (err == nil || !strings.Contains(err.Error(), s.err)) {
+				t.Errorf("%s, %s: error %v, want %q", s.name, cut.name, err, s.err)
+			}
+		}
+		for i := 1; i < len(s.in); i++ {
+			at := []int{i, len(s.in) - i}
+			got, err := decodeAll(decoder(s.v, frame.Limits{}), []byte(s.in), func(int) int { n := at[0]; at = at[1:]; return n })
+			if fmt.Sprint(got) != fmt.Sprint(s.want) || (err == nil) != (s.err == "") {
+				t.Errorf("%s, cut at %d:\n got %q, %v\nwant %q", s.name, i, got, err, s.want)
+			}
+		}
+	}
+}
+
+func TestErrorsLast(t *testing.T) {
+	d := decoder(frame.V12, frame.Limits{})
+	_, err := decodeAll(d, []byte("SEND\nx\n\n\x00"), all)
+	_, again := decodeAll(d, []byte("ACK\n\n\x00"), all)
+	if err == nil || again != err {
+		t.Errorf("got %v, then %v", err, again)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	for _, test := range []struct {
+		name  string
+		l     frame.Limits
+		in    string
+		limit string
+		max   int
+	}{
+		{"command", frame.Limits{Command: 10}, "SEEEEEEEEEND\n", "limits.command", 10},
+		{"command without end", frame.Limits{}, long, "limits.command", 64},
+		{"header line", frame.Limits{HeaderLine: 100}, "SEND\na:" + long, "limits.header", 100},
+		{"headers", frame.Limits{Headers: 3}, "SEND\na:1\nb:2\nc:3\nd:4\n\n\x00", "limits.headers", 3},
+		{"announced body", frame.Limits{Body: 100}, "SEND\ncontent-length:101\n", "limits.body", 100},
+		{"body without end", frame.Limits{Body: 100}, "SEND\n\n" + long, "limits.body", 100},
+		{"frame before login, header", frame.Limits{Frame: 100}, "SEND\na:" + long, "limits.frame_before_login", 100},
+		{"frame before login, body", frame.Limits{Frame: 100}, "SEND\n\n" + long, "limits.frame_before_login", 100},
+		{"frame before login, announced body", frame.Limits{Frame: 100}, "SEND\ncontent-length:90\n\n", "limits.frame_before_login", 100},
+	} {
+		for _, next := range []func(int) int{all, one} {
+			_, err := decodeAll(decoder(frame.V12, test.l), []byte(test.in), next)
+			var le *frame.LimitError
+			if !errors.As(err, &le) || le.Limit != test.limit || le.Max != test.max {
+				t.Errorf("%s: got %v", test.name, err)
+			}
+		}
+	}
+	ok := "SEND\na:" + strings.Repeat("x", 98) + "\r\ncontent-length:100\n\n" + strings.Repeat("y", 100) + "\x00"
+	for _, next := range []func(int) int{all, one} {
+		if got, err := decodeAll(decoder(frame.V12, frame.Limits{Command: 4, HeaderLine: 100, Headers: 2, Body: 100}), []byte(ok), next); err != nil || len(got) != 1 {
+			t.Errorf("just within the limits: %v, %v", got, err)
+		}
+	}
+}
+
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]bool{
+		"SEND\na:b\n\n\x00": true, "SEND\r\na:b\r\n\r\n\x00": true, "SEND\na:b\\n\n\n\x00": false,
+		"SEND\na:b:c\n\n\x00": false, "SEND\na\\cb:c\n\n\x00": false,
+	} {
+		d := decoder(frame.V12, frame.Limits{})
+		d.Filled(copy(d.Space(), in))
+		var f frame.Frame
+		if err := d.Decode(&f); err != nil || f.Plain != want {
+			t.Errorf("%q: got %v, %v", in, f.Plain, err)
+		}
+	}
+}
+
+// TestLargeBody has a body that comes in many pieces: it is owned, and whole, and a promise
+// alone costs nothing.
+func TestLargeBody(t *testing.T) {
+	const size = 5 << 20
+	body := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+	head := fmt.Sprintf("SEND\ndestination:/queue/a\ncontent-length:%d\n\n", size)
+	d := decoder(frame.V12, frame.Limits{})
+	var f frame.Frame
+	for round := range 2 {
+		d.Filled(copy(d.Space(), head))
+		if err := d.Decode(&f); err != frame.ErrMore {
+			t.Fatal(err)
+		}
+		if held := d.Held(); round == 0 && held > 128<<10 {
+			t.Errorf("a promise of %d bytes holds %d", size, held)
+		}
+		in := append(append([]byte{}, body...), 0)
+		for len(in) > 0 {
+			d.Idle()
+			n := copy(d.Space(), in)
+			d.Filled(n)
+			in = in[n:]
+			err := d.Decode(&f)
+			if len(in) > 0 && err != frame.ErrMore || len(in) == 0 && err != nil {
+				t.Fatalf("%d left: %v", len(in), err)
+			}
+			if held := d.Held(); held > 4*(size-len(in))+256<<10 && round == 0 {
+				t.Fatalf("%d bytes hold %d", size-len(in), held)
+			}
+		}
+		if !f.Owned || !bytes.Equal(f.Body, body) || cap(f.Body) < size+2 {
+			t.Fatalf("owned %v, %d bytes, cap %d", f.Owned, len(f.Body), cap(f.Body))
+		}
+		if v := f.Header.Value("destination"); v != "/queue/a" {
+			t.Errorf("destination %q", v)
+		}
+	}
+	if got, err := decodeAll(d, []byte("ACK\n\n\x00"), all); err != nil || len(got) != 1 {
+		t.Errorf("after it: %v, %v", got, err)
+	}
+}
+
+func TestIdleKeepsLittle(t *testing.T) {
+	d := decoder(frame.V12, frame.Limits{})
+	d.Filled(copy(d.Space(), "SEND\ndestination:/queue/a\nk:"))
+	var f frame.Frame
+	if err := d.Decode(&f); err != frame.ErrMore {
+		t.Fatal(err)
+	}
+	d.Idle()
+	if d.Held() > 512 {
+		t.Errorf("28 bytes hold %d", d.Held())
+	}
+	d.Filled(copy(d.Space(), "v\n\nbody\x00"))
+	if err := d.Decode(&f); err != nil || spell(&f) != `SEND "destination"="/queue/a" "k"="v" | "body"` {
+		t.Errorf("got %v, %s", err, spell(&f))
+	}
+	d.Idle()
+	if d.Held() != 0 {
+		t.Errorf("nothing holds %d", d.Held())
+	}
+}
+
+func TestNoAllocation(t *testing.T) {
+	in := strings.Repeat("SEND\ndestination:/queue/a\nreceipt:12\ncontent-length:5\n\nhello\x00\n", 10)
+	d := decoder(frame.V12, frame.Limits{})
+	var f frame.Frame
+	if n := testing.AllocsPerRun(100, func() {
+		d.Filled(copy(d.Space(), in))
+		for d.Decode(&f) == nil {
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations for ten frames", n)
+	}
+}
+
+// FuzzSplit checks that how the bytes are cut changes nothing, and that memory stays below
+// the limits whatever they are.
+func FuzzSplit(f *testing.F) {
+	for _, s := range samples {
+		f.Add([]byte(s.in), uint8(s.v), uint8(3))
+	}
+	l := frame.Limits{Command: 20, HeaderLine: 60, Headers: 5, Body: 200}
+	f.Fuzz(func(t *testing.T, in []byte, v, step uint8) {
+		version := frame.Version(v % 3)
+		l := l
+		if v >= 128 {
+			l.Frame = 150 // as before a login
+		}
+		want, wantErr := decodeAll(decoder(version, l), in, all)
+		d := decoder(version, l)
+		got, err := decodeAll(d, in, func(int) int {
+			d.Idle()
+			_ = d.Space()
+			if d.Held() > 64<<10 {
+				t.Fatalf("holds %d", d.Held())
+			}
+			return int(step%7) + 1
+		})
+		if fmt.Sprint(got) != fmt.Sprint(want) || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Fatalf("in pieces of %d:\n got %q, %v\nwant %q, %v", step%7+1, got, err, want, wantErr)
+		}
+	})
+}
+
+// FuzzRoundTrip checks decode(encode(x)) == x.
+func FuzzRoundTrip(f *testing.F) {
+	f.Add("destination", "/queue/a", "body", uint8(2))
+	f.Add("a:b", "\\\n\r:", "\x00\x00", uint8(1))
+	f.Fuzz(func(t *testing.T, name, value, body string, v uint8) {
+		version := frame.Version(v % 3)
+		if strings.ContainsRune(name+value, 0) || name == "" || name == "content-length" {
+			return
+		}
+		in := &frame.Frame{Command: frame.Send, Body: []byte(body)}
+		in.Header.Add(name, value)
+		switch version {
+		case frame.V11:
+			name, value = strings.ReplaceAll(name, "\r", ""), strings.ReplaceAll(value, "\r", "")
+		case frame.V10: // trims, and has no way to say a colon in a name or an end of line
+			if strings.ContainsAny(name+value, "\r\n") || strings.Contains(name, ":") {
+				return
+			}
+			name, value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
+		}
+		if name == "" || name == "content-length" {
+			return
+		}
+		got, err := decodeAll(decoder(version, frame.Limits{}), frame.Append(nil, version, in), all)
+		want := &frame.Frame{Command: frame.Send, Body: []byte(body)}
+		want.Header.Add(name, value)
+		if body != "" {
+			want.Header.Add("content-length", fmt.Sprint(len(body)))
+		}
+		if err != nil || len(got) != 1 || got[0] != spell(want) {
+			t.Fatalf("%v:\n got %q, %v\nwant %q", version, got, err, spell(want))
+		}
+	})
+}
+
+func BenchmarkDecodeSend(b *testing.B) {
+	one := "SEND\ndestination:/queue/bench\ncontent-length:100\n\n" + strings.Repeat("x", 100) + "\x00\n"
+	in := strings.Repeat(one, 400)
+	d := decoder(frame.V12, frame.Limits{})
+	var f frame.Frame
+	b.SetBytes(int64(len(one)))
+	b.ReportAllocs()
+	left := 0
+	for b.Loop() {
+		if left == 0 {
+			d.Filled(copy(d.Space(), in))
+			left = 400
+		}
+		if err := d.Decode(&f); err != nil {
+			b.Fatal(err)
+		}
+		left--
+	}
+}
