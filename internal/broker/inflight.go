@@ -35,7 +35,7 @@ func (f *inflight) push(d store.Delivery) uint64 {
 	if f.first == 0 {
 		f.first = 1
 	}
-	if n := len(f.slots); n > f.head && d.Seq < f.slots[n-1].d.Seq {
+	if n := len(f.slots); n > f.head && d.Seq <= f.slots[n-1].d.Seq {
 		f.unsorted = true
 	}
 	if len(f.slots) == cap(f.slots) && f.head > len(f.slots)/2 {
