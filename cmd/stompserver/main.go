@@ -1,0 +1,132 @@
+// Command stompserver is a STOMP message broker, and the tools to talk to one.
+//
+// Without a sub-command it serves, with the flags of the Ruby stompserver's manual page.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// globals are what every sub-command shares. The flags among them are declared by the
+// commands that honour them: see outputFlags and timeoutFlag.
+type globals struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer // data, and everything else
+
+	JSON    bool          // one JSON object a line instead of text for people
+	Quiet   bool          // no progress, no remarks
+	NoColor bool          // set by --no-color, or by NO_COLOR in the environment
+	Timeout time.Duration // for reaching a server and waiting for its answers; 0 is no limit
+}
+
+// outputFlags declares --json, --quiet and --no-color, for a command that honours all of
+// them.
+func (g *globals) outputFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&g.JSON, "json", g.JSON, "print JSON, one object a line")
+	f.BoolVar(&g.Quiet, "quiet", g.Quiet, "print results and errors only")
+	f.BoolVar(&g.NoColor, "no-color", g.NoColor, "print without colours")
+}
+
+// timeoutFlag declares --timeout, for a command that waits for a server.
+func (g *globals) timeoutFlag(cmd *cobra.Command, def time.Duration) {
+	cmd.Flags().DurationVar(&g.Timeout, "timeout", def, "give up when the server has not answered by then")
+}
+
+// subcommands make the commands, in the order of the help.
+var subcommands = []func(*globals) *cobra.Command{
+	newVersionCommand,
+}
+
+func main() {
+	g := &globals{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, NoColor: os.Getenv("NO_COLOR") != ""}
+	os.Exit(run(context.Background(), g, os.Args[1:]))
+}
+
+// run executes one command line and returns the exit code. It prints the error, if any.
+func run(ctx context.Context, g *globals, args []string) int {
+	// What fails before a command's own code begins is a matter of usage: an unknown
+	// flag, a stray word.
+	began := false
+	cobra.EnableTraverseRunHooks = true
+	root := &cobra.Command{
+		Use:               "stompserver",
+		Short:             "STOMP message broker",
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRun:  func(*cobra.Command, []string) { began = true },
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	for _, make := range subcommands {
+		root.AddCommand(make(g))
+	}
+	root.SetIn(g.Stdin)
+	root.SetOut(g.Stdout)
+	root.SetErr(g.Stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !began {
+		err = &exitError{Code: exitUsage, Err: err}
+	}
+	code := exitCode(err)
+	if err != nil && code != exitInterrupted && err.Error() != "" {
+		fmt.Fprintf(g.Stderr, "stompserver: %v\n", err)
+	}
+	return code
+}
+
+// Exit codes. Those from 64 on are those of sysexits.h.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNothing     = 3   // nothing was received before the time limit
+	exitUnavailable = 69  // cannot reach a server, or cannot listen
+	exitIO          = 74  // a file cannot be read or written
+	exitRefused     = 77  // the server refused: login or rights
+	exitConfig      = 78  // the configuration is wrong
+	exitInterrupted = 130 // by the user
+)
+
+// An exitError is an error that knows the exit code it ends the program with. With an Err
+// of nil the program ends silently: what was to be said was said.
+type exitError struct {
+	Code int
+	Err  error
+}
+
+func (e *exitError) Error() string {
+	if e.Err == nil {
+		return ""
+	}
+	return e.Err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.Err }
+
+// usageError is an error of the command line.
+func usageError(format string, args ...any) error {
+	return &exitError{Code: exitUsage, Err: fmt.Errorf(format, args...)}
+}
+
+// exitCode is the exit code for what a command returned.
+func exitCode(err error) int {
+	var e *exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &e):
+		return e.Code
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	default:
+		return exitFailed
+	}
+}
