@@ -43,6 +43,7 @@ func (g *globals) timeoutFlag(cmd *cobra.Command, def time.Duration) {
 // subcommands make the commands, in the order of the help.
 var subcommands = []func(*globals) *cobra.Command{
 	newVersionCommand,
+	newBenchCommand,
 }
 
 func main() {
