@@ -35,6 +35,17 @@ func (c *consumer) subscribe() error {
 	return err
 }
 
+// probe asks once more for the confirmations, in a way that works with every broker. Those
+// that come twice do no harm.
+func (c *consumer) probe() error {
+	var b []byte
+	for _, d := range c.dests {
+		b = c.run.proto.probe(b, d)
+	}
+	_, err := c.link.conn.Write(b)
+	return err
+}
+
 // loop takes what comes until the connection ends. Counters, acks and the gates are
 // served once a read, not once a message.
 func (c *consumer) loop() error {

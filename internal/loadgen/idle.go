@@ -2,7 +2,9 @@ package loadgen
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -28,6 +30,7 @@ func idle(ctx context.Context, c *Config) (*Result, error) {
 			_ = l.conn.Close()
 		}
 	}()
+	ask := false // for a confirmation in another way: SUBSCRIBE brought none
 	open := func() error {
 		l, err := dial(ctx, c, p, 512)
 		if err != nil {
@@ -37,8 +40,19 @@ func idle(ctx context.Context, c *Config) (*Result, error) {
 		if _, err := l.conn.Write(p.subscribe(nil, 0, c.Destination)); err != nil {
 			return err
 		}
-		_ = l.conn.SetReadDeadline(time.Now().Add(c.Timeout))
-		if _, err := l.await(p.confirms(), p); err != nil {
+		if !ask {
+			_ = l.conn.SetReadDeadline(time.Now().Add(min(c.Timeout, patienceForReceipt)))
+			_, err = l.await(p.confirms(), p)
+		}
+		if ask || (len(links) == 1 && errors.Is(err, os.ErrDeadlineExceeded)) {
+			ask = true
+			if _, err := l.conn.Write(p.probe(nil, 0)); err != nil {
+				return err
+			}
+			_ = l.conn.SetReadDeadline(time.Now().Add(c.Timeout))
+			_, err = l.await(p.confirms(), p)
+		}
+		if err != nil {
 			return fmt.Errorf("connection %d: SUBSCRIBE: %w", len(links), err)
 		}
 		l.buf = nil

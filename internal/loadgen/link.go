@@ -51,6 +51,9 @@ type protocol interface {
 	// event of kind confirms once that took effect.
 	subscribe(dst []byte, n int, dest string) []byte
 	confirms() eventKind
+	// probe appends what makes any broker send such an event for subscription n, should
+	// it not do so by itself.
+	probe(dst []byte, n int) []byte
 	// send appends a whole message with a body of size bytes, and says where in the
 	// result the body starts and where the eight digits of the receipt id do (0: none).
 	send(dst []byte, dest string, size int) (frame []byte, body, receiptID int)

@@ -38,6 +38,8 @@ func (p *natsProtocol) subscribe(dst []byte, n int, dest string) []byte {
 	return fmt.Appendf(dst, " %d\r\nPING\r\n", n)
 }
 
+func (p *natsProtocol) probe(dst []byte, _ int) []byte { return dst }
+
 func (p *natsProtocol) send(dst []byte, dest string, size int) (frame []byte, body, receiptID int) {
 	dst = fmt.Appendf(dst, "PUB %s %d\r\n", subject(dest), size)
 	body = len(dst)

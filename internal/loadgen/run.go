@@ -131,6 +131,10 @@ func share(i, n, things int) (mine []int) {
 	return mine
 }
 
+// patienceForReceipt is how long a SUBSCRIBE may lack its receipt before it is asked for
+// in another way.
+const patienceForReceipt = 2 * time.Second
+
 func (r *run) connect(ctx context.Context) error {
 	c := r.cfg
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout+time.Duration(c.Consumers+c.Producers)*10*time.Millisecond)
@@ -152,9 +156,18 @@ func (r *run) connect(ctx context.Context) error {
 		r.wg.Go(func() { r.ended(k.loop()) })
 		r.report(Progress{Phase: "connecting", Done: float64(i) / float64(c.Consumers+c.Producers)})
 	}
-	for range r.consumers {
+	probe := time.NewTimer(patienceForReceipt)
+	defer probe.Stop()
+	for confirmed := 0; confirmed < len(r.consumers); {
 		select {
 		case <-ready:
+			confirmed++
+		case <-probe.C:
+			for _, k := range r.consumers {
+				if err := k.probe(); err != nil {
+					return err
+				}
+			}
 		case <-r.failed:
 			return r.err()
 		case <-ctx.Done():

@@ -40,6 +40,12 @@ func (p *stompProtocol) subscribe(dst []byte, n int, dest string) []byte {
 	return append(dst, "\n\x00"...)
 }
 
+// probe makes use of an empty transaction: go-stomp's server gives no receipt for
+// SUBSCRIBE, but for this, and all brokers take the frames of a connection in turn.
+func (p *stompProtocol) probe(dst []byte, n int) []byte {
+	return fmt.Appendf(dst, "BEGIN\ntransaction:sub-%d\nreceipt:sub-%d\n\n\x00ABORT\ntransaction:sub-%d\n\n\x00", n, n, n)
+}
+
 func (p *stompProtocol) send(dst []byte, dest string, size int) (frame []byte, body, receiptID int) {
 	dst = fmt.Appendf(dst, "SEND\ndestination:%s\ncontent-length:%d\n%s", dest, size, p.headers)
 	if p.cfg.Receipts {
