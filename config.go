@@ -1,0 +1,164 @@
+package stompserver
+
+import (
+	"log/slog"
+	"time"
+)
+
+// AnyPort as Config.Port lets the system pick a free port.
+const AnyPort = -1
+
+// Unlimited, or any other negative number, as a limit or time is none.
+const Unlimited = -1
+
+// Config is what a Server needs to know. The zero value works and is what the command
+// serves without flags and file: each field says its default.
+//
+// In files and flags 0 says "no limit" where a negative number does here, and for the port
+// it says AnyPort.
+type Config struct {
+	// Host is a name, an IPv4 or IPv6 address, or "*" for all addresses. Default
+	// localhost, which is both 127.0.0.1 and, where there is IPv6, ::1.
+	Host string
+	Port int // default 61613; AnyPort picks a free one
+
+	// Queue is the kind of store that keeps queues. Default, and the only one in this
+	// build, is "memory".
+	Queue string
+
+	// Auth asks every client for a login of the first of PasswdFiles that exists. If
+	// there is none nobody can log in.
+	Auth        bool
+	PasswdFiles []string // default etc/.passwd, .passwd
+
+	// AllowEmptyPasswords lets users in whose passcode is empty, as the Ruby server did.
+	AllowEmptyPasswords bool
+
+	Debug     bool // log every frame, without bodies and passcodes
+	NoMonitor bool // do not publish the statistics of queues to /queue/monitor
+
+	Heartbeat    Heartbeat
+	ServerHeader string // the server header of CONNECTED; default "stompserver/dev"
+	Limits       Limits
+	Destinations Destinations
+
+	Log *slog.Logger // default: nothing is logged
+}
+
+// Heartbeat is the server's side of the heart-beat negotiation.
+type Heartbeat struct {
+	Send    time.Duration // the server can send one each; default 10 s, negative: never
+	Receive time.Duration // the server wants one each; default 10 s, negative: none
+
+	// A client is given up after Tolerance times the agreed interval plus Grace without
+	// a byte. Default 2 and 3 s; a negative Grace is none.
+	Tolerance float64
+	Grace     time.Duration
+}
+
+// Limits bound what one client, or all together, may use. A client that passes one gets an
+// ERROR that names it, unless it says otherwise.
+type Limits struct {
+	Connections   int // at once; default 100,000
+	Subscriptions int // of a connection; default 10,000
+
+	Command          int // bytes of a command line; default 64
+	Header           int // bytes of a header line; default 64 KiB
+	Headers          int // header lines of a frame; default 1000
+	Body             int // bytes; default 64 MiB
+	FrameBeforeLogin int // bytes of a frame before CONNECTED; default 16 KiB
+
+	Transactions      int // open on a connection; default 64
+	TransactionFrames int // of one transaction; default 10,000
+	TransactionBytes  int // of the open transactions of a connection; default 64 MiB
+
+	// Uncommitted are the bytes of a connection that the store has and has not confirmed:
+	// past it the connection is not read. Default 16 MiB.
+	Uncommitted int
+
+	// Outbox are the bytes that wait for a client that does not read: past it queues
+	// send it no more and topics do as Destinations.SlowConsumer says. Default 16 MiB.
+	Outbox int
+
+	LoginTimeout time.Duration // until CONNECT was understood; default 30 s
+	IdleTimeout  time.Duration // without a byte, for clients without heart-beat; default none
+
+	// Memory are the bytes of all messages held, past which senders wait. Default is
+	// MemoryPercent (default 60) of the machine's or its cgroup's, the smaller.
+	Memory        int64
+	MemoryPercent int
+
+	Prefetch int // unacknowledged messages of a subscription that does not ask; default 100
+}
+
+// Destinations are the rules of queues and topics.
+type Destinations struct {
+	// MaxDeliveries is how often a message is delivered, its first time included, before
+	// it goes to DeadLetter. Default 20 and /queue/deadletter.
+	MaxDeliveries int
+	DeadLetter    string
+
+	// DeleteIdleAfter is how long an empty queue without consumers is kept, with its
+	// counters. Default 5 minutes; negative: for ever.
+	DeleteIdleAfter time.Duration
+
+	// SlowConsumer is what happens to a topic's subscriber past Limits.Outbox: DropOldest
+	// (the default) or Disconnect.
+	SlowConsumer string
+}
+
+// What may happen to a slow consumer of a topic.
+const (
+	DropOldest = "drop_oldest"
+	Disconnect = "disconnect"
+)
+
+// withDefaults fills in what is not set. Limits keep negative numbers for none.
+func (c Config) withDefaults() Config {
+	def(&c.Host, "localhost")
+	def(&c.Port, 61613)
+	def(&c.Queue, "memory")
+	if c.PasswdFiles == nil {
+		c.PasswdFiles = []string{"etc/.passwd", ".passwd"}
+	}
+	def(&c.Heartbeat.Send, 10*time.Second)
+	def(&c.Heartbeat.Receive, 10*time.Second)
+	def(&c.Heartbeat.Tolerance, 2)
+	def(&c.Heartbeat.Grace, 3*time.Second)
+	def(&c.ServerHeader, "stompserver/dev")
+
+	l := &c.Limits
+	def(&l.Connections, 100_000)
+	def(&l.Subscriptions, 10_000)
+	def(&l.Command, 64)
+	def(&l.Header, 64<<10)
+	def(&l.Headers, 1000)
+	def(&l.Body, 64<<20)
+	def(&l.FrameBeforeLogin, 16<<10)
+	def(&l.Transactions, 64)
+	def(&l.TransactionFrames, 10_000)
+	def(&l.TransactionBytes, 64<<20)
+	def(&l.Uncommitted, 16<<20)
+	def(&l.Outbox, 16<<20)
+	def(&l.LoginTimeout, 30*time.Second)
+	def(&l.IdleTimeout, -1)
+	def(&l.MemoryPercent, 60)
+	def(&l.Prefetch, 100)
+
+	d := &c.Destinations
+	def(&d.MaxDeliveries, 20)
+	def(&d.DeadLetter, "/queue/deadletter")
+	def(&d.DeleteIdleAfter, 5*time.Minute)
+	def(&d.SlowConsumer, DropOldest)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func def[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}

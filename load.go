@@ -1,0 +1,252 @@
+package stompserver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+)
+
+// DefaultFile is the configuration file that is read, if it exists, when none is named.
+const DefaultFile = "stompserver.conf"
+
+// LoadOptions say where Load finds things.
+type LoadOptions struct {
+	Dir     string      // the current directory, base of File and of working_dir; default os.Getwd
+	File    string      // the configuration file; "" reads DefaultFile if there is one
+	Env     []string    // as of os.Environ
+	Flags   []FlagValue // the flags given, in their order
+	Version string      // for server_header; default "dev"
+}
+
+// A FlagValue is one flag that was given.
+type FlagValue struct {
+	Key   string // of the Setting
+	Name  string // as it was written: "-p", "--port"
+	Value string
+}
+
+// A Source says where a value comes from.
+type Source struct {
+	Kind string // "default", "file", "environment", "flag"
+	Name string // of the file, the variable or the flag
+	Line int    // in the file
+}
+
+func (s Source) String() string {
+	switch s.Kind {
+	case "file":
+		return fmt.Sprintf("%s:%d", s.Name, s.Line)
+	case "environment", "flag":
+		return s.Kind + " " + s.Name
+	}
+	return "default"
+}
+
+// Source is where the value of t comes from.
+func (s *Settings) Source(t *Setting) Source {
+	if src, ok := s.sources[t.Key]; ok {
+		return src
+	}
+	return Source{Kind: "default"}
+}
+
+// Given reports whether the setting of that key was set by anyone.
+func (s *Settings) Given(key string) bool {
+	_, ok := s.sources[key]
+	return ok
+}
+
+// A Problem is one thing that is wrong with what was set.
+type Problem struct {
+	Source Source
+	Text   string
+}
+
+func (p Problem) String() string {
+	switch p.Source.Kind {
+	case "file":
+		if p.Source.Line == 0 {
+			return p.Source.Name + ": " + p.Text
+		}
+		return p.Source.String() + ": " + p.Text
+	case "environment", "flag":
+		return p.Source.Name + ": " + p.Text
+	}
+	return p.Text
+}
+
+// A ConfigError is all that is wrong with what was set, not the first thing only.
+type ConfigError struct{ Problems []Problem }
+
+func (e *ConfigError) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Load reads the settings: a flag beats the environment, which beats the file, which beats
+// the default. An error is a *ConfigError.
+func Load(o LoadOptions) (*Settings, error) {
+	l := loader{LoadOptions: o}
+	if l.Dir == "" {
+		l.Dir, _ = os.Getwd()
+	}
+	if l.Version == "" {
+		l.Version = "dev"
+	}
+	l.s = defaultSettings(l.Dir, l.Version)
+	env := l.readEnv()
+	l.readFile()
+	inFile := make(map[string]string)
+	for key := range l.s.sources {
+		inFile[key] = settingByKey[key].Value(l.s)
+	}
+	for _, v := range env {
+		l.set(v.t, v.value, v.source)
+	}
+	l.readFlags(inFile)
+	l.finish()
+	if len(l.problems) > 0 {
+		return nil, &ConfigError{l.problems}
+	}
+	return l.s, nil
+}
+
+type loader struct {
+	LoadOptions
+	s        *Settings
+	problems []Problem
+}
+
+func (l *loader) problem(src Source, format string, args ...any) {
+	l.problems = append(l.problems, Problem{src, fmt.Sprintf(format, args...)})
+}
+
+func (l *loader) warn(format string, args ...any) {
+	l.s.Warnings = append(l.s.Warnings, fmt.Sprintf(format, args...))
+}
+
+func (l *loader) set(t *Setting, value string, src Source) {
+	if err := t.set(l.s, value); err != nil {
+		if src.Kind == "file" {
+			err = fmt.Errorf("%s: %w", t.Key, err)
+		}
+		l.problem(src, "%v", err)
+		return
+	}
+	l.s.sources[t.Key] = src
+}
+
+const maxFile = 1 << 20
+
+func (l *loader) readFile() {
+	name, named := l.File, l.File != ""
+	if !named {
+		name = DefaultFile
+	}
+	path := name
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(l.Dir, path)
+	}
+	src := Source{Kind: "file", Name: name}
+	data, err := readBounded(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !named:
+		return
+	case errors.Is(err, fs.ErrNotExist):
+		l.problem(src, "there is no such file")
+		return
+	case err != nil:
+		l.problem(src, "cannot be read: %v", cause(err))
+		return
+	}
+	l.s.File = path
+	entries, problems, warnings := parseFile(name, data)
+	l.problems = append(l.problems, problems...)
+	l.s.Warnings = append(l.s.Warnings, warnings...)
+	for _, e := range entries {
+		src.Line = e.line
+		l.set(settingByKey[e.key], e.value, src)
+	}
+}
+
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("it is larger than %s", formatSize(maxFile))
+	}
+	return data, err
+}
+
+// cause is err without the operation and the path that os puts around it.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+func (l *loader) readFlags(inFile map[string]string) {
+	for _, f := range l.Flags {
+		t, src := settingByKey[f.Key], Source{Kind: "flag", Name: f.Name}
+		if f.Value == "" {
+			l.problem(src, "needs a value")
+			continue
+		}
+		before := l.s.sources[t.Key]
+		l.set(t, f.Value, src)
+		old, ok := inFile[t.Key]
+		if now := t.Value(l.s); ok && old != now && before.Kind == "file" {
+			l.warn("%s: %s of the command line wins over %s of the file", before, f.Name+" "+now, old)
+		}
+	}
+}
+
+// finish does what needs all the values.
+func (l *loader) finish() {
+	s := l.s
+	if s.Config.Debug {
+		s.LogLevel = "debug"
+	}
+	header := strings.ReplaceAll(s.Config.ServerHeader, "${version}", l.Version)
+	if strings.ContainsFunc(header, unicode.IsControl) {
+		l.problem(s.sources["server_header"], "server_header: control characters cannot be in a header")
+	}
+	s.Config.ServerHeader = header
+	if s.Given("session_cache") {
+		l.warn("%s: session_cache is accepted and has no effect", s.sources["session_cache"])
+	}
+	if s.Given("dbyml") {
+		l.warn("%s: dbyml has no effect with queue %s", s.sources["dbyml"], s.Config.Queue)
+	}
+
+	under := func(base string, path *string) {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(base, *path)
+		}
+	}
+	under(l.Dir, &s.WorkingDir)
+	under(s.WorkingDir, &s.EtcDir)
+	under(s.WorkingDir, &s.LogDir)
+	under(s.WorkingDir, &s.Storage)
+	under(s.WorkingDir, &s.DatabaseYML)
+	if s.LogFile == "" && s.Daemon {
+		s.LogFile = "stompserver.log"
+	}
+	under(s.LogDir, &s.LogFile)
+	under(s.LogDir, &s.PIDFile)
+	s.Config.PasswdFiles = []string{filepath.Join(s.EtcDir, ".passwd"), filepath.Join(s.WorkingDir, ".passwd")}
+}

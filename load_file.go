@@ -1,0 +1,191 @@
+package stompserver
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// An entry is one setting of a file.
+type entry struct {
+	key   string // of a Setting, not its alias
+	value string
+	line  int
+}
+
+// parseFile reads the YAML of a configuration file. Keys may be written as Ruby symbols,
+// with a leading colon, and mixed with plain ones. A key without a value is not set.
+func parseFile(name string, data []byte) (entries []entry, problems []Problem, warnings []string) {
+	p := fileParser{name: name, seen: make(map[string]int)}
+	doc, line, err := parseYAML(data)
+	switch {
+	case err != nil:
+		p.problem(line, "this is not YAML: %v", err)
+	case doc != nil:
+		p.section("", doc)
+	}
+	return p.entries, p.problems, p.warnings
+}
+
+type fileParser struct {
+	name     string
+	entries  []entry
+	problems []Problem
+	warnings []string
+	seen     map[string]int // line of each key
+}
+
+func (p *fileParser) problem(line int, format string, args ...any) {
+	p.problems = append(p.problems, Problem{Source{Kind: "file", Name: p.name, Line: line}, fmt.Sprintf(format, args...)})
+}
+
+// parseYAML returns the root of the one document in data, nil if it is empty. The line is
+// that of the error.
+func parseYAML(data []byte) (*yaml.Node, int, error) {
+	var docs []yaml.Node
+	if err := yaml.Load(data, &docs, yaml.WithAllDocuments()); err != nil {
+		line, text := 1, err.Error()
+		var one *yaml.LoadError
+		var many *yaml.LoadErrors
+		if errors.As(err, &many) && len(many.Errors) > 0 {
+			one = many.Errors[0]
+		}
+		if one != nil || errors.As(err, &one) {
+			text = one.Message
+			line = max(one.Mark.Line, 1)
+		}
+		return nil, line, errors.New(text)
+	}
+	if len(docs) == 0 {
+		return nil, 0, nil
+	}
+	if len(docs) > 1 {
+		return nil, docs[1].Line, errors.New("there is a second document")
+	}
+	root := &docs[0]
+	for root.Kind == yaml.DocumentNode {
+		if len(root.Content) == 0 {
+			return nil, 0, nil
+		}
+		root = root.Content[0]
+	}
+	if isNull(root) {
+		return nil, 0, nil
+	}
+	return root, 0, nil
+}
+
+func isNull(n *yaml.Node) bool {
+	return n.Kind == 0 || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
+}
+
+// section reads the mapping n, whose keys stand below prefix.
+func (p *fileParser) section(prefix string, n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		if prefix == "" {
+			p.problem(n.Line, "this is not a list of settings: write KEY: VALUE lines")
+		} else {
+			p.problem(n.Line, "%s is a section: write its settings below it, indented", prefix)
+		}
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		if k.Kind != yaml.ScalarNode {
+			p.problem(k.Line, "a key is not a word")
+			continue
+		}
+		word, symbol := unsymbol(k.Value)
+		key := word
+		if prefix != "" {
+			key = prefix + "." + word
+		}
+		p.key(key, symbol, k, v)
+	}
+}
+
+func (p *fileParser) key(key string, symbol bool, k, v *yaml.Node) {
+	t := settingByKey[key]
+	if t != nil {
+		key = t.Key
+	}
+	if first, dup := p.seen[key]; dup {
+		p.problem(k.Line, "%s is set a second time, first in line %d", key, first)
+		return
+	}
+	p.seen[key] = k.Line
+	if v.Kind == yaml.AliasNode {
+		v = v.Alias
+	}
+	switch {
+	case slices.Contains(absent, key):
+		p.problem(k.Line, "%s", notHere(key))
+	case t != nil:
+		p.value(t, k.Line, v)
+	case isSection(key):
+		if !isNull(v) {
+			p.section(key, v)
+		}
+	case symbol:
+		p.warnings = append(p.warnings, fmt.Sprintf("%s:%d: unknown key %q is ignored%s", p.name, k.Line, k.Value, p.suggest(key)))
+	default:
+		p.problem(k.Line, "unknown key %q%s", key, p.suggest(key))
+	}
+}
+
+func (p *fileParser) value(t *Setting, line int, v *yaml.Node) {
+	switch {
+	case isNull(v):
+	case v.Kind != yaml.ScalarNode:
+		p.problem(line, "%s takes one value", t.Key)
+	default:
+		text := v.Value
+		if v.Style == 0 {
+			text, _ = unsymbol(text)
+		}
+		if text != "" {
+			p.entries = append(p.entries, entry{t.Key, text, line})
+		}
+	}
+}
+
+func (p *fileParser) suggest(key string) string {
+	var words []string
+	last := key[strings.LastIndexByte(key, '.')+1:]
+	for k := range settingByKey {
+		words = append(words, k)
+	}
+	slices.Sort(words) // the same suggestion each time
+	if s := didYouMean(key, words); s != "" {
+		return s
+	}
+	for _, w := range words {
+		if strings.HasSuffix(w, "."+last) {
+			return fmt.Sprintf("; did you mean %q?", w)
+		}
+	}
+	return ""
+}
+
+func isSection(key string) bool {
+	for _, t := range settings {
+		if strings.HasPrefix(t.Key, key+".") {
+			return true
+		}
+	}
+	return false
+}
+
+var symbol = regexp.MustCompile(`^:[A-Za-z_]`)
+
+// unsymbol takes the colon off a Ruby symbol.
+func unsymbol(s string) (string, bool) {
+	if symbol.MatchString(s) {
+		return s[1:], true
+	}
+	return s, false
+}

@@ -1,0 +1,43 @@
+package stompserver
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Queue types, by what -q and queue take.
+var (
+	queueTypes  = []string{"memory"}
+	queuesToBe  = []string{"journal", "file", "dbm", "activerecord", "sql", "jetstream"}
+	queuesKnown = "memory, journal, file, dbm, activerecord (or sql), jetstream"
+)
+
+// absent are the keys that are settled but whose feature this build does not have. They
+// are refused by name, with all that is below them: a setting that is read and does
+// nothing would be a trap.
+var absent = []string{
+	"tls", "websocket", "http", "listeners", "trusted_proxies", "users", "anonymous", "metrics", "cluster",
+	"limits.connections_per_address", "limits.connections_per_user", "limits.disk_free",
+	"destinations.rules", "destinations.copy", "destinations.unknown_prefix", "destinations.separator",
+	"destinations.auto_create", "trailing_lf", "soft_errors",
+}
+
+// notHere is what is said about them.
+func notHere(name string) string { return name + " is not in this build yet" }
+
+func setQueue(s *Settings, v string) error {
+	v = strings.ToLower(strings.TrimSpace(v))
+	for _, known := range queueTypes {
+		if v == known {
+			s.Config.Queue = v
+			return nil
+		}
+	}
+	for _, later := range queuesToBe {
+		if v == later {
+			return fmt.Errorf("%s is not in this build yet: it has %s", v, strings.Join(queueTypes, ", "))
+		}
+	}
+	return fmt.Errorf("%q is not a queue type: they are %s%s", v, queuesKnown,
+		didYouMean(v, append(queueTypes, queuesToBe...)))
+}
