@@ -1,0 +1,225 @@
+package stompserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"stompserver/internal/auth"
+	"stompserver/internal/broker"
+	"stompserver/internal/monitor"
+	"stompserver/internal/session"
+	"stompserver/internal/store"
+	"stompserver/internal/store/spool"
+)
+
+// A Server is a running broker: its listeners, its clients and its queues. Its methods may
+// be called from any goroutine.
+type Server struct {
+	cfg      Config
+	passwd   *auth.Passwd // nil: auth is off
+	store    store.Store
+	broker   *broker.Broker
+	sessions *session.Server
+
+	mu        sync.Mutex // guards what follows
+	started   bool
+	stopped   bool
+	listeners []net.Listener
+	monitor   *monitor.Monitor
+	accepting sync.WaitGroup
+}
+
+// ErrStopped is returned for a server that was shut down.
+var ErrStopped = errors.New("stompserver: the server was shut down")
+
+// New makes a server. It reads the password file, and touches nothing else before Start.
+// Shutdown frees it, also if it was never started.
+func New(cfg Config) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if cfg.Queue != "memory" {
+		if err := setQueue(&Settings{}, cfg.Queue); err != nil {
+			return nil, fmt.Errorf("stompserver: queue: %w", err)
+		}
+	}
+	if err := oneOf(cfg.Destinations.SlowConsumer, DropOldest, Disconnect); err != nil {
+		return nil, fmt.Errorf("stompserver: slow consumer: %w", err)
+	}
+	s := &Server{cfg: cfg}
+	if cfg.Auth {
+		var err error
+		s.passwd, err = auth.Config{Log: cfg.Log, AllowEmpty: cfg.AllowEmptyPasswords}.OpenPasswd(cfg.PasswdFiles...)
+		if err != nil {
+			return nil, fmt.Errorf("stompserver: %w", err)
+		}
+	}
+	s.store = spool.New()
+	bc := broker.Config{
+		Store:           s.store,
+		MaxDeliveries:   cfg.Destinations.MaxDeliveries,
+		DeadLetter:      cfg.Destinations.DeadLetter,
+		MemoryLimit:     cfg.memoryLimit(),
+		DeleteIdleAfter: cfg.Destinations.DeleteIdleAfter,
+		Log:             cfg.Log,
+	}
+	if cfg.NoMonitor {
+		bc.Monitor = "-" // its name is a queue like any
+	}
+	s.broker = broker.New(bc)
+	s.sessions = session.NewServer(s.broker, s.sessionConfig(cfg))
+	return s, nil
+}
+
+// sessionConfig is the part of cfg that sessions know.
+func (s *Server) sessionConfig(cfg Config) session.Config {
+	l := cfg.Limits
+	sc := session.Config{
+		Limits: session.Limits{
+			Connections: l.Connections, Subscriptions: l.Subscriptions,
+			Command: l.Command, HeaderLine: l.Header, Headers: l.Headers, Body: l.Body, FrameBeforeLogin: l.FrameBeforeLogin,
+			Transactions: l.Transactions, TransactionFrames: l.TransactionFrames, TransactionBytes: l.TransactionBytes,
+			Uncommitted: l.Uncommitted, Outbox: l.Outbox,
+			LoginTimeout: l.LoginTimeout, IdleTimeout: l.IdleTimeout, Prefetch: l.Prefetch,
+		},
+		Heartbeat: session.Heartbeat{
+			Send: cfg.Heartbeat.Send, Receive: cfg.Heartbeat.Receive,
+			Tolerance: cfg.Heartbeat.Tolerance, Grace: cfg.Heartbeat.Grace,
+		},
+		ServerHeader: cfg.ServerHeader,
+		Disconnect:   cfg.Destinations.SlowConsumer == Disconnect,
+		Log:          cfg.Log,
+		Debug:        cfg.Debug,
+	}
+	if s.passwd != nil {
+		sc.Auth = s.passwd
+	}
+	return sc
+}
+
+// memoryLimit is the broker's limit in bytes, 0 for none.
+func (c *Config) memoryLimit() int64 {
+	switch m := c.Limits.Memory; {
+	case m > 0:
+		return m
+	case m < 0:
+		return 0
+	}
+	all := machineMemory()
+	return all / 100 * int64(c.Limits.MemoryPercent)
+}
+
+// Start opens the listeners and serves them in the background. When it returns clients can
+// connect. An error is a *ListenError.
+func (s *Server) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stopped:
+		return ErrStopped
+	case s.started:
+		return errors.New("stompserver: the server was started before")
+	}
+	listeners, err := listen(ctx, s.cfg.Host, s.cfg.Port)
+	if err != nil {
+		return err
+	}
+	s.started, s.listeners = true, listeners
+	for _, l := range listeners {
+		s.accepting.Go(func() { // ended by Shutdown, which waits
+			if err := s.sessions.Serve(l); err != nil && !errors.Is(err, session.ErrServerClosed) {
+				s.cfg.Log.Error("listener failed", "addr", l.Addr().String(), "err", err)
+			}
+		})
+	}
+	if !s.cfg.NoMonitor {
+		s.monitor = monitor.Start(s.broker, monitor.Interval)
+	}
+	return nil
+}
+
+// ListenAndServe starts the server and serves until ctx ends; then it shuts down, for at
+// most ten seconds.
+func (s *Server) ListenAndServe(ctx context.Context) error {
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return s.Shutdown(last)
+}
+
+// Addrs are the addresses that are listened on, with the ports that were picked; empty
+// before Start.
+func (s *Server) Addrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []net.Addr
+	for _, l := range s.listeners {
+		all = append(all, l.Addr())
+	}
+	return all
+}
+
+// Stats are the figures of a server.
+type Stats struct {
+	Connections int // clients
+	Ready       int // messages of queues that wait
+	Unacked     int // messages of queues that were delivered and not acknowledged
+}
+
+// Stats returns the figures as they are now.
+func (s *Server) Stats() Stats {
+	st := Stats{Connections: s.sessions.Connections()}
+	for _, q := range s.broker.Queues() {
+		st.Ready += q.Ready
+		st.Unacked += q.Unacked
+	}
+	return st
+}
+
+// Reload takes the heart-beats, headers, limits, Debug and SlowConsumer of cfg for the
+// connections that are made from now on, the memory limit for all, and reads the password
+// file again. Everything else of cfg, Auth among it, stays as it was at New. When the password file cannot be
+// read its error is returned and the users stay; the rest is taken nevertheless.
+func (s *Server) Reload(cfg Config) error {
+	cfg = cfg.withDefaults()
+	if err := oneOf(cfg.Destinations.SlowConsumer, DropOldest, Disconnect); err != nil {
+		return fmt.Errorf("stompserver: slow consumer: %w", err)
+	}
+	cfg.Log = s.cfg.Log
+	s.broker.SetMemoryLimit(cfg.memoryLimit())
+	s.sessions.SetConfig(s.sessionConfig(cfg))
+	if s.passwd == nil {
+		return nil
+	}
+	if err := s.passwd.Reload(); err != nil {
+		return fmt.Errorf("stompserver: %w", err)
+	}
+	return nil
+}
+
+// Shutdown stops accepting, tells every client, waits for them to be served out, and
+// closes the store. When ctx ends first the clients that are left are cut off, and ctx's
+// error is returned; the store is closed in any case.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return ErrStopped
+	}
+	s.stopped = true
+	mon := s.monitor
+	s.mu.Unlock()
+
+	err := s.sessions.Shutdown(ctx)
+	s.accepting.Wait()
+	if mon != nil {
+		mon.Stop()
+	}
+	s.broker.Close()
+	return errors.Join(err, s.store.Close())
+}
