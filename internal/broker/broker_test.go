@@ -334,7 +334,7 @@ type modelConsumer struct {
 	*taker
 	mode     broker.AckMode
 	prefetch int
-	most     int // more than prefetch after an ABORT, whose ACKs gave credit
+	most     int               // more than prefetch after an ABORT, whose ACKs gave credit
 	held     []broker.Delivery // in the order they came
 	written  uint64
 }

@@ -43,7 +43,7 @@ func (t *Transaction) Send(dest string, m *message.Message) error {
 	}
 	t.steps = append(t.steps, step{dest: dest, msg: m})
 	t.bytes += m.Size()
-	t.b.Hold(m.Size())
+	t.b.memory.extra.Add(int64(m.Size()))
 	return nil
 }
 
@@ -101,7 +101,7 @@ func (t *Transaction) Abort() {
 }
 
 func (t *Transaction) end() {
-	t.b.Hold(-t.bytes)
+	t.b.memory.extra.Add(-int64(t.bytes))
 	t.steps, t.bytes = nil, 0
 }
 

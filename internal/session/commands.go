@@ -248,7 +248,7 @@ func (s *session) send(f *frame.Frame) error {
 		}
 	}
 	if s.b.MemoryFull() {
-		if err := s.awaitMemory(f); err != nil {
+		if err := s.awaitMemory(s.b.MemoryFull); err != nil {
 			return err
 		}
 	}
@@ -267,15 +267,18 @@ func (s *session) send(f *frame.Frame) error {
 	return nil
 }
 
-// awaitMemory holds a SEND back while the broker's memory is full; the client's socket is
-// not read meanwhile. If that lasts too long the client is told.
-func (s *session) awaitMemory(f *frame.Frame) error {
-	s.log().Warn("memory limit reached, sender waits", "limit", s.b.MemoryLimit())
+// awaitMemory holds a client back while the broker's memory is full; its socket is not read
+// meanwhile. If that lasts too long the client is told.
+func (s *session) awaitMemory(full func() bool) error {
+	if !s.waited {
+		s.waited = true // once is enough for the log
+		s.log().Warn("memory limit reached, sender waits", "limit", s.b.MemoryLimit())
+	}
 	return s.pause(func() error {
-		if s.b.AwaitMemory(s.cfg.Limits.MemoryWait, s.srv.quit) {
+		if s.b.AwaitMemory(full, s.cfg.Limits.MemoryWait, s.srv.quit) {
 			return nil
 		}
-		return errf(codeLimit, "Limit reached", "The messages held by the server fill limits.memory, which is %d bytes here, and nothing was consumed for %v. The message was not taken.", s.b.MemoryLimit(), s.cfg.Limits.MemoryWait)
+		return errf(codeLimit, "Limit reached", "The messages held by the server fill limits.memory, which is %d bytes here, and too little was consumed for %v. The message was not taken.", s.b.MemoryLimit(), s.cfg.Limits.MemoryWait)
 	})
 }
 

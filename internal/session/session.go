@@ -47,6 +47,7 @@ type session struct {
 	now     message.Moment // when the bytes being worked on came
 	held    int            // bytes of unfinished frames counted as memory
 	paused  atomic.Bool
+	waited  bool // for memory, at least once
 
 	to     broker.Address
 	subs   subTable
@@ -136,6 +137,11 @@ func (s *session) rest() {
 	s.count()
 }
 
+// crowd is how many bytes an unfinished frame may hold, however full the memory is.
+const crowd = 64 << 10
+
+func (s *session) crowded() bool { return s.b.MemoryCrowded(s.held) }
+
 // count keeps the broker's account of the memory that unfinished frames hold.
 func (s *session) count() {
 	if h := s.dec.Held(); h != s.held {
@@ -171,7 +177,13 @@ func (s *session) work() error {
 			}
 		}
 	}
+	if s.dec.Held() > 0 && s.dec.Buffered() == 0 {
+		s.dec.Idle() // the room of a large frame that is done
+	}
 	s.count()
+	if err == nil && s.held > crowd && s.crowded() {
+		err = s.awaitMemory(s.crowded)
+	}
 	s.flush()
 	if f := s.failure.Load(); f != nil && err == nil {
 		err = f

@@ -1,0 +1,333 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/session"
+)
+
+// until waits for something that must become true.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+func (s *server) queue(name string) broker.QueueStats {
+	for _, q := range s.b.Queues() {
+		if q.Name == name {
+			return q
+		}
+	}
+	return broker.QueueStats{}
+}
+
+// TestQueueHoldsBackFromAReaderThatDoesNotRead checks that such a client gets no more than
+// its outbox and the socket take, that another gets the rest, and that what the first did
+// not get comes back when it goes.
+func TestQueueHoldsBackFromAReaderThatDoesNotRead(t *testing.T) {
+	s := newServer(t, broker.Config{}, session.Config{})
+	deaf := s.dial(t)
+	_ = deaf.c.(*net.TCPConn).SetReadBuffer(64 << 10)
+	deaf.connect("1.2")
+	deaf.send("SUBSCRIBE\nid:0\ndestination:/queue/a\nreceipt:s\n\n^@")
+	deaf.expect("RECEIPT\nreceipt-id:s\n")
+
+	const count, size = 400, 64 << 10
+	p := s.dial(t)
+	p.connect("1.2")
+	body := strings.Repeat("x", size)
+	for i := range count {
+		p.send(fmt.Sprintf("SEND\ndestination:/queue/a\nn:%d\ncontent-length:%d\n\n%s^@", i, size, body))
+	}
+	p.nothing()
+	if q := s.queue("/queue/a"); q.Ready < count/4 || q.Enqueued != count {
+		t.Errorf("a client that does not read was given too much: %+v", q)
+	}
+	until(t, "nothing moves", func() bool { q := s.queue("/queue/a"); return q.Unacked > 0 })
+
+	p.send("SUBSCRIBE\nid:0\ndestination:/queue/a\nack:client-individual\nprefetch-count:1\n\n^@")
+	first := p.expect("MESSAGE\nredelivered:false\n")
+	ack, _ := first.get("ack")
+	p.send("ACK\nid:" + ack + "\n\n^@")
+	_ = deaf.c.Close()
+	seen := map[string]int{}
+	redelivered := 0
+	for s.queue("/queue/a").Ready > 0 || s.queue("/queue/a").Unacked > 0 {
+		f, err := p.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.command != "MESSAGE" {
+			continue
+		}
+		n, _ := f.get("n")
+		seen[n]++
+		if r, _ := f.get("redelivered"); r == "true" {
+			redelivered++
+		}
+		ack, _ := f.get("ack")
+		p.send("ACK\nid:" + ack + "\nreceipt:" + ack + "\n\n^@")
+	}
+	for n, times := range seen {
+		if times != 1 {
+			t.Errorf("message %s came %d times", n, times)
+		}
+	}
+	// What the socket took counts as delivered; it is little beside what was sent.
+	if len(seen) < count/2 || redelivered == len(seen) {
+		t.Errorf("got %d of %d, %d of them redelivered", len(seen), count, redelivered)
+	}
+}
+
+// TestTopicDoesNotWaitForAReaderThatDoesNotRead checks that another subscriber and the
+// sender go on, that memory stays below the outbox, and that the slow one misses the oldest.
+func TestTopicDoesNotWaitForAReaderThatDoesNotRead(t *testing.T) {
+	const limit = 1 << 20
+	s := newServer(t, broker.Config{}, session.Config{Limits: session.Limits{Outbox: limit}})
+	deaf, ear := s.dial(t), s.dial(t)
+	_ = deaf.c.(*net.TCPConn).SetReadBuffer(64 << 10)
+	for _, p := range []*peer{deaf, ear} {
+		p.connect("1.2")
+		p.send("SUBSCRIBE\nid:0\ndestination:/topic/a\nreceipt:s\n\n^@")
+		p.expect("RECEIPT\nreceipt-id:s\n")
+	}
+	p := s.dial(t)
+	p.connect("1.2")
+	body := strings.Repeat("x", 32<<10)
+	const count = 1000
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range count {
+			ear.expect(fmt.Sprintf("MESSAGE\nn:%d\n", i))
+		}
+	})
+	for i := range count {
+		p.send(fmt.Sprintf("SEND\ndestination:/topic/a\nn:%d\n\n%s^@", i, body))
+		if used := s.b.Stats().MemoryUsed; used > 2*limit {
+			t.Fatalf("%d bytes wait for a slow client whose limit is %d", used, limit)
+		}
+	}
+	p.nothing()
+	wg.Wait()
+	if s.b.Stats().Dropped == 0 {
+		t.Fatal("nothing was dropped")
+	}
+	// What the slow one gets is in order, with a gap, and ends with the last.
+	last := -1
+	for last < count-1 {
+		f, err := deaf.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, _ := f.get("n")
+		n := -1
+		fmt.Sscan(v, &n)
+		if n <= last {
+			t.Fatalf("%d after %d", n, last)
+		}
+		last = n
+	}
+}
+
+func TestSlowTopicSubscriberIsDisconnectedIfSoConfigured(t *testing.T) {
+	s := newServer(t, broker.Config{}, session.Config{Disconnect: true, Limits: session.Limits{Outbox: 256 << 10}})
+	deaf := s.dial(t)
+	_ = deaf.c.(*net.TCPConn).SetReadBuffer(64 << 10)
+	deaf.connect("1.2")
+	deaf.send("SUBSCRIBE\nid:7\ndestination:/topic/a\nreceipt:s\n\n^@")
+	deaf.expect("RECEIPT\nreceipt-id:s\n")
+	p := s.dial(t)
+	p.connect("1.2")
+	body := strings.Repeat("x", 32<<10)
+	for s.b.Stats().Dropped == 0 {
+		p.send("SEND\ndestination:/topic/a\n\n" + body + "^@")
+		p.nothing()
+	}
+	for {
+		f, err := deaf.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.command == "ERROR" {
+			if diff := match(f, "ERROR\nerror-code:limit-reached\nsubscription:7\n"); diff != "" || !strings.Contains(f.body, "limits.outbox") {
+				t.Errorf("%s: %v", diff, f)
+			}
+			break
+		}
+	}
+	deaf.closed()
+}
+
+// TestMemoryLimit checks that a full broker first holds senders back, lets them go on when
+// there is room, and tells them when there is none for too long.
+func TestMemoryLimit(t *testing.T) {
+	s := newServer(t, broker.Config{MemoryLimit: 1 << 20}, session.Config{Limits: session.Limits{MemoryWait: patience}})
+	p := s.dial(t)
+	p.connect("1.2")
+	body := strings.Repeat("x", 100<<10)
+	const count = 30
+	sent := make(chan struct{})
+	go func() {
+		for i := range count {
+			p.send(fmt.Sprintf("SEND\ndestination:/queue/a\nreceipt:%d\n\n%s^@", i, body))
+		}
+		close(sent)
+	}()
+	for i := range 10 {
+		p.expect(fmt.Sprintf("RECEIPT\nreceipt-id:%d\n", i))
+	}
+	until(t, "the limit", s.b.MemoryFull)
+	if q := s.queue("/queue/a"); q.Ready > 12 {
+		t.Errorf("%d messages of 100 KiB with a limit of 1 MiB", q.Ready)
+	}
+	c := s.dial(t)
+	c.connect("1.2")
+	c.send("SUBSCRIBE\nid:0\ndestination:/queue/a\n\n^@")
+	for range count {
+		c.expect("MESSAGE\n")
+	}
+	for i := 10; i < count; i++ {
+		p.expect(fmt.Sprintf("RECEIPT\nreceipt-id:%d\n", i))
+	}
+	<-sent
+}
+
+func TestMemoryLimitIsTold(t *testing.T) {
+	s := newServer(t, broker.Config{MemoryLimit: 100 << 10}, session.Config{Limits: session.Limits{MemoryWait: 10 * time.Millisecond}})
+	p := s.dial(t)
+	p.connect("1.2")
+	p.send("SEND\ndestination:/queue/a\nreceipt:1\n\n" + strings.Repeat("x", 200<<10) + "^@")
+	p.expect("RECEIPT\nreceipt-id:1\n")
+	p.send("SEND\ndestination:/queue/a\nreceipt:2\n\nx^@")
+	f := p.expect("ERROR\nerror-code:limit-reached\nreceipt-id:2\n")
+	if !strings.Contains(f.body, "limits.memory") {
+		t.Errorf("body %q", f.body)
+	}
+	p.closed()
+	if q := s.queue("/queue/a"); q.Ready != 1 {
+		t.Errorf("%+v", q)
+	}
+}
+
+func TestLimitsOfASession(t *testing.T) {
+	limits := session.Limits{
+		Subscriptions: 2, Transactions: 1, TransactionFrames: 2, TransactionBytes: 2000, Body: 1000,
+		FrameBeforeLogin: 200, Headers: 5, HeaderLine: 100, Command: 20,
+	}
+	s := newServer(t, broker.Config{}, session.Config{Limits: limits})
+	sub := func(i int) string { return fmt.Sprintf("SUBSCRIBE\nid:%d\ndestination:/queue/a\n\n^@", i) }
+	tx := "SEND\ntransaction:t\ndestination:/queue/a\n\n^@"
+	for _, test := range []struct{ name, send, want string }{
+		{"subscriptions", sub(1) + sub(2) + sub(3), "limits.subscriptions: 2"},
+		{"transactions", "BEGIN\ntransaction:t\n\n^@BEGIN\ntransaction:u\n\n^@", "limits.transactions: 1"},
+		{"transaction_frames", "BEGIN\ntransaction:t\n\n^@" + tx + tx + tx, "limits.transaction_frames: 2"},
+		{"transaction_bytes", "BEGIN\ntransaction:t\n\n^@" + strings.Replace(tx, "\n\n", "\n\n"+strings.Repeat("x", 900), 1) + strings.Replace(tx, "\n\n", "\n\n"+strings.Repeat("x", 900), 1), "limits.transaction_bytes: 2000"},
+		{"body", "SEND\ndestination:/queue/a\ncontent-length:1001\n\n", "limits.body"},
+		{"headers", "SEND\na:1\na:2\na:3\na:4\na:5\na:6\n\n^@", "limits.headers"},
+		{"header line", "SEND\na:" + strings.Repeat("x", 200) + "\n\n^@", "limits.header"},
+		{"command", "SENDDDDDDDDDDDDDDDDDDDDDDDDDDDD\n\n^@", "limits.command"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := s.dial(t)
+			p.connect("1.2")
+			p.send(test.send)
+			f := p.expect("ERROR\n")
+			if !strings.Contains(f.body, test.want) {
+				t.Errorf("body %q does not name %q", f.body, test.want)
+			}
+			p.closed()
+		})
+	}
+	p := s.dial(t)
+	p.send("CONNECT\naccept-version:1.2\n\n" + strings.Repeat("x", 300))
+	if f := p.expect("ERROR\nerror-code:frame-too-large\n"); !strings.Contains(f.body, "limits.frame_before_login") {
+		t.Errorf("body %q", f.body)
+	}
+}
+
+func TestTooManyClients(t *testing.T) {
+	s := newServer(t, broker.Config{}, session.Config{Limits: session.Limits{Connections: 1}})
+	a := s.dial(t)
+	a.connect("1.2")
+	b := s.dial(t)
+	if f := b.expect("ERROR\nerror-code:limit-reached\n"); !strings.Contains(f.body, "limits.connections: 1") {
+		t.Errorf("body %q", f.body)
+	}
+	b.closed()
+	a.nothing()
+	_ = a.c.Close()
+	until(t, "the first has gone", func() bool { return s.srv.Connections() == 0 })
+	s.dial(t).connect("1.2")
+}
+
+func TestForeignClients(t *testing.T) {
+	s := newServer(t, broker.Config{}, session.Config{})
+	p := s.dial(t)
+	p.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	b, err := io.ReadAll(p.r)
+	if head, body, _ := strings.Cut(string(b), "\r\n\r\n"); err != nil || !strings.HasPrefix(head, "HTTP/1.1 400 ") ||
+		!strings.Contains(head, fmt.Sprintf("Content-Length: %d\r\n", len(body))) || !strings.Contains(body, "STOMP") {
+		t.Errorf("HTTP: got %q, %v", b, err)
+	}
+	p = s.dial(t)
+	p.send("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+	if b, err := io.ReadAll(p.r); err != nil || len(b) != 7 || b[0] != 0x15 {
+		t.Errorf("TLS: got %x, %v", b, err)
+	}
+}
+
+// TestErrorReachesAClientThatStillSends has a client in full flow: a reset must not
+// overtake the ERROR.
+func TestErrorReachesAClientThatStillSends(t *testing.T) {
+	s := newServer(t, broker.Config{}, session.Config{})
+	p := s.dial(t)
+	p.connect("1.2")
+	p.send("NONSENSE\n\n^@")
+	var err error
+	for i := 0; i < 1000 && err == nil; i++ {
+		_, err = io.WriteString(p.c, "SEND\ndestination:/queue/a\n\n"+strings.Repeat("x", 10000)+"\x00")
+	}
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		t.Logf("writing ended with %v", err)
+	}
+	p.expect("ERROR\nerror-code:malformed-frame\n")
+	p.closed()
+	if q := s.queue("/queue/a"); q.Enqueued != 0 {
+		t.Errorf("%d messages after the error were taken", q.Enqueued)
+	}
+}
+
+func TestShutdownTellsClients(t *testing.T) {
+	s := newServer(t, broker.Config{}, session.Config{})
+	p := s.dial(t)
+	p.connect("1.2")
+	p.send("SEND\ndestination:/queue/a\nreceipt:1\n\nx^@")
+	p.expect("RECEIPT\nreceipt-id:1\n")
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := contextFor(patience)
+		defer cancel()
+		done <- s.srv.Shutdown(ctx)
+	}()
+	p.expect("ERROR\nmessage:Shutting down\nerror-code:shutting-down\n")
+	p.closed()
+	_ = p.c.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := net.Dial("tcp", s.ln.Addr().String()); err == nil {
+		t.Error("still listening")
+	}
+}
