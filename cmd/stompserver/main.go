@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"stompserver"
 )
 
 // globals are what every sub-command shares. The flags among them are declared by the
@@ -42,8 +45,13 @@ func (g *globals) timeoutFlag(cmd *cobra.Command, def time.Duration) {
 
 // subcommands make the commands, in the order of the help.
 var subcommands = []func(*globals) *cobra.Command{
+	newServeCommand,
+	newCheckConfigCommand,
+	newConfigCommand,
 	newVersionCommand,
 	newBenchCommand,
+	newCompletionCommand,
+	newManCommand,
 }
 
 func main() {
@@ -56,31 +64,94 @@ func run(ctx context.Context, g *globals, args []string) int {
 	// What fails before a command's own code begins is a matter of usage: an unknown
 	// flag, a stray word.
 	began := false
-	cobra.EnableTraverseRunHooks = true
-	root := &cobra.Command{
-		Use:               "stompserver",
-		Short:             "STOMP message broker",
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		PersistentPreRun:  func(*cobra.Command, []string) { began = true },
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	root := newRootCommand(g)
+	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
+	args, err := arrange(root, args)
+	if err == nil {
+		root.SetArgs(args)
+		if err = root.ExecuteContext(ctx); err != nil && !began {
+			err = &exitError{Code: exitUsage, Err: err}
+		}
 	}
+	code := exitCode(err)
+	if code != exitInterrupted {
+		report(g.Stderr, err)
+	}
+	return code
+}
+
+// newRootCommand makes the tree of commands. Its root serves, as serve does.
+func newRootCommand(g *globals) *cobra.Command {
+	cobra.EnableTraverseRunHooks = true // a command may have a PersistentPreRun too
+	cobra.EnableCommandSorting = false
+	root := newServeCommand(g)
+	root.Use = "stompserver"
+	root.Short = "STOMP message broker"
+	root.SilenceUsage = true
+	root.SilenceErrors = true
+	root.CompletionOptions.DisableDefaultCmd = true
+	serverHelp := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if cmd == root {
+			serverHelp(cmd, args)
+			return
+		}
+		writeCommandHelp(g.Stdout, cmd)
+	})
 	for _, make := range subcommands {
 		root.AddCommand(make(g))
 	}
 	root.SetIn(g.Stdin)
 	root.SetOut(g.Stdout)
 	root.SetErr(g.Stderr)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err != nil && !began {
-		err = &exitError{Code: exitUsage, Err: err}
+	return root
+}
+
+// arrange finds the command, which is the first word or serve, and puts the flags of those
+// that take the server's into the form that pflag reads.
+func arrange(root *cobra.Command, args []string) ([]string, error) {
+	name := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name = args[0]
 	}
-	code := exitCode(err)
-	if err != nil && code != exitInterrupted && err.Error() != "" {
-		fmt.Fprintf(g.Stderr, "stompserver: %v\n", err)
+	switch name {
+	case "":
+		return rewrite(args)
+	case "serve", "config", "check-config":
+		rest, err := rewrite(args[1:], "--json")
+		return append([]string{name}, rest...), err
+	case "help", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+		return args, nil
 	}
-	return code
+	var names []string
+	for _, c := range root.Commands() {
+		if c.Name() == name || c.HasAlias(name) {
+			return args, nil
+		}
+		names = append(names, c.Name())
+	}
+	if w := stompserver.Nearest(name, names); w != "" {
+		return nil, usageError("there is no command %q; did you mean %q?", name, w)
+	}
+	return nil, usageError("there is no command %q: see stompserver -h", name)
+}
+
+// report prints an error: WHAT: WHY. HINT. Problems of a file begin with their place.
+func report(w io.Writer, err error) {
+	if err == nil || err.Error() == "" {
+		return
+	}
+	var bad *stompserver.ConfigError
+	if !errors.As(err, &bad) {
+		fmt.Fprintf(w, "stompserver: %v\n", err)
+		return
+	}
+	for _, p := range bad.Problems {
+		if p.Source.Kind != "file" {
+			fmt.Fprint(w, "stompserver: ")
+		}
+		fmt.Fprintln(w, p)
+	}
 }
 
 // Exit codes. Those from 64 on are those of sysexits.h.

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"stompserver"
+)
+
+// announce says that the server is up: to people with a banner, to scripts with the lines
+// that the original printed.
+func (p *process) announce() {
+	s, addrs := p.settings, p.server.Addrs()
+	open := !s.Config.Auth && !stompserver.Loopback(s.Config.Host)
+	if p.terminal {
+		writeBanner(p.g.Stdout, s, addrs, open, !p.g.NoColor)
+	} else if s.LogFormat != "json" || s.LogFile == "" {
+		writeOriginal(p.g.Stdout, s, addrs)
+	}
+	if !p.terminal || p.log.file != nil {
+		for _, a := range addrs {
+			p.log.Info("listening", "addr", a.String())
+		}
+		p.log.Info("started", "version", version, "pid", os.Getpid(), "store", s.Config.Queue, "took", time.Since(begun).Round(time.Millisecond))
+		if open {
+			p.log.Warn("anyone who reaches this machine can use the server: authentication is off; turn it on with -a", "host", s.Config.Host)
+		}
+	}
+}
+
+// writeOriginal writes the original's lines in the original's order.
+func writeOriginal(w io.Writer, s *stompserver.Settings, addrs []net.Addr) {
+	fmt.Fprintln(w, "MemoryQueue initialized")
+	fmt.Fprintln(w, "TopicManager initialized")
+	fmt.Fprintln(w, "QueueManager initialized")
+	if s.Config.Auth {
+		fmt.Fprintln(w, "Client authorization enabled")
+	}
+	if s.Config.Debug {
+		fmt.Fprintln(w, "Debug enabled")
+	}
+	host := s.Config.Host
+	if !s.Given("host") {
+		host = "127.0.0.1" // what the original called its default
+	}
+	fmt.Fprintf(w, "Stomp protocol handler starting on %s port %d\n", host, port(addrs))
+}
+
+func writeBanner(w io.Writer, s *stompserver.Settings, addrs []net.Addr, open, color bool) {
+	bold, warn, off := "", "", ""
+	if color {
+		bold, warn, off = "\x1b[1m", "\x1b[33m", "\x1b[0m"
+	}
+	line := func(what, value, note string) {
+		if note == "" {
+			fmt.Fprintf(w, "  %-10s %s\n", what, value)
+			return
+		}
+		fmt.Fprintf(w, "  %-10s %-29s %s\n", what, value, note)
+	}
+	title := "stompserver " + version
+	fmt.Fprintf(w, "%s%s%s%*s\n", bold, title, off, 70-len(title), fmt.Sprintf("pid %d", os.Getpid()))
+	line("STOMP", "stomp://"+shown(addrs[0]), "versions 1.0, 1.1, 1.2")
+	line("Storage", s.Config.Queue, "messages are lost on restart")
+	switch loop := stompserver.Loopback(s.Config.Host); {
+	case open:
+		line("Access", warn+"any machine, no login"+off, "anyone who reaches this port may use it; ask for logins with -a")
+	case loop && !s.Config.Auth:
+		line("Access", "this machine only, no login", "open it with -b ADDR and -a")
+	case loop:
+		line("Access", "this machine only, with login", "open it with -b ADDR")
+	default:
+		line("Access", "any machine, with login", "")
+	}
+	if s.Config.Debug {
+		line("Debug", "frames are logged", "")
+	}
+	if s.LogFile != "" {
+		line("Log", s.LogFile, "")
+	}
+	line("Try", "stompserver send /queue/hello hi      stompserver subscribe /queue/hello", "")
+	fmt.Fprintf(w, "ready in %d ms, Ctrl-C to stop\n", time.Since(begun).Milliseconds())
+}
+
+// shown is an address that a client on this machine can use.
+func shown(a net.Addr) string {
+	t := a.(*net.TCPAddr)
+	if t.IP.IsUnspecified() {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "localhost"
+		}
+		return fmt.Sprintf("%s:%d", host, t.Port)
+	}
+	return t.String()
+}
+
+func port(addrs []net.Addr) int { return addrs[0].(*net.TCPAddr).Port }
+
+// writePortsFile writes the addresses in use, for a script that had a free port picked. The
+// file is there as a whole or not at all.
+func writePortsFile(path string, addrs []net.Addr) error {
+	all := make([]string, len(addrs))
+	for i, a := range addrs {
+		all[i] = a.String()
+	}
+	data, err := json.Marshal(struct {
+		PID       int      `json:"pid"`
+		STOMP     int      `json:"stomp"`
+		Addresses []string `json:"addresses"`
+	}{os.Getpid(), port(addrs), all})
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".ports-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(append(data, '\n'))
+	if e := tmp.Chmod(0o644); err == nil {
+		err = e
+	}
+	if e := tmp.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+	}
+	return err
+}

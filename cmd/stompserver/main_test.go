@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes this test binary the stompserver command too, found in PATH.
+func TestMain(m *testing.M) {
+	// A process under the race detector would wait a second at its end.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
+	testscript.Main(m, map[string]func(){"stompserver": main})
+}
+
+// TestScripts runs the command from outside: testdata/script/*.txtar.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", os.Getenv("GORACE"))
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			// exits CODE COMMAND ARG... runs a command that must end with that code.
+			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
+				want, err := strconv.Atoi(args[0])
+				ts.Check(err)
+				got := 0
+				var exit *exec.ExitError
+				if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+					got = exit.ExitCode()
+				} else {
+					ts.Check(err)
+				}
+				if got != want {
+					ts.Fatalf("exit code %d, want %d", got, want)
+				}
+			},
+			"ends": ends,
+		},
+	})
+}
+
+func TestExitCode(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("x"), 1},
+		{usageError("x"), 2},
+		{fmt.Errorf("a: %w", &exitError{exitRefused, errors.New("x")}), 77},
+		{context.Canceled, 130},
+		{fmt.Errorf("a: %w", context.Canceled), 130},
+	} {
+		if got := exitCode(tt.err); got != tt.want {
+			t.Errorf("%v: code %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
+
+// Every command that a sub-command's file brings is in the tree, with a line of help.
+func TestCommandsHaveHelp(t *testing.T) {
+	root := newRootCommand(&globals{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+	for _, c := range root.Commands() {
+		if c.Short == "" {
+			t.Errorf("%s has no help", c.Name())
+		}
+	}
+}

@@ -1,0 +1,32 @@
+//go:build !unix || aix || solaris || illumos
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+)
+
+// The signals of a running server.
+var (
+	terminateSignals = []os.Signal{os.Interrupt, syscall.SIGTERM}
+	reloadSignals    []os.Signal
+	reopenSignals    []os.Signal
+)
+
+const canDaemonize = false
+
+func detached() *syscall.SysProcAttr { return nil }
+
+func become(user, group string) error {
+	if user == "" && group == "" {
+		return nil
+	}
+	return &exitError{exitConfig, fmt.Errorf("user and group cannot be changed on %s", runtime.GOOS)}
+}
+
+func lockFile(*os.File) bool { return true }
+
+func isServer(int) bool { return false }
