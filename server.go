@@ -111,6 +111,9 @@ func (c *Config) memoryLimit() int64 {
 	return all / 100 * int64(c.Limits.MemoryPercent)
 }
 
+// MemoryLimit is what the messages held may cost in memory, in bytes; 0 is no limit.
+func (s *Server) MemoryLimit() int64 { return s.broker.MemoryLimit() }
+
 // Start opens the listeners and serves them in the background. When it returns clients can
 // connect. An error is a *ListenError.
 func (s *Server) Start(ctx context.Context) error {

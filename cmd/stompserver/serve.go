@@ -119,6 +119,9 @@ func serve(ctx context.Context, g *globals, a *serverArgs) (err error) {
 			return &exitError{exitIO, fmt.Errorf("cannot write the ports file: %w", err)}
 		}
 	}
+	over := make(chan struct{})
+	defer close(over)
+	tuneGC(p.server.MemoryLimit(), over)
 	p.announce()
 	child.ready()
 	return p.run(ctx, signals)

@@ -12,6 +12,11 @@ type conn interface {
 	// buffer need not be held while nothing comes.
 	read(space func() []byte, idle func()) (int, error)
 
+	// wait returns when there is something to read, which waits says it can tell. It needs
+	// little stack.
+	wait() error
+	waits() bool
+
 	// tryWrite writes as much of the pieces, from pos of the first, as goes without
 	// waiting. ok is false if it cannot tell and nothing was written.
 	tryWrite(ps []piece, pos int) (n int, ok bool, err error)
@@ -31,6 +36,9 @@ func (p *plainConn) read(space func() []byte, idle func()) (int, error) {
 	idle()
 	return p.c.Read(space())
 }
+
+func (p *plainConn) wait() error { return nil }
+func (p *plainConn) waits() bool { return false }
 
 func (p *plainConn) tryWrite([]piece, int) (int, bool, error) { return 0, false, nil }
 

@@ -27,7 +27,7 @@ type rawConn struct {
 	writeFn  func(fd uintptr) bool
 	pieces   []piece
 	pos      int
-	wait     bool
+	block    bool
 	writeN   int
 	writeErr error
 }
@@ -74,6 +74,17 @@ func (r *rawConn) doRead(fd uintptr) bool {
 	}
 }
 
+func (r *rawConn) waits() bool { return true }
+
+func (r *rawConn) wait() error { return r.raw.Read(readable) }
+
+// readable polls: a read would do as well, but needs a buffer and the stack to get one.
+func readable(fd uintptr) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(p[:], 0)
+	return n > 0 || err != nil && err != unix.EINTR
+}
+
 func (r *rawConn) tryWrite(ps []piece, pos int) (int, bool, error) {
 	n, err := r.send(ps, pos, false)
 	return n, true, err
@@ -82,7 +93,7 @@ func (r *rawConn) tryWrite(ps []piece, pos int) (int, bool, error) {
 func (r *rawConn) write(ps []piece, pos int) (int, error) { return r.send(ps, pos, true) }
 
 func (r *rawConn) send(ps []piece, pos int, wait bool) (int, error) {
-	r.pieces, r.pos, r.wait, r.writeN, r.writeErr = ps, pos, wait, 0, nil
+	r.pieces, r.pos, r.block, r.writeN, r.writeErr = ps, pos, wait, 0, nil
 	err := r.raw.Write(r.writeFn)
 	r.pieces = nil
 	if err == nil {
@@ -96,7 +107,7 @@ func (r *rawConn) doWrite(fd uintptr) bool {
 		n, err := r.writeOnce(int(fd))
 		switch err {
 		case unix.EAGAIN:
-			return !r.wait
+			return !r.block
 		case unix.EINTR:
 			continue
 		}

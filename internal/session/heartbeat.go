@@ -37,8 +37,12 @@ func (h *heartbeat) start(s *session) {
 	h.arm(now)
 }
 
-// heard notes that bytes came, whatever they are: half a frame is a sign of life too.
-func (h *heartbeat) heard(now time.Time) { h.read.Store(h.s.sinceStart(now)) }
+// heard notes that bytes came, whatever they are (half a frame is a sign of life too), and
+// returns how long none did.
+func (h *heartbeat) heard(now time.Time) time.Duration {
+	t := h.s.sinceStart(now)
+	return time.Duration(t - h.read.Swap(t))
+}
 
 // sent notes that bytes went out.
 func (h *heartbeat) sent() {

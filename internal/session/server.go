@@ -104,12 +104,16 @@ func (srv *Server) ServeConn(c net.Conn) {
 	srv.sessions[s] = struct{}{}
 	srv.readers.Add(1)
 	srv.mu.Unlock()
+	s.start()
 	go srv.run(s) // ends with the connection; Shutdown sees to that and waits
 }
 
 func (srv *Server) run(s *session) {
+	if !s.run() {
+		go srv.run(s) // in place of this one
+		return
+	}
 	defer srv.readers.Done()
-	s.serve()
 	srv.mu.Lock()
 	delete(srv.sessions, s)
 	srv.mu.Unlock()

@@ -48,6 +48,7 @@ type session struct {
 	held    int            // bytes of unfinished frames counted as memory
 	paused  atomic.Bool
 	waited  bool // for memory, at least once
+	bursts  int  // how often bytes came, roughly
 
 	to     broker.Address
 	subs   subTable
@@ -83,31 +84,52 @@ func (s *session) log() *slog.Logger {
 	return s.cfg.Log.With("id", s.id, "addr", s.c.net().RemoteAddr().String())
 }
 
-// serve speaks STOMP until the client leaves or fails.
-func (s *session) serve() {
-	s.beat.start(s)
+// start begins the conversation: the reader goes on from here.
+func (s *session) start() { s.beat.start(s) }
+
+// run is the reader: it speaks STOMP until the client leaves or fails, and then reports
+// true. It reports false when another goroutine is to go on in its place: one that has been
+// at work has a stack that does not shrink, four times that of one which only waits.
+func (s *session) run() bool {
 	err := s.read()
+	if err == errAgain {
+		return false
+	}
 	s.state = leaving
 	s.beat.end()
 	s.release()
 	s.finish(err)
+	return true
 }
 
-// read works on what comes in until there is a reason to end: nil for DISCONNECT, else an
+// errAgain is returned by read to have it called again, on another goroutine.
+var errAgain = errors.New("session: to go on elsewhere")
+
+const (
+	// A client is taken for one that mostly waits in its first bursts, and when it was
+	// silent for a while.
+	firstBursts = 4
+	longSilence = time.Second
+)
+
+// read works on what comes in until there is a reason to end: errLeave for DISCONNECT, an
 // *Error for the client or the error of the connection.
 func (s *session) read() error {
-	first := true
+	if s.bursts > 0 {
+		if err := s.c.wait(); err != nil {
+			return s.cause(err)
+		}
+	}
 	for {
 		n, err := s.c.read(s.spaceFn, s.restFn)
 		if n > 0 {
 			now := time.Now()
+			silence := s.beat.heard(now)
 			if ms := now.UnixMilli(); ms != s.now.Milliseconds() {
 				s.now = message.At(ms)
 			}
-			s.beat.heard(now)
 			s.dec.Filled(n)
-			if first {
-				first = false
+			if s.bursts == 0 {
 				if reply, what := foreign(s.in[:n]); reply != nil {
 					return s.sendAway(reply, what)
 				}
@@ -115,14 +137,26 @@ func (s *session) read() error {
 			if err := s.work(); err != nil {
 				return err
 			}
+			if s.bursts < firstBursts || silence > longSilence {
+				s.bursts++
+				if s.c.waits() {
+					s.rest()
+					return errAgain
+				}
+			}
 		}
 		if err != nil {
-			if f := s.failure.Load(); f != nil {
-				return f
-			}
-			return err
+			return s.cause(err)
 		}
 	}
+}
+
+// cause is why reading ended with err.
+func (s *session) cause(err error) error {
+	if f := s.failure.Load(); f != nil {
+		return f
+	}
+	return err
 }
 
 func (s *session) space() []byte {
