@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"container/heap"
 	"sync"
 
 	"stompserver/internal/message"
@@ -84,8 +83,7 @@ func (w *window) grow() {
 // fetch hands out at most n messages: first those released, then those never seen.
 func (w *window) fetch(dst []store.Delivery, n int) []store.Delivery {
 	for ; n > 0 && len(w.back) > 0; n-- {
-		seq := heap.Pop(&w.back).(store.Seq)
-		dst = w.lease(dst, seq)
+		dst = w.lease(dst, w.back.pop())
 	}
 	for ; n > 0 && w.fresh < w.next; n-- {
 		dst = w.lease(dst, w.fresh)
@@ -112,7 +110,7 @@ func (w *window) release(seq store.Seq, attempt uint32) bool {
 		w.fresh = seq // it was the last, and never seen
 		return true
 	}
-	heap.Push(&w.back, seq)
+	w.back.push(seq)
 	return true
 }
 
@@ -163,16 +161,44 @@ func (w *window) browse(dst []store.Delivery, after store.Seq, n int) []store.De
 	return dst
 }
 
-// A seqHeap gives the smallest Seq first.
+// A seqHeap is a binary heap of Seqs, the smallest first. (container/heap would put each
+// into an interface, which allocates.)
 type seqHeap []store.Seq
 
-func (h seqHeap) Len() int           { return len(h) }
-func (h seqHeap) Less(i, j int) bool { return h[i] < h[j] }
-func (h seqHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *seqHeap) Push(x any)        { *h = append(*h, x.(store.Seq)) }
-func (h *seqHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
+func (h *seqHeap) push(seq store.Seq) {
+	s := append(*h, seq)
+	i := len(s) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if s[up] <= s[i] {
+			break
+		}
+		s[up], s[i] = s[i], s[up]
+		i = up
+	}
+	*h = s
+}
+
+func (h *seqHeap) pop() store.Seq {
+	s := *h
+	top, n := s[0], len(s)-1
+	s[0] = s[n]
+	s = s[:n]
+	for i := 0; ; {
+		least := i
+		for down := 2*i + 1; down <= 2*i+2 && down < n; down++ {
+			if s[down] < s[least] {
+				least = down
+			}
+		}
+		if least == i {
+			break
+		}
+		s[i], s[least] = s[least], s[i]
+		i = least
+	}
+	if *h = s; n == 0 && cap(s) > 1024 {
+		*h = nil
+	}
+	return top
 }
