@@ -66,6 +66,18 @@ func parseCommand(line []byte) Command {
 		return Message
 	case "RECEIPT":
 		return Receipt
+	case "NACK":
+		return Nack
+	case "SUBSCRIBE":
+		return Subscribe
+	case "UNSUBSCRIBE":
+		return Unsubscribe
+	case "BEGIN":
+		return Begin
+	case "COMMIT":
+		return Commit
+	case "ABORT":
+		return Abort
 	}
 	line = bytes.TrimSpace(line)
 	for c := Connect; int(c) < len(commandNames); c++ {

@@ -76,8 +76,8 @@ func (d *Decoder) decode(f *Frame) error {
 		if len(b) == 0 || len(b) == 1 && b[0] == '\r' {
 			return ErrMore
 		}
-		if d.quick(f, b) {
-			return nil
+		if done, err := d.quick(f); done || err != nil {
+			return err
 		}
 		d.phase, d.line, d.scan, d.lines, d.length, d.big = inCommand, 0, 0, 0, -1, nil
 	}

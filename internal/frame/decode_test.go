@@ -214,22 +214,3 @@ func TestPlain(t *testing.T) {
 		}
 	}
 }
-func BenchmarkDecodeSend(b *testing.B) {
-	one := "SEND\ndestination:/queue/bench\ncontent-length:100\n\n" + strings.Repeat("x", 100) + "\x00\n"
-	in := strings.Repeat(one, 400)
-	d := decoder(frame.V12, frame.Limits{})
-	var f frame.Frame
-	b.SetBytes(int64(len(one)))
-	b.ReportAllocs()
-	left := 0
-	for b.Loop() {
-		if left == 0 {
-			d.Filled(copy(d.Space(), in))
-			left = 400
-		}
-		if err := d.Decode(&f); err != nil {
-			b.Fatal(err)
-		}
-		left--
-	}
-}
