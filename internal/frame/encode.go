@@ -1,13 +1,17 @@
 package frame
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // tail ends every frame on the wire: NUL, and the LF that every server adds.
 const tail = "\x00\n"
 
 // Append appends f to dst as version v spells it, ended by NUL and LF. A body gets a
-// content-length, if f has none. CONNECT, STOMP and CONNECTED are not escaped; a CR or LF
-// in them, which would forge a line, is left out.
+// content-length, if f has none. CONNECT, STOMP and CONNECTED are not escaped, as nothing
+// is in 1.0; what would forge a line there, a CR or LF, is left out, and a colon in a name,
+// which would forge another name, is spelt as in 1.1.
 func Append(dst []byte, v Version, f *Frame) []byte {
 	if f.Command == Unknown {
 		dst = append(dst, f.Name...)
@@ -21,7 +25,11 @@ func Append(dst []byte, v Version, f *Frame) []byte {
 	sized := len(f.Body) == 0
 	for i := range f.Header {
 		sized = sized || string(f.Header[i].Name) == "content-length"
-		dst = append(AppendEscaped(dst, f.Header[i].Name, v), ':')
+		name := v
+		if v == V10 && bytes.IndexByte(f.Header[i].Name, ':') >= 0 {
+			name = V11
+		}
+		dst = append(AppendEscaped(dst, f.Header[i].Name, name), ':')
 		dst = append(AppendEscaped(dst, f.Header[i].Value, v), '\n')
 	}
 	if !sized {

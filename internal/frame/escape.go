@@ -2,20 +2,24 @@ package frame
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 )
 
 // AppendEscaped appends b to dst with the escapes of version v ("Value Encoding" in STOMP
-// 1.1 and 1.2). 1.0 has none: there LF and CR, which would end the line, are left out. In
-// 1.1 a CR has no escape and is left out.
+// 1.1 and 1.2). What has none there is left out, since it would end the line or the frame:
+// NUL, in 1.1 a CR, in 1.0 every CR and LF.
 func AppendEscaped(dst, b []byte, v Version) []byte {
+	if !special(b) {
+		return append(dst, b...)
+	}
 	for _, c := range b {
 		switch {
 		case c == '\n' && v >= V11:
 			dst = append(dst, '\\', 'n')
 		case c == '\r' && v >= V12:
 			dst = append(dst, '\\', 'r')
-		case c == '\n' || c == '\r':
+		case c == '\n' || c == '\r' || c == 0:
 		case c == ':' && v >= V11:
 			dst = append(dst, '\\', 'c')
 		case c == '\\' && v >= V11:
@@ -25,6 +29,22 @@ func AppendEscaped(dst, b []byte, v Version) []byte {
 		}
 	}
 	return dst
+}
+
+// special reports whether b may hold bytes that mean something in a header; of others
+// AppendEscaped changes none.
+func special(b []byte) bool {
+	for ; len(b) >= 8; b = b[8:] {
+		if specials(binary.LittleEndian.Uint64(b)) != 0 {
+			return true
+		}
+	}
+	for _, c := range b {
+		if c < 0x10 || c == ':' || c == '\\' {
+			return true
+		}
+	}
+	return false
 }
 
 // ErrEscape is returned by Unescape for an escape that the version does not define, which
