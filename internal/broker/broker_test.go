@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -494,4 +495,28 @@ func roomLeft(consumers []*modelConsumer) bool {
 		}
 	}
 	return false
+}
+
+// TestTopicIsLeftByAllAtOnce has subscribers come and go together: none is forgotten on the
+// list of the topic, and none is taken off it twice.
+func TestTopicIsLeftByAllAtOnce(t *testing.T) {
+	b := newBroker(t, broker.Config{})
+	for range 2000 {
+		var wg sync.WaitGroup
+		for range 4 {
+			sub, err := b.Subscribe("/topic/a", broker.Options{Consumer: &taker{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wg.Go(func() {
+				var w broker.Wake
+				sub.Detach(&w)
+				w.Run()
+			})
+		}
+		wg.Wait()
+		if n := b.Stats().Topics; n != 0 {
+			t.Fatalf("%d topics without a subscriber", n)
+		}
+	}
 }

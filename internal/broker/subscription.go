@@ -47,6 +47,7 @@ type Subscription struct {
 	b      *Broker
 	q      *queue // nil: a topic
 	t      *topic
+	listed bool // in t.subs; guarded by Broker.mu
 	mode   AckMode
 	c      Consumer
 	budget *Budget
@@ -324,7 +325,7 @@ func (s *Subscription) Detach(w *Wake) {
 	s.changed(w)
 	s.mu.Unlock()
 	if s.t != nil {
-		s.b.leaveTopic(s.t)
+		s.b.leaveTopic(s)
 	}
 }
 

@@ -19,7 +19,7 @@ type topic struct {
 	// The list is never changed where a reader may look: one who joins is appended
 	// behind its end, those who left are weeded out into a new list once they are many.
 	subs atomic.Pointer[[]*Subscription]
-	left int // how many of subs have left; guarded by Broker.mu
+	left int // how many of subs have left and told so; guarded by Broker.mu
 }
 
 func (b *Broker) joinTopic(name string, s *Subscription) {
@@ -32,14 +32,19 @@ func (b *Broker) joinTopic(name string, s *Subscription) {
 		t.subs.Store(new([]*Subscription))
 		b.topics[name] = t
 	}
-	s.t = t
+	s.t, s.listed = t, true
 	list := append(*t.subs.Load(), s)
 	t.subs.Store(&list)
 }
 
-func (b *Broker) leaveTopic(t *topic) {
+// leaveTopic takes s, which is detached, off its topic's list.
+func (b *Broker) leaveTopic(s *Subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !s.listed {
+		return // one who left in the same moment weeded s out as well
+	}
+	t := s.t
 	t.left++
 	old := *t.subs.Load()
 	if t.left*2 < len(old) {
@@ -48,7 +53,7 @@ func (b *Broker) leaveTopic(t *topic) {
 	list := make([]*Subscription, 0, len(old)-t.left)
 	for _, s := range old {
 		s.own.Lock()
-		if !s.detached {
+		if s.listed = !s.detached; s.listed {
 			list = append(list, s)
 		}
 		s.own.Unlock()
@@ -57,9 +62,7 @@ func (b *Broker) leaveTopic(t *topic) {
 	t.left = 0
 	if len(list) == 0 {
 		t.gone.Store(true)
-		if b.topics[t.name] == t { // two who leave at once both come here
-			delete(b.topics, t.name)
-		}
+		delete(b.topics, t.name)
 	}
 }
 
