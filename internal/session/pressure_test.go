@@ -108,12 +108,15 @@ func TestTopicDoesNotWaitForAReaderThatDoesNotRead(t *testing.T) {
 	body := strings.Repeat("x", 32<<10)
 	const count = 1000
 	var wg sync.WaitGroup
+	ahead := make(chan struct{}, 8) // what the ear may be behind: well below its own outbox
 	wg.Go(func() {
 		for i := range count {
 			ear.expect(fmt.Sprintf("MESSAGE\nn:%d\n", i))
+			<-ahead
 		}
 	})
 	for i := range count {
+		ahead <- struct{}{}
 		p.send(fmt.Sprintf("SEND\ndestination:/topic/a\nn:%d\n\n%s^@", i, body))
 		if used := s.b.Stats().MemoryUsed; used > 2*limit {
 			t.Fatalf("%d bytes wait for a slow client whose limit is %d", used, limit)
