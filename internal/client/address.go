@@ -1,0 +1,63 @@
+package client
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// DefaultPort is that of STOMP.
+const DefaultPort = "61613"
+
+// An Address says where a server is, and as whom to go there.
+type Address struct {
+	HostPort        string // for the dialer
+	Host            string // for the host header: the virtual host
+	Login, Passcode string
+}
+
+// An AddressError says what is wrong with the address of a server. It does not repeat a
+// passcode.
+type AddressError struct{ Text string }
+
+func (e *AddressError) Error() string { return e.Text }
+
+// ParseAddress reads stomp://[login:passcode@]host[:port][/vhost]; tcp:// means the same.
+// RabbitMQ's default virtual host is written /%2F.
+func ParseAddress(raw string) (Address, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" {
+		// err would quote all of raw
+		return Address{}, &AddressError{fmt.Sprintf("%q is not like stomp://host:%s", withoutUser(raw), DefaultPort)}
+	}
+	switch u.Scheme {
+	case "stomp", "tcp":
+	case "stomps", "stomp+tls", "stomp+ssl", "tls", "ssl", "ws", "wss":
+		return Address{}, &AddressError{fmt.Sprintf("%s:// is not in this build yet, only stomp://", u.Scheme)}
+	default:
+		return Address{}, &AddressError{fmt.Sprintf("%s:// is unknown, only stomp:// is spoken", u.Scheme)}
+	}
+	a := Address{Host: strings.TrimPrefix(u.Path, "/")}
+	if a.Host == "" {
+		a.Host = u.Hostname()
+	}
+	port := u.Port()
+	if port == "" {
+		port = DefaultPort
+	}
+	a.HostPort = net.JoinHostPort(u.Hostname(), port)
+	if u.User != nil {
+		a.Login = u.User.Username()
+		a.Passcode, _ = u.User.Password()
+	}
+	return a, nil
+}
+
+// withoutUser is raw without what may be a passcode.
+func withoutUser(raw string) string {
+	if at := strings.LastIndexByte(raw, '@'); at >= 0 {
+		return "…" + raw[at:]
+	}
+	return raw
+}
