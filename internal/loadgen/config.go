@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"stompserver/internal/client"
 )
 
 // A Config says what load to put on which broker. Server is required, and one of
@@ -159,31 +160,20 @@ func (c *Config) destination(i int) string {
 }
 
 func (c *Config) parseServer() error {
-	u, err := url.Parse(c.Server)
-	if err != nil || u.Host == "" {
-		return usage("--server: %q is not like stomp://host:61613", c.Server)
+	raw := c.Server
+	if rest, ok := strings.CutPrefix(raw, "nats://"); ok {
+		c.nats, raw = true, "stomp://"+rest
 	}
-	port := "61613"
-	switch u.Scheme {
-	case "stomp", "tcp":
-	case "nats":
-		c.nats, port = true, "4222"
-	case "stomps", "stomp+ssl", "ws", "wss", "tls":
-		return usage("--server: %s:// is not in this build yet, only stomp:// and, for bench, nats://", u.Scheme)
-	default:
-		return usage("--server: %s:// is unknown; stomp:// or nats://", u.Scheme)
+	a, err := client.ParseAddress(raw)
+	if err != nil {
+		return usage("--server: %v", err)
 	}
-	if u.Port() != "" {
-		port = u.Port()
+	if host, port, _ := net.SplitHostPort(a.HostPort); c.nats && !strings.Contains(raw, ":"+port) {
+		a.HostPort = net.JoinHostPort(host, "4222")
 	}
-	c.addr = net.JoinHostPort(u.Hostname(), port)
-	if c.Login == "" && u.User != nil {
-		c.Login = u.User.Username()
-		c.Passcode, _ = u.User.Password()
-	}
-	c.vhost = strings.TrimPrefix(u.Path, "/")
-	if c.vhost == "" {
-		c.vhost = u.Hostname()
+	c.addr, c.vhost = a.HostPort, a.Host
+	if c.Login == "" && c.Passcode == "" {
+		c.Login, c.Passcode = a.Login, a.Passcode
 	}
 	return nil
 }
