@@ -49,6 +49,8 @@ var subcommands = []func(*globals) *cobra.Command{
 	newCheckConfigCommand,
 	newConfigCommand,
 	newVersionCommand,
+	newSendCommand,
+	newSubscribeCommand,
 	newBenchCommand,
 	newCompletionCommand,
 	newManCommand,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,8 +10,11 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"stompserver/internal/client"
 )
 
 // serverFlags say which broker a command talks to, and as whom. The fallbacks are the
@@ -51,11 +55,8 @@ func (s *serverFlags) resolve() (server, login, passcode string, err error) {
 			server = "stomp://" + net.JoinHostPort(strings.Trim(host, "[]"), port)
 		}
 	}
-	u, err := url.Parse(server)
-	if err != nil || u.Host == "" {
-		return "", "", "", usageError("--server: %q is not like %s", redactURL(server), defaultURL)
-	}
-	if u.User != nil {
+	// bench knows a scheme more, so that only the user is of interest here.
+	if u, err := url.Parse(server); err == nil && u.User != nil {
 		login = u.User.Username()
 		passcode, _ = u.User.Password()
 		u.User = nil
@@ -103,18 +104,80 @@ func ioError(what string, err error) error {
 	return &exitError{Code: exitIO, Err: fmt.Errorf("%s: %w", what, err)}
 }
 
-// refuseFlag declares a flag that this build does not have, so that whoever uses it hears
-// why. It is not shown in the help.
+// refuseFlag declares a flag with a value that this build does not have, so that whoever
+// uses it hears why. It is not shown in the help.
 func refuseFlag(cmd *cobra.Command, name, why string) {
 	f := cmd.Flags()
-	f.Var(refused{why}, name, "")
-	f.Lookup(name).NoOptDefVal = "true"
-	_ = f.MarkHidden(name)
+	f.String(name, "", "")
+	_ = f.MarkHidden(name) // it exists
+	before := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if f.Changed(name) {
+			return usageError("--%s: %s", name, why)
+		}
+		if before != nil {
+			return before(cmd, args)
+		}
+		return nil
+	}
 }
 
-// refused is the value of a flag whose use is an error.
-type refused struct{ why string }
+// dial connects to the broker. heartBeat is asked for both ways; 0 is none.
+func (s *serverFlags) dial(ctx context.Context, g *globals, heartBeat time.Duration) (*client.Conn, error) {
+	server, login, passcode, err := s.resolve()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := withTimeout(ctx, g.Timeout)
+	defer cancel()
+	c, err := client.Dial(ctx, server, client.Options{Login: login, Passcode: passcode, HeartBeat: heartBeat})
+	var bad *client.AddressError
+	switch {
+	case errors.As(err, &bad):
+		return nil, usageError("--server: %w", err)
+	case err != nil:
+		return nil, clientError(err)
+	}
+	return c, nil
+}
 
-func (r refused) String() string   { return "" }
-func (r refused) Type() string     { return "" }
-func (r refused) Set(string) error { return errors.New(r.why) }
+// withTimeout is ctx with a limit, unless d is 0.
+func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// clientError puts the exit code to an error of the client's.
+func clientError(err error) error {
+	var (
+		have   *exitError
+		dial   *client.DialError
+		server *client.ServerError
+	)
+	switch {
+	case errors.As(err, &have):
+		return err
+	case errors.Is(err, context.Canceled):
+		return &exitError{Code: exitInterrupted, Err: err}
+	case errors.As(err, &server) && (server.Connect || server.Code == "not-allowed"):
+		return &exitError{Code: exitRefused, Err: err}
+	case errors.As(err, &server):
+		return &exitError{Code: exitFailed, Err: err}
+	case errors.As(err, &dial), errors.Is(err, client.ErrServerLeft), errors.Is(err, client.ErrSilent), errors.Is(err, context.DeadlineExceeded):
+		return &exitError{Code: exitUnavailable, Err: err}
+	}
+	return &exitError{Code: exitFailed, Err: err}
+}
+
+// disconnect takes leave of the broker. An error is that something sent before was not
+// taken.
+func disconnect(ctx context.Context, g *globals, c *client.Conn) error {
+	ctx, cancel := withTimeout(ctx, g.Timeout)
+	defer cancel()
+	if err := c.Disconnect(ctx); err != nil {
+		return clientError(err)
+	}
+	return nil
+}
