@@ -106,6 +106,9 @@ func (w *row) measure(ctx context.Context, r *runner) value {
 		}
 	}
 	out, err := w.bench(ctx, r)
+	if err == nil && out.Use == nil && out.Idle == nil {
+		err = errors.New(out.Problem)
+	}
 	if err != nil {
 		return value{note: "failed: " + err.Error()}
 	}
@@ -156,7 +159,7 @@ func (w *row) read(out outcome) value {
 	case w.unit == bytesCPU && out.Use != nil && out.Use.BytesCPU > 0:
 		v.main = out.Use.BytesCPU
 	default:
-		v.note = "failed: " + out.Problem
+		return value{note: "failed: " + out.Problem}
 	}
 	switch {
 	case out.Problem != "":
