@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench-peers puts the same load on stompserver and on the brokers of its field,
 // as far as they are installed here, and writes the table of docs/benchmarks.md.
 //
