@@ -18,9 +18,13 @@ func (p *process) announce() {
 	s, addrs := p.settings, p.server.Addrs()
 	open := !s.Config.Auth && !stompserver.Loopback(s.Config.Host)
 	if p.terminal {
-		writeBanner(p.g.Stdout, s, addrs, open, !p.g.NoColor)
+		writeBanner(p.g.Stdout, s, addrs, !p.g.NoColor, os.Getpid(), time.Since(begun))
 	} else if s.LogFormat != "json" || s.LogFile == "" {
 		writeOriginal(p.g.Stdout, s, addrs)
+	}
+	// Go has raised the soft limit to the hard one before main.
+	if n, most := openFiles(), s.Config.Limits.Connections; n > 0 && (most < 0 || n < most) {
+		p.log.Info("the system allows fewer open files than limits.connections", "files", n, "connections", max(most, 0))
 	}
 	if !p.terminal || p.log.file != nil {
 		for _, a := range addrs {
@@ -51,7 +55,7 @@ func writeOriginal(w io.Writer, s *stompserver.Settings, addrs []net.Addr) {
 	fmt.Fprintf(w, "Stomp protocol handler starting on %s port %d\n", host, port(addrs))
 }
 
-func writeBanner(w io.Writer, s *stompserver.Settings, addrs []net.Addr, open, color bool) {
+func writeBanner(w io.Writer, s *stompserver.Settings, addrs []net.Addr, color bool, pid int, took time.Duration) {
 	bold, warn, off := "", "", ""
 	if color {
 		bold, warn, off = "\x1b[1m", "\x1b[33m", "\x1b[0m"
@@ -64,16 +68,16 @@ func writeBanner(w io.Writer, s *stompserver.Settings, addrs []net.Addr, open, c
 		fmt.Fprintf(w, "  %-10s %-29s %s\n", what, value, note)
 	}
 	title := "stompserver " + version
-	fmt.Fprintf(w, "%s%s%s%*s\n", bold, title, off, 70-len(title), fmt.Sprintf("pid %d", os.Getpid()))
+	fmt.Fprintf(w, "%s%s%s%*s\n", bold, title, off, 70-len(title), fmt.Sprintf("pid %d", pid))
 	line("STOMP", "stomp://"+shown(addrs[0]), "versions 1.0, 1.1, 1.2")
 	line("Storage", s.Config.Queue, "messages are lost on restart")
 	switch loop := stompserver.Loopback(s.Config.Host); {
-	case open:
-		line("Access", warn+"any machine, no login"+off, "anyone who reaches this port may use it; ask for logins with -a")
+	case !loop && !s.Config.Auth:
+		line("Access", fmt.Sprintf("%s%-29s%s", warn, "any machine, no login", off), "anyone who reaches this port may use it; ask for logins with -a")
 	case loop && !s.Config.Auth:
 		line("Access", "this machine only, no login", "open it with -b ADDR and -a")
 	case loop:
-		line("Access", "this machine only, with login", "open it with -b ADDR")
+		line("Access", "this machine, with login", "open it with -b ADDR")
 	default:
 		line("Access", "any machine, with login", "")
 	}
@@ -84,7 +88,7 @@ func writeBanner(w io.Writer, s *stompserver.Settings, addrs []net.Addr, open, c
 		line("Log", s.LogFile, "")
 	}
 	line("Try", "stompserver send /queue/hello hi      stompserver subscribe /queue/hello", "")
-	fmt.Fprintf(w, "ready in %d ms, Ctrl-C to stop\n", time.Since(begun).Milliseconds())
+	fmt.Fprintf(w, "ready in %d ms, Ctrl-C to stop\n", took.Milliseconds())
 }
 
 // shown is an address that a client on this machine can use.

@@ -105,6 +105,11 @@ func (l *logFile) Write(p []byte) (int, error) {
 }
 
 func (l *logFile) rotate() {
+	// Somebody may have cut the file off meanwhile, as logrotate's copytruncate does.
+	if st, err := l.f.Stat(); err == nil && st.Size() < l.size {
+		l.size = st.Size()
+		return
+	}
 	old := func(i int) string { return l.path + "." + strconv.Itoa(i) }
 	os.Remove(old(l.keep))
 	for i := l.keep - 1; i >= 1; i-- {

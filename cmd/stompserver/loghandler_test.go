@@ -99,3 +99,28 @@ func TestLogFileRotates(t *testing.T) {
 		t.Error("more are kept than wanted")
 	}
 }
+
+func TestLogFileCutOffByAnother(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.log")
+	l, err := openLogFile(path, 10, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.f.Close()
+	for _, line := range []string{"123456789\n", "after\n"} {
+		if _, err := l.Write([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+		if line != "after\n" {
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "after\n" {
+		t.Errorf("a.log is %q, %v", got, err)
+	}
+	if _, err := os.Stat(path + ".1"); err == nil {
+		t.Error("an empty file was rotated")
+	}
+}

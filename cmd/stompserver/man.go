@@ -86,7 +86,7 @@ func manual1(p *page, root *cobra.Command) {
 		p.item(fmt.Sprint(c.code), c.text)
 	}
 	p.section("QUEUE TYPES")
-	p.text("memory keeps queues in memory: the fastest, and gone with the process. journal, file, dbm, activerecord and jetstream are not in this build yet and are refused; so are -s and -c of no effect.")
+	p.text("memory keeps queues in memory: the fastest, and gone with the process. journal, file, dbm, activerecord and jetstream are not in this build yet and are refused. So -s, -c and -y, which are for them, have no effect.")
 }
 
 // A page is written as text for a terminal or as source for man(1).

@@ -30,3 +30,5 @@ func become(user, group string) error {
 func lockFile(*os.File) bool { return true }
 
 func isServer(int) bool { return false }
+
+func openFiles() int { return 0 }

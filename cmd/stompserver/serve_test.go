@@ -304,6 +304,21 @@ func TestSecondServerInOneDirectory(t *testing.T) {
 	}
 }
 
+// Nobody asked for the pid file, so the second server does without.
+func TestSecondServerWithoutPIDFile(t *testing.T) {
+	r := startServer(t, nil)
+	two := startServer(t, nil, "-w", r.dir)
+	two.log("INFO no pid file")
+	two.signal(syscall.SIGTERM)
+	if code, log := two.wait(); code != 0 {
+		t.Errorf("exit code %d, log %s", code, log)
+	}
+	pid, err := os.ReadFile(filepath.Join(r.dir, "log", "stompserver.pid"))
+	if err != nil || string(pid) != strconv.Itoa(r.cmd.Process.Pid) {
+		t.Errorf("the first one's pid file says %q, %v", pid, err)
+	}
+}
+
 func TestBecomesUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can become another user")
