@@ -48,6 +48,7 @@ var subcommands = []func(*globals) *cobra.Command{
 	newServeCommand,
 	newCheckConfigCommand,
 	newConfigCommand,
+	newPasswdCommand,
 	newVersionCommand,
 	newSendCommand,
 	newSubscribeCommand,
