@@ -3,6 +3,7 @@ module stompserver
 go 1.26.0
 
 require (
+	github.com/go-stomp/stomp/v3 v3.1.3
 	github.com/google/go-cmp v0.7.0
 	golang.org/x/crypto v0.58.0
 )
