@@ -1,0 +1,5 @@
+//go:build !unix
+
+package hostile_test
+
+func descriptors() int { return 4096 }
