@@ -1,0 +1,61 @@
+# All of this needs Go. What "make test" can use besides is installed by it where that is
+# possible, and skipped by name where not.
+
+GO ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# The race detector needs a C compiler.
+RACE := $(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race)
+
+FUZZTIME ?= 10s
+PLATFORMS ?= linux/amd64 linux/arm64 linux/arm darwin/arm64 windows/amd64 freebsd/amd64
+
+.PHONY: build run test clients lint fuzz bench bench-peers cross clean
+
+# One static file: bin/stompserver.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/stompserver ./cmd/stompserver
+
+# Build and serve, on localhost:61613 if not told otherwise: make run ARGS='-p 61614 -d'.
+run: build
+	@exec bin/stompserver $(ARGS)
+
+# Everything, one package: make test PACKAGES=./internal/frame/ TESTFLAGS=-v.
+PACKAGES ?= ./...
+test: clients
+	$(if $(RACE),,@echo 'make: no C compiler, so the tests run without the race detector' >&2)
+	$(GO) vet $(PACKAGES)
+	$(GO) test $(RACE) $(TESTFLAGS) $(PACKAGES)
+
+# The client libraries that test/clients speaks with.
+clients:
+	@scripts/install-clients
+
+lint:
+	@bad=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs $$($(GO) env GOROOT)/bin/gofmt -l); \
+	if [ -n "$$bad" ]; then echo "not formatted by gofmt:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+# Each fuzz target for FUZZTIME.
+fuzz:
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem $(BENCHFLAGS) $$($(GO) list ./... | grep -v /test/)
+
+# The same load on the brokers that are installed here: make bench-peers ARGS='-out docs/benchmarks.md'.
+bench-peers:
+	$(GO) run ./scripts/bench-peers $(ARGS)
+
+# Does it, tests included, compile for the systems that it is made for?
+cross:
+	@bad=; packages=$$($(GO) list ./... | grep -v /scripts/); for p in $(PLATFORMS); do \
+		echo "$$p"; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet $$packages || bad="$$bad $$p"; \
+	done; \
+	if [ -n "$$bad" ]; then echo "does not compile for:$$bad"; exit 1; fi
+
+clean:
+	rm -rf bin dist
