@@ -1,0 +1,141 @@
+package storetest
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"stompserver/internal/store"
+)
+
+var seedFlag = flag.Uint64("storetest.seed", 0, "of the random walks; 0 picks one")
+
+// A model is what a queue should be: a slice.
+type model struct {
+	q      store.Queue
+	held   []entry // in order
+	leased []store.Delivery
+}
+
+type entry struct {
+	seq      store.Seq // 0 until it was handed out
+	body     string
+	attempts uint32
+	leased   bool
+}
+
+// walk plays random batches, fetches and releases on a store and on slices.
+func walk(h *harness) {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	h.Logf("-storetest.seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	ms := make([]*model, 3)
+	for i := range ms {
+		ms[i] = &model{q: h.open(fmt.Sprintf("/queue/%d", i))}
+	}
+	for step := range 4000 {
+		m := ms[r.IntN(len(ms))]
+		switch r.IntN(4) {
+		case 0:
+			m.fetch(h, step, r.IntN(12))
+		case 1:
+			m.release(r)
+		default:
+			change(h, r, ms, step)
+		}
+		m.check(h, step)
+	}
+}
+
+// fetch takes what was released first, then what was never seen: both in order, which is
+// the order of held with those never seen at its end.
+func (m *model) fetch(h *harness, step, n int) {
+	ds := h.fetch(m.q, n)
+	i := 0
+	for at := range m.held {
+		e := &m.held[at]
+		if e.leased || i == n {
+			continue
+		}
+		if i >= len(ds) {
+			h.Fatalf("step %d: Fetch of %d gave %d", step, n, len(ds))
+		}
+		d := ds[i]
+		if i++; string(d.Msg.Body()) != e.body || d.Attempt != e.attempts+1 || e.seq != 0 && d.Seq != e.seq {
+			h.Fatalf("step %d: got %s, try %d, want %s, try %d", step, d.Msg.Body(), d.Attempt, e.body, e.attempts+1)
+		}
+		e.seq, e.leased = d.Seq, true
+		e.attempts++
+		m.leased = append(m.leased, d)
+	}
+	if i != len(ds) {
+		h.Fatalf("step %d: Fetch gave %d too many", step, len(ds)-i)
+	}
+}
+
+// some takes random deliveries out of those that are leased.
+func (m *model) some(r *rand.Rand) (out []store.Delivery) {
+	r.Shuffle(len(m.leased), func(i, j int) { m.leased[i], m.leased[j] = m.leased[j], m.leased[i] })
+	n := r.IntN(min(len(m.leased), 6) + 1)
+	out = slices.Clone(m.leased[:n])
+	m.leased = m.leased[n:]
+	return out
+}
+
+func (m *model) index(seq store.Seq) int {
+	return slices.IndexFunc(m.held, func(e entry) bool { return e.seq == seq })
+}
+
+func (m *model) release(r *rand.Rand) {
+	ds := m.some(r)
+	for i := range ds {
+		e := &m.held[m.index(ds[i].Seq)]
+		e.leased = false
+		if r.IntN(3) == 0 {
+			ds[i].Attempt--
+			e.attempts--
+		}
+	}
+	m.q.Release(ds)
+}
+
+// change commits one batch over one queue or several.
+func change(h *harness, r *rand.Rand, ms []*model, step int) {
+	var b store.Batch
+	for _, m := range ms[:1+r.IntN(len(ms))] {
+		for i := range r.IntN(5) {
+			body := fmt.Sprintf("%d.%d", step, i)
+			b.Put(m.q, Message(h, m.q.Name(), []byte(body)))
+			m.held = append(m.held, entry{body: body})
+		}
+		for _, d := range m.some(r) {
+			b.Ack(m.q, d.Seq)
+			at := m.index(d.Seq)
+			m.held = slices.Delete(m.held, at, at+1)
+		}
+	}
+	h.commit(&b)
+}
+
+func (m *model) check(h *harness, step int) {
+	s := m.q.Stats()
+	if s.Leased != len(m.leased) || s.Ready+s.Leased != len(m.held) {
+		h.Fatalf("step %d: %+v, want %d held and %d of them leased", step, s, len(m.held), len(m.leased))
+	}
+	got, err := m.q.Browse(nil, 0, len(m.held)+1)
+	if err != nil {
+		h.Fatal(err)
+	}
+	if len(got) != len(m.held) {
+		h.Fatalf("step %d: Browse gives %d of %d", step, len(got), len(m.held))
+	}
+	for i, d := range got {
+		if string(d.Msg.Body()) != m.held[i].body {
+			h.Fatalf("step %d: Browse gives %s at %d, want %s", step, d.Msg.Body(), i, m.held[i].body)
+		}
+	}
+}

@@ -1,0 +1,501 @@
+// Package storetest is the conformance suite of stores: one that passes Run is a store.
+// Each runs it from its own test.
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// Run checks the stores that open makes, each of them empty. Run closes them.
+func Run(t *testing.T, open func(testing.TB) store.Store) {
+	for _, c := range []struct {
+		name string
+		run  func(*harness)
+	}{
+		{"what is put first is handed out first", order},
+		{"nothing is handed out twice", noneTwice},
+		{"what is given back comes before the rest, and counts its tries", givenBack},
+		{"what is acked is gone", ackedIsGone},
+		{"a range of acks spares what is not there", ackRange},
+		{"a batch changes several queues", batchOverQueues},
+		{"batches are done once, in order", doneInOrder},
+		{"a batch may be used again", batchReused},
+		{"browsing takes nothing", browse},
+		{"depth and counters", stats},
+		{"odd names and bodies", oddities},
+		{"an empty queue can be closed, and opened again", closeQueue},
+		{"after Close everything fails", closeStore},
+		{"one message that stays while many pass", oneStaysBehind},
+		{"many at once", concurrent},
+		{"a random walk beside a model", walk},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			st := open(t)
+			c.run(&harness{T: t, st: st})
+			if err := st.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		})
+	}
+}
+
+// A harness is one store under test, with what the checks are spelt in.
+type harness struct {
+	*testing.T
+	st store.Store
+}
+
+// Message makes a message to dest with the given body.
+func Message(t testing.TB, dest string, body []byte) *message.Message {
+	t.Helper()
+	m, err := message.New(&frame.Frame{Command: frame.Send, Body: body, Plain: true}, dest, message.At(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (h *harness) open(name string) store.Queue {
+	h.Helper()
+	q, err := h.st.Queue(name, func() {})
+	if err != nil {
+		h.Fatalf("Queue(%q): %v", name, err)
+	}
+	if q.Name() != name {
+		h.Fatalf("queue %q says it is %q", name, q.Name())
+	}
+	return q
+}
+
+// commit waits until b is done.
+func (h *harness) commit(b *store.Batch) {
+	h.Helper()
+	if err := h.try(b); err != nil {
+		h.Fatalf("Commit: %v", err)
+	}
+}
+
+func (h *harness) try(b *store.Batch) error {
+	done := make(chan error, 1)
+	b.Done = func(_ *store.Batch, err error) { done <- err }
+	h.st.Commit(b)
+	return <-done
+}
+
+func (h *harness) put(q store.Queue, bodies ...string) {
+	h.Helper()
+	var b store.Batch
+	for _, body := range bodies {
+		b.Put(q, Message(h, q.Name(), []byte(body)))
+	}
+	h.commit(&b)
+}
+
+func (h *harness) ack(q store.Queue, ds ...store.Delivery) {
+	h.Helper()
+	var b store.Batch
+	for _, d := range ds {
+		b.Ack(q, d.Seq)
+	}
+	h.commit(&b)
+}
+
+func (h *harness) fetch(q store.Queue, max int) []store.Delivery {
+	h.Helper()
+	ds, err := q.Fetch(nil, max)
+	if err != nil {
+		h.Fatalf("Fetch: %v", err)
+	}
+	if len(ds) > max {
+		h.Fatalf("Fetch of %d gave %d", max, len(ds))
+	}
+	return ds
+}
+
+// give fetches max deliveries and compares them with want, a line of body:attempt.
+func (h *harness) give(q store.Queue, max int, want string) []store.Delivery {
+	h.Helper()
+	ds := h.fetch(q, max)
+	if got := spell(ds); got != want {
+		h.Fatalf("Fetch of %d gave %q, want %q", max, got, want)
+	}
+	return ds
+}
+
+func spell(ds []store.Delivery) string {
+	var s []string
+	for _, d := range ds {
+		s = append(s, fmt.Sprintf("%s:%d", d.Msg.Body(), d.Attempt))
+	}
+	return strings.Join(s, " ")
+}
+
+func order(h *harness) {
+	q := h.open("/queue/a")
+	h.give(q, 10, "")
+	h.put(q, "a")
+	h.put(q, "b", "c")
+	h.put(q, "d")
+	ds := h.give(q, 3, "a:1 b:1 c:1")
+	for i := 1; i < len(ds); i++ {
+		if ds[i].Seq <= ds[i-1].Seq {
+			h.Errorf("seq %d after %d", ds[i].Seq, ds[i-1].Seq)
+		}
+	}
+	if ds[0].Seq == 0 {
+		h.Error("a seq of 0")
+	}
+	h.give(q, 10, "d:1")
+	dst, err := q.Fetch(ds[:1], 5)
+	if err != nil || len(dst) != 1 || dst[0].Seq != ds[0].Seq {
+		h.Errorf("Fetch does not append: %v, %v", dst, err)
+	}
+}
+
+func noneTwice(h *harness) {
+	q := h.open("/queue/a")
+	for i := range 300 {
+		h.put(q, fmt.Sprint(i))
+	}
+	seen := map[store.Seq]bool{}
+	for len(seen) < 300 {
+		ds := h.fetch(q, 7)
+		if len(ds) == 0 {
+			h.Fatalf("only %d came", len(seen))
+		}
+		for _, d := range ds {
+			if seen[d.Seq] {
+				h.Fatalf("%d came twice", d.Seq)
+			}
+			seen[d.Seq] = true
+		}
+	}
+	h.give(q, 7, "")
+}
+
+func givenBack(h *harness) {
+	q := h.open("/queue/a")
+	h.put(q, "a", "b", "c", "d", "e")
+	ds := h.give(q, 4, "a:1 b:1 c:1 d:1")
+	q.Release([]store.Delivery{ds[2], ds[0]})
+	ds2 := h.give(q, 1, "a:2")
+	h.give(q, 5, "c:2 e:1")
+	q.Release(ds2)
+	unseen := h.give(q, 1, "a:3")
+	unseen[0].Attempt-- // nobody can have seen it
+	q.Release(unseen)
+	h.give(q, 1, "a:3")
+	q.Release([]store.Delivery{ds[3], ds[1]})
+	h.give(q, 9, "b:2 d:2")
+}
+
+func ackedIsGone(h *harness) {
+	q := h.open("/queue/a")
+	h.put(q, "a", "b", "c")
+	ds := h.give(q, 3, "a:1 b:1 c:1")
+	h.ack(q, ds[1])
+	q.Release(ds) // of b as well: it is gone, and stays so
+	h.give(q, 9, "a:2 c:2")
+	if n := h.st.Bytes(); n <= 0 {
+		h.Errorf("two messages cost %d bytes", n)
+	}
+	h.ack(q, ds[0], ds[2])
+	if n := h.st.Bytes(); n != 0 {
+		h.Errorf("none are left, of %d bytes", n)
+	}
+}
+
+func ackRange(h *harness) {
+	q := h.open("/queue/a")
+	h.put(q, "a", "b", "c", "d")
+	ds := h.give(q, 3, "a:1 b:1 c:1")
+	h.ack(q, ds[1])
+	var b store.Batch
+	b.AckRange(q, ds[0].Seq, ds[2].Seq)
+	h.commit(&b)
+	h.give(q, 9, "d:1")
+	if s := q.Stats(); s.Dequeued != 3 || s.Leased != 1 || s.Ready != 0 {
+		h.Errorf("%+v", s)
+	}
+}
+
+func batchOverQueues(h *harness) {
+	x, y := h.open("/queue/x"), h.open("/queue/y")
+	h.put(x, "old")
+	old := h.give(x, 1, "old:1")
+	var b store.Batch
+	b.Put(y, Message(h, "/queue/y", []byte("1")))
+	b.Put(x, Message(h, "/queue/x", []byte("2")))
+	b.Ack(x, old[0].Seq)
+	b.Put(y, Message(h, "/queue/y", []byte("3")))
+	h.commit(&b)
+	for i, c := range b.Changes() {
+		if c.Msg != nil && c.Seq == 0 {
+			h.Errorf("change %d was put under no Seq", i)
+		}
+	}
+	h.give(x, 9, "2:1")
+	h.give(y, 9, "1:1 3:1")
+	h.commit(&store.Batch{}) // an empty one is done as well
+}
+
+func doneInOrder(h *harness) {
+	q := h.open("/queue/a")
+	const n = 500
+	var mu sync.Mutex
+	var done []int
+	all := make(chan struct{})
+	for i := range n {
+		b := &store.Batch{Context: i}
+		b.Done = func(b *store.Batch, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				h.Errorf("batch %d: %v", b.Context, err)
+			}
+			if done = append(done, b.Context.(int)); len(done) == n {
+				close(all)
+			}
+		}
+		b.Put(q, Message(h, "/queue/a", nil))
+		h.st.Commit(b)
+	}
+	<-all
+	mu.Lock()
+	defer mu.Unlock()
+	for i, v := range done {
+		if v != i {
+			h.Fatalf("batch %d was done as number %d", v, i)
+		}
+	}
+}
+
+func batchReused(h *harness) {
+	q := h.open("/queue/a")
+	var b store.Batch
+	for i := range 5 {
+		b.Reset()
+		if b.Len() != 0 {
+			h.Fatal("a batch was reset and is not empty")
+		}
+		b.Put(q, Message(h, "/queue/a", fmt.Append(nil, i)))
+		h.commit(&b)
+	}
+	h.give(q, 9, "0:1 1:1 2:1 3:1 4:1")
+}
+
+func browse(h *harness) {
+	q := h.open("/queue/a")
+	h.put(q, "a", "b", "c", "d")
+	ds := h.give(q, 2, "a:1 b:1")
+	h.ack(q, ds[0])
+	look := func(after store.Seq, max int, want ...string) []store.Delivery {
+		h.Helper()
+		got, err := q.Browse(nil, after, max)
+		if err != nil {
+			h.Fatal(err)
+		}
+		var bodies []string
+		for _, d := range got {
+			bodies = append(bodies, string(d.Msg.Body()))
+		}
+		if fmt.Sprint(bodies) != fmt.Sprint(want) {
+			h.Fatalf("Browse after %d gave %q, want %q", after, bodies, want)
+		}
+		return got
+	}
+	page := look(0, 2, "b", "c")
+	look(page[1].Seq, 9, "d")
+	look(1<<40, 9)
+	look(0, 0)
+	h.give(q, 9, "c:1 d:1")
+}
+
+func stats(h *harness) {
+	q := h.open("/queue/a")
+	check := func(ready, leased int, in, out uint64) {
+		h.Helper()
+		s := q.Stats()
+		if s.Ready != ready || s.Leased != leased || s.Enqueued != in || s.Dequeued != out {
+			h.Errorf("%+v, want %d ready, %d leased, %d in, %d out", s, ready, leased, in, out)
+		}
+		if (s.Bytes == 0) != (ready+leased == 0) || s.Bytes < 0 {
+			h.Errorf("%d messages cost %d bytes", ready+leased, s.Bytes)
+		}
+	}
+	check(0, 0, 0, 0)
+	h.put(q, "a", "b", "c")
+	check(3, 0, 3, 0)
+	ds := h.fetch(q, 2)
+	check(1, 2, 3, 0)
+	h.ack(q, ds[0])
+	check(1, 1, 3, 1)
+	q.Release(ds[1:])
+	check(2, 0, 3, 1)
+	found := false
+	for name, s := range h.st.Queues() {
+		if name == "/queue/a" && s.Ready == 2 {
+			found = true
+		}
+	}
+	if !found {
+		h.Error("the store does not list the queue")
+	}
+}
+
+func oddities(h *harness) {
+	huge := strings.Repeat("x", 10<<20)
+	for _, name := range []string{
+		"/queue/", "/queue/a b", "/queue/ä/../b", "/queue/a:b\\c", "/queue/%2e", "/queue/A", "/queue/a",
+		"/queue/" + strings.Repeat("n", 248),
+	} {
+		q := h.open(name)
+		h.put(q, "", "\x00\r\n\xff", huge)
+		ds := h.fetch(q, 3)
+		if len(ds) != 3 {
+			h.Fatalf("%q: %d came of 3", name, len(ds))
+		}
+		for i, want := range []string{"", "\x00\r\n\xff", huge} {
+			if string(ds[i].Msg.Body()) != want {
+				h.Errorf("%q: body %d is another", name, i)
+			}
+		}
+		if d := ds[0].Msg.Destination(); d != name {
+			h.Errorf("%q comes as %q", name, d)
+		}
+		h.ack(q, ds...)
+	}
+}
+
+func closeQueue(h *harness) {
+	q := h.open("/queue/a")
+	if _, err := h.st.Queue("/queue/a", func() {}); err == nil {
+		h.Error("a queue was opened twice")
+	}
+	h.put(q, "a")
+	if q.Close() {
+		h.Fatal("a queue that holds a message was closed")
+	}
+	ds := h.give(q, 1, "a:1")
+	if q.Close() {
+		h.Fatal("a queue with a message in flight was closed")
+	}
+	h.ack(q, ds...)
+	if !q.Close() {
+		h.Fatal("an empty queue was not closed")
+	}
+	if _, err := q.Fetch(nil, 1); !errors.Is(err, store.ErrClosed) {
+		h.Errorf("Fetch of a closed queue: %v", err)
+	}
+	var b store.Batch
+	b.Put(q, Message(h, "/queue/a", nil))
+	if err := h.try(&b); !errors.Is(err, store.ErrClosed) {
+		h.Errorf("Put into a closed queue: %v", err)
+	}
+	q = h.open("/queue/a")
+	h.put(q, "b")
+	h.give(q, 9, "b:1")
+}
+
+func closeStore(h *harness) {
+	q, empty := h.open("/queue/a"), h.open("/queue/b")
+	h.put(q, "a")
+	if err := h.st.Close(); err != nil {
+		h.Fatal(err)
+	}
+	var b store.Batch
+	b.Put(empty, Message(h, "/queue/b", nil))
+	b.Put(q, Message(h, "/queue/a", nil))
+	if err := h.try(&b); !errors.Is(err, store.ErrClosed) {
+		h.Errorf("Commit: %v", err)
+	}
+	if _, err := q.Fetch(nil, 1); !errors.Is(err, store.ErrClosed) {
+		h.Errorf("Fetch: %v", err)
+	}
+	if _, err := q.Browse(nil, 0, 1); !errors.Is(err, store.ErrClosed) {
+		h.Errorf("Browse: %v", err)
+	}
+	if _, err := h.st.Queue("/queue/c", func() {}); !errors.Is(err, store.ErrClosed) {
+		h.Errorf("Queue: %v", err)
+	}
+}
+
+func oneStaysBehind(h *harness) {
+	q := h.open("/queue/a")
+	h.put(q, "first")
+	first := h.give(q, 1, "first:1")
+	for i := range 5000 {
+		body := fmt.Sprint(i)
+		h.put(q, body)
+		h.ack(q, h.give(q, 1, body+":1")...)
+	}
+	q.Release(first)
+	h.give(q, 9, "first:2")
+}
+
+// concurrent has producers and consumers on two queues: every message is acked once.
+func concurrent(h *harness) {
+	const producers, each = 4, 500
+	qs := []store.Queue{h.open("/queue/a"), h.open("/queue/b")}
+	var wg sync.WaitGroup
+	for p := range producers {
+		wg.Go(func() {
+			for i := range each {
+				var b store.Batch
+				for _, q := range qs {
+					b.Put(q, Message(h, q.Name(), fmt.Appendf(nil, "%d-%d", p, i)))
+				}
+				if err := h.try(&b); err != nil {
+					h.Errorf("Commit: %v", err)
+				}
+			}
+		})
+	}
+	for _, q := range qs {
+		var mu sync.Mutex
+		seen := map[string]int{}
+		for range 2 {
+			wg.Go(func() {
+				for {
+					mu.Lock()
+					n := len(seen)
+					mu.Unlock()
+					if n == producers*each {
+						return
+					}
+					ds, err := q.Fetch(nil, 3)
+					if err != nil {
+						h.Errorf("Fetch: %v", err)
+						return
+					}
+					if len(ds) > 2 {
+						q.Release(ds[2:])
+						ds = ds[:2]
+					}
+					var b store.Batch
+					for _, d := range ds {
+						b.Ack(q, d.Seq)
+						mu.Lock()
+						if seen[string(d.Msg.Body())]++; seen[string(d.Msg.Body())] > 1 {
+							h.Errorf("%s came again", d.Msg.Body())
+						}
+						mu.Unlock()
+					}
+					if err := h.try(&b); err != nil {
+						h.Errorf("Commit: %v", err)
+						return
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
