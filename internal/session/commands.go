@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"time"
 
 	"stompserver/internal/auth"
 	"stompserver/internal/broker"
@@ -88,15 +89,15 @@ func (s *session) receipt(f *frame.Frame) {
 	}
 }
 
-// op prepares an operation that sends f's receipt when it is done, and holds n bytes until
-// then.
+// opSize is what an operation counts for on top of its messages' bytes.
+const opSize = 64
+
+// op prepares an operation that sends f's receipt when it is done, and holds n bytes of
+// messages until then.
 func (s *session) op(f *frame.Frame, n int) *broker.Op {
-	if s.room == nil {
-		s.room = make(chan struct{}, 1)
-	}
 	op := broker.NewOp(s)
-	op.Bytes = n
-	s.uncommitted.Add(int64(n))
+	op.Bytes = n + opSize
+	s.uncommitted.Add(int64(op.Bytes))
 	if id, ok := f.Header.Get("receipt"); ok {
 		op.Token = s.expect(id)
 	}
@@ -122,8 +123,9 @@ func (s *session) connect(f *frame.Frame) error {
 	if err := s.login(f); err != nil {
 		return err
 	}
-	cx, cy, ok := parseHeartbeat("0,0")
+	var cx, cy time.Duration
 	if v, has := f.Header.Get("heart-beat"); has {
+		var ok bool
 		if cx, cy, ok = parseHeartbeat(string(v)); !ok {
 			return errHeader(f.Command, "heart-beat", v, "two whole numbers of milliseconds with a comma between")
 		}
@@ -145,6 +147,7 @@ func (s *session) connect(f *frame.Frame) error {
 	}
 	s.out.mu.Lock()
 	s.out.frame(reply, s.version)
+	s.owe()
 	s.out.mu.Unlock()
 	if s.state == starting {
 		s.state = connected
@@ -286,30 +289,10 @@ func (s *session) awaitMemory(full func() bool) error {
 func (s *session) disconnect(f *frame.Frame) error {
 	if id, ok := f.Header.Get("receipt"); ok {
 		id := bytes.Clone(id)
-		if err := s.pause(s.awaitReceipts); err != nil {
+		if err := s.await(s.processed); err != nil {
 			return err
 		}
 		s.confirm(s.expect(id))
 	}
 	return errLeave
-}
-
-// awaitReceipts waits until everything the client sent was processed.
-func (s *session) awaitReceipts() error {
-	for {
-		s.out.mu.Lock()
-		pending := s.out.receipts.head != nil
-		s.out.mu.Unlock()
-		if !pending && s.uncommitted.Load() == 0 {
-			return nil
-		}
-		select {
-		case <-s.room:
-		case <-s.srv.quit:
-			return errShuttingDown()
-		}
-		if e := s.failure.Load(); e != nil {
-			return e
-		}
-	}
 }

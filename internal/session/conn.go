@@ -27,14 +27,34 @@ type conn interface {
 	net() net.Conn
 }
 
-// plainConn does it with the methods of any net.Conn.
-type plainConn struct{ c net.Conn }
+// plainConn does it with the methods of any net.Conn. It waits with little in hand, and
+// reads into a large buffer once that was filled.
+type plainConn struct {
+	c     net.Conn
+	small [1 << 10]byte
+	left  []byte // of small, not given to the reader yet
+	busy  bool
+}
 
 func (p *plainConn) net() net.Conn { return p.c }
 
 func (p *plainConn) read(space func() []byte, idle func()) (int, error) {
-	idle()
-	return p.c.Read(space())
+	if len(p.left) == 0 {
+		idle()
+		if p.busy {
+			n, err := p.c.Read(space())
+			p.busy = n >= len(p.small)
+			return n, err
+		}
+		n, err := p.c.Read(p.small[:])
+		if n == 0 {
+			return 0, err
+		}
+		p.left, p.busy = p.small[:n], n == len(p.small) // the next read has the error as well
+	}
+	n := copy(space(), p.left)
+	p.left = p.left[n:]
+	return n, nil
 }
 
 func (p *plainConn) wait() error { return nil }

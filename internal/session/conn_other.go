@@ -4,4 +4,4 @@ package session
 
 import "net"
 
-func newConn(c net.Conn) conn { return &plainConn{c} }
+func newConn(c net.Conn) conn { return &plainConn{c: c} }

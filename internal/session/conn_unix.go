@@ -35,11 +35,11 @@ type rawConn struct {
 func newConn(c net.Conn) conn {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
-		return &plainConn{c}
+		return &plainConn{c: c}
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return &plainConn{c}
+		return &plainConn{c: c}
 	}
 	r := &rawConn{c: c, raw: raw}
 	r.readFn, r.writeFn = r.doRead, r.doWrite

@@ -12,13 +12,17 @@ import (
 	"stompserver/internal/broker"
 	"stompserver/internal/monitor"
 	"stompserver/internal/session"
+	"stompserver/internal/store"
 	"stompserver/internal/store/spool"
 )
 
 // bubble runs f against a server on the clock of testing/synctest.
 func bubble(t *testing.T, sc session.Config, f func(t *testing.T, s *server, dial func() *peer)) {
+	bubbleOn(t, spool.New(), sc, f)
+}
+
+func bubbleOn(t *testing.T, st store.Store, sc session.Config, f func(t *testing.T, s *server, dial func() *peer)) {
 	synctest.Test(t, func(t *testing.T) {
-		st := spool.New()
 		s := &server{b: broker.New(broker.Config{Store: st})}
 		s.srv = session.NewServer(s.b, sc)
 		var ends []net.Conn

@@ -164,9 +164,16 @@ func (o *outbox) frame(f *frame.Frame, v frame.Version) {
 	o.size += len(o.chunk) - n
 }
 
+// receiptSize is how many bytes a RECEIPT needs at most, each byte of id being escaped.
+func receiptSize(id []byte) int { return len("RECEIPT\nreceipt-id:\n\n\x00\n") + 2*len(id) }
+
+// owed is what waits for the client to read it, receipts on their way included. Called with
+// mu held.
+func (o *outbox) owed() int { return o.size + o.receipts.size }
+
 // receipt adds a RECEIPT.
 func (o *outbox) receipt(id []byte, v frame.Version) {
-	o.room(len("RECEIPT\nreceipt-id:\ncontent-length:0\n\n\x00\n") + 2*len(id))
+	o.room(receiptSize(id))
 	n := len(o.chunk)
 	o.chunk = append(o.chunk, "RECEIPT\nreceipt-id:"...)
 	o.chunk = frame.AppendEscaped(o.chunk, id, v)

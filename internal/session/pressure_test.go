@@ -173,6 +173,28 @@ func TestSlowTopicSubscriberIsDisconnectedIfSoConfigured(t *testing.T) {
 	deaf.closed()
 }
 
+// TestReceiptsAreReadFirst checks that a client which asks for many receipts and is slow to
+// read them gets them all, in order, while it is held back.
+func TestReceiptsAreReadFirst(t *testing.T) {
+	s := newServer(t, broker.Config{}, session.Config{Limits: session.Limits{Outbox: 64 << 10}})
+	p := s.dial(t)
+	_ = p.c.(*net.TCPConn).SetReadBuffer(16 << 10)
+	p.connect("1.2")
+	id := strings.Repeat("r", 2000)
+	const count = 10000
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for i := range count {
+			p.send(fmt.Sprintf("SEND\ndestination:/queue/a\nreceipt:%s%d\n\n^@", id, i))
+		}
+	}()
+	for i := range count {
+		p.expect(fmt.Sprintf("RECEIPT\nreceipt-id:%s%d\n", id, i))
+	}
+	<-sent
+}
+
 // TestMemoryLimit checks that a full broker first holds senders back, lets them go on when
 // there is room, and tells them when there is none for too long.
 func TestMemoryLimit(t *testing.T) {

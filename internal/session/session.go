@@ -58,12 +58,15 @@ type session struct {
 	wake   broker.Wake
 
 	uncommitted atomic.Int64
-	room        chan struct{} // signalled when uncommitted falls; made when needed
+	waiting     atomic.Pointer[chan struct{}] // signalled when something ends that the reader may wait for
+	owing       bool                          // so much is owed to the client that it is to read first
 
 	beat heartbeat
 	out  outbox
 
 	in      []byte        // where the last read went
+	opening [8]byte       // how the client began
+	opened  uint8         // how much of it there is
 	spaceFn func() []byte // space and rest, bound once
 	restFn  func()
 
@@ -129,8 +132,9 @@ func (s *session) read() error {
 				s.now = message.At(ms)
 			}
 			s.dec.Filled(n)
-			if s.bursts == 0 {
-				if reply, what := foreign(s.in[:n]); reply != nil {
+			if int(s.opened) < len(s.opening) {
+				s.opened += uint8(copy(s.opening[s.opened:], s.in[:n]))
+				if reply, what := foreign(s.opening[:s.opened]); reply != nil {
 					return s.sendAway(reply, what)
 				}
 			}
@@ -206,9 +210,15 @@ func (s *session) work() error {
 			break
 		}
 		if s.uncommitted.Load() > int64(s.cfg.Limits.Uncommitted) {
-			if err = s.awaitStore(); err != nil {
+			if err = s.await(s.committed); err != nil {
 				break
 			}
+		}
+		if s.owing {
+			if err = s.await(s.readUp); err != nil {
+				break
+			}
+			s.owing = false
 		}
 	}
 	if s.dec.Held() > 0 && s.dec.Buffered() == 0 {
@@ -254,33 +264,61 @@ func (s *session) pause(wait func() error) error {
 	return err
 }
 
-// awaitStore waits until the store confirmed enough of what this client sent: its socket
-// is not read meanwhile.
-func (s *session) awaitStore() error {
+// await waits for something that others bring about, and that they nudge the reader for.
+// The client's socket is not read meanwhile.
+func (s *session) await(ready func() bool) error {
 	return s.pause(func() error {
-		for s.uncommitted.Load() > int64(s.cfg.Limits.Uncommitted)/2 {
-			select {
-			case <-s.room:
-			case <-s.srv.quit:
-				return errShuttingDown()
-			}
+		ch := make(chan struct{}, 1)
+		s.waiting.Store(&ch)
+		defer s.waiting.Store(nil)
+		for !ready() {
 			if f := s.failure.Load(); f != nil {
 				return f
+			}
+			select {
+			case <-ch:
+			case <-s.srv.quit:
+				return errShuttingDown()
 			}
 		}
 		return nil
 	})
 }
 
-// Done implements broker.Owner.
-func (s *session) Done(op *broker.Op, err error) {
-	if op.Bytes > 0 {
-		s.uncommitted.Add(-int64(op.Bytes))
+// nudge has a reader that waits look again. Called from any goroutine, after the change.
+func (s *session) nudge() {
+	if ch := s.waiting.Load(); ch != nil {
 		select {
-		case s.room <- struct{}{}:
+		case *ch <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// committed reports whether the store confirmed enough of what this client sent for it to
+// send more.
+func (s *session) committed() bool {
+	return s.uncommitted.Load() <= int64(s.cfg.Limits.Uncommitted)/2
+}
+
+// processed reports whether everything the client sent was processed.
+func (s *session) processed() bool {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	return s.out.receipts.head == nil && s.uncommitted.Load() == 0
+}
+
+// readUp reports whether the client has read enough of what it is owed, or left.
+func (s *session) readUp() bool {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	return s.out.closed || s.out.owed() <= s.cfg.Limits.Outbox
+}
+
+// Done implements broker.Owner.
+func (s *session) Done(op *broker.Op, err error) {
+	defer s.nudge()
+	s.uncommitted.Add(-int64(op.Bytes))
 	r, _ := op.Token.(*receipt)
 	if err != nil {
 		e, known := asError(err)
@@ -302,6 +340,7 @@ func (s *session) Done(op *broker.Op, err error) {
 func (s *session) fail(e *Error) {
 	if s.failure.CompareAndSwap(nil, e) {
 		_ = s.c.net().SetReadDeadline(time.Unix(1, 0)) // the reader takes it from here
+		s.nudge()
 	}
 }
 

@@ -84,6 +84,7 @@ func (s *session) next(w *broker.Wake) bool {
 	defer o.mu.Unlock()
 	if o.size > 0 {
 		o.take()
+		s.nudge()
 		return true
 	}
 	o.writing = false
@@ -101,6 +102,7 @@ func (s *session) lost(err error) {
 	o.writing, o.closed = false, true
 	o.signal()
 	o.mu.Unlock()
+	s.nudge()
 	_ = s.c.net().Close()
 }
 
@@ -126,6 +128,7 @@ func (c *Config) highWater() int { return min(highWater, c.Limits.Outbox) }
 type receipts struct {
 	head, tail *receipt
 	free       *receipt
+	size       int // bytes that those asked for and not sent will need
 }
 
 type receipt struct {
@@ -149,13 +152,24 @@ func (s *session) expect(id []byte) *receipt {
 		r = &receipt{}
 	}
 	r.id = append(r.id[:0], id...)
+	l.size += receiptSize(id)
 	if l.tail == nil {
 		l.head = r
 	} else {
 		l.tail.next = r
 	}
 	l.tail = r
+	s.owe()
 	return r
+}
+
+// owe has the reader wait once the client is owed too much that it asked for: one that asks
+// for more and more receipts and reads none is not listened to. What queues and topics bring
+// has bounds of its own, below highWater. Called by the reader with out.mu held.
+func (s *session) owe() {
+	if s.out.owed() > s.cfg.Limits.Outbox+s.cfg.highWater() {
+		s.owing = true
+	}
 }
 
 // confirm says that the frame of r was processed. Called from any goroutine.
@@ -171,6 +185,7 @@ func (s *session) confirm(r *receipt) {
 		if l.head = r.next; l.head == nil {
 			l.tail = nil
 		}
+		l.size -= receiptSize(r.id)
 		if !o.closed {
 			o.receipt(r.id, s.version)
 			sent = true

@@ -36,6 +36,18 @@ func TestHTTP(t *testing.T) {
 			}
 		})
 	}
+
+	t.Run("byte by byte", func(t *testing.T) {
+		c := dial(t, s)
+		for _, b := range []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") {
+			c.pour([]byte{b}, 1)
+		}
+		c.SetReadDeadline(time.Now().Add(wait))
+		answer, _ := io.ReadAll(c.r)
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
+			t.Errorf("got %q, want HTTP/1.1 400", answer)
+		}
+	})
 }
 
 // TestTLS: without a certificate the client is told so in its own protocol.

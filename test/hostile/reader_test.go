@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -96,6 +97,25 @@ func TestQueueReaderThatNeverReads(t *testing.T) {
 			t.Logf("the reader got at least %d of %d messages", got, chunks)
 		})
 	}
+}
+
+// TestReceiptsNobodyReads: a client that asks for receipts and does not read them is not
+// read any more itself, so that they cannot pile up.
+func TestReceiptsNobodyReads(t *testing.T) {
+	s := start(t, "STOMPSERVER_LIMITS_OUTBOX=1MiB")
+	c := deaf(t, login(t, s, "1.2"))
+	frames := []byte(strings.Repeat("SEND\ndestination:/topic/none\nreceipt:"+strings.Repeat("r", 1000)+"\n\n\x00", 1000))
+	var n int64
+	for n < 1<<30 {
+		c.SetWriteDeadline(time.Now().Add(2 * time.Second))
+		m, err := c.Write(frames)
+		n += int64(m)
+		if err != nil { // it is held back, or was cut off
+			t.Logf("after %d MiB: %v", n>>20, err)
+			return
+		}
+	}
+	t.Error("the server took a gigabyte of SENDs whose receipts nobody reads")
 }
 
 // TestTalkingOn: after an ERROR the server waits a moment for the client to read it, but not

@@ -1,0 +1,154 @@
+package session_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"stompserver/internal/session"
+	"stompserver/internal/store"
+	"stompserver/internal/store/spool"
+)
+
+// A lateStore takes batches at once, and says that they are done when it is told to, from
+// another goroutine: what a store does that waits for a disk.
+type lateStore struct {
+	*spool.Spool
+	mu      sync.Mutex
+	pending []func(error)
+}
+
+func (l *lateStore) Commit(b *store.Batch) {
+	done := b.Done
+	b.Done = func(b *store.Batch, err error) {
+		b.Done = done
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.pending = append(l.pending, func(late error) {
+			if err == nil {
+				err = late
+			}
+			b.Finish(err)
+		})
+	}
+	l.Spool.Commit(b)
+}
+
+// waits is how many batches are not done.
+func (l *lateStore) waits() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.pending)
+}
+
+// settle ends the first n batches with err.
+func (l *lateStore) settle(n int, err error) {
+	l.mu.Lock()
+	ready := l.pending[:n]
+	l.pending = l.pending[n:]
+	l.mu.Unlock()
+	for _, f := range ready {
+		f(err)
+	}
+}
+
+// lately connects a client to a broker whose store is late, on the clock of synctest.
+func lately(t *testing.T, sc session.Config, f func(p *peer, st *lateStore)) {
+	st := &lateStore{Spool: spool.New()}
+	bubbleOn(t, st, sc, func(t *testing.T, _ *server, dial func() *peer) {
+		p := dial()
+		p.connect("1.2")
+		f(p, st)
+	})
+}
+
+// silent makes sure that nothing comes while nothing happens. For tests in a bubble, where
+// time passes when everyone waits.
+func (p *peer) silent() {
+	p.t.Helper()
+	_ = p.c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	for {
+		b, err := p.r.ReadByte()
+		if err != nil {
+			return
+		}
+		if b != '\n' { // which ends the frame before
+			p.t.Errorf("a byte %q came", b)
+		}
+	}
+}
+
+// TestReceiptsWaitForTheStore checks that nothing is confirmed before it is durable, and
+// that receipts keep the order of the frames.
+func TestReceiptsWaitForTheStore(t *testing.T) {
+	lately(t, session.Config{}, func(p *peer, st *lateStore) {
+		p.send("SEND\ndestination:/queue/a\nreceipt:1\n\n^@SEND\ndestination:/topic/a\nreceipt:2\n\n^@SEND\ndestination:/queue/b\nreceipt:3\n\n^@")
+		p.silent()
+		st.settle(1, nil)
+		p.expect("RECEIPT\nreceipt-id:1\n")
+		p.expect("RECEIPT\nreceipt-id:2\n")
+		p.silent()
+		st.settle(1, nil)
+		p.expect("RECEIPT\nreceipt-id:3\n")
+	})
+}
+
+// TestDisconnectWaitsForTheStore checks that its receipt comes behind all that was sent
+// before it, whether that asked for a receipt or not.
+func TestDisconnectWaitsForTheStore(t *testing.T) {
+	for _, receipt := range []string{"", "receipt:1\n"} {
+		lately(t, session.Config{}, func(p *peer, st *lateStore) {
+			p.send("SUBSCRIBE\nid:0\nack:client\ndestination:/queue/a\n\n^@SEND\ndestination:/queue/a\n\n^@")
+			m := p.expect("MESSAGE\n")
+			st.settle(1, nil)
+			ack, _ := m.get("ack")
+			p.send("ACK\nid:" + ack + "\n" + receipt + "\n^@DISCONNECT\nreceipt:bye\n\n^@")
+			p.silent()
+			st.settle(1, nil)
+			if receipt != "" {
+				p.expect("RECEIPT\nreceipt-id:1\n")
+			}
+			p.expect("RECEIPT\nreceipt-id:bye\n")
+			p.closed()
+		})
+	}
+}
+
+// TestUncommittedIsBounded checks that a client whose SENDs the store has not confirmed is
+// not read for ever.
+func TestUncommittedIsBounded(t *testing.T) {
+	lately(t, session.Config{Limits: session.Limits{Uncommitted: 1 << 20}}, func(p *peer, st *lateStore) {
+		const count = 40
+		body := strings.Repeat("x", 100<<10)
+		go func() { // ends when the server has read all
+			for i := range count {
+				p.send(fmt.Sprintf("SEND\ndestination:/queue/a\nreceipt:%d\n\n%s^@", i, body))
+			}
+		}()
+		p.silent()
+		if n := st.waits(); n != 11 {
+			t.Errorf("%d batches of 100 KiB are not confirmed, with a limit of 1 MiB", n)
+		}
+		for i := range count {
+			p.silent()
+			st.settle(1, nil)
+			p.expect(fmt.Sprintf("RECEIPT\nreceipt-id:%d\n", i))
+		}
+	})
+}
+
+// TestStoreFails checks that what the store refuses is told with its receipt, and that
+// what it took before is confirmed.
+func TestStoreFails(t *testing.T) {
+	lately(t, session.Config{}, func(p *peer, st *lateStore) {
+		p.send("SEND\ndestination:/queue/a\nreceipt:1\n\n^@SEND\ndestination:/queue/a\nreceipt:2\n\n^@")
+		p.silent()
+		st.settle(1, nil)
+		st.settle(1, store.ErrFull)
+		p.expect("RECEIPT\nreceipt-id:1\n")
+		p.expect("ERROR\nreceipt-id:2\n")
+		p.closed()
+	})
+}
