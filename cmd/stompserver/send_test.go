@@ -136,7 +136,7 @@ func TestSendReply(t *testing.T) {
 			return
 		}
 		to := m.Header.Value("reply-to")
-		if !regexp.MustCompile("^/queue/reply\\.[0-9a-f]{16}$").MatchString(to) {
+		if !regexp.MustCompile(`^/queue/reply\.[0-9a-f]{16}$`).MatchString(to) {
 			t.Errorf("reply-to %q", to)
 		}
 		if err := c.Send(to, nil, bytes.ToUpper(m.Body)); err != nil {

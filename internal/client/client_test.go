@@ -274,6 +274,33 @@ func TestSubscribe(t *testing.T) {
 	}
 }
 
+// TestNoAckForWhatNeedsNone: a 1.2 server that takes no acknowledgement, of its monitor say,
+// sends no ack header, and an ACK would end the connection.
+func TestNoAckForWhatNeedsNone(t *testing.T) {
+	dialogue(t, client.Options{Host: "broker", Versions: []frame.Version{frame.V12}}, func(s *script) {
+		s.expect("CONNECT\naccept-version:1.2\nhost:broker\nheart-beat:0,0\n\n^@\n")
+		s.answer("CONNECTED\nversion:1.2\n\n^@\n")
+		s.expect("SUBSCRIBE\nid:s-1\ndestination:/queue/monitor\nack:client\n\n^@\n")
+		s.answer("MESSAGE\nsubscription:s-1\nmessage-id:1\ndestination:/queue/monitor\n\n^@")
+		s.expect("SEND\ndestination:/queue/b\n\n^@\n")
+	}, func(t *testing.T, c *client.Conn, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := c.Subscribe(t.Context(), "/queue/monitor", client.SubscribeOptions{Ack: "client"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := sub.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(c.Ack(m), c.Nack(m), c.Send("/queue/b", nil, nil), c.Flush()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestErrorEndsEverything(t *testing.T) {
 	dialogue(t, only12, func(s *script) {
 		s.expect(connect12)

@@ -55,11 +55,19 @@ func (m *Message) settle(v frame.Version, cmd frame.Command) *frame.Frame {
 	return f
 }
 
-// Ack acknowledges m, and in the mode client those before it.
-func (c *Conn) Ack(m *Message) error { return c.Write(m.settle(c.version, frame.Ack)) }
+// Ack acknowledges m, and in the mode client those before it. A message that needs no
+// acknowledgement is left alone: in 1.2 that is one without the header ack.
+func (c *Conn) Ack(m *Message) error { return c.settle(m, frame.Ack) }
 
-// Nack gives m back.
-func (c *Conn) Nack(m *Message) error { return c.Write(m.settle(c.version, frame.Nack)) }
+// Nack gives m back, with the same exception.
+func (c *Conn) Nack(m *Message) error { return c.settle(m, frame.Nack) }
+
+func (c *Conn) settle(m *Message, cmd frame.Command) error {
+	if _, ok := m.Header.Get("ack"); !ok && c.version >= frame.V12 {
+		return nil
+	}
+	return c.Write(m.settle(c.version, cmd))
+}
 
 // Subscribe subscribes to a destination. With o.Confirm it waits until the server says
 // that it took effect.
