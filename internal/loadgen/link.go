@@ -73,7 +73,6 @@ type link struct {
 	skip int // bytes of the current frame that are still to come, and thrown away
 	late event
 	keep []byte // what late's slices point into
-	err  error
 }
 
 const linkBuffer = 64 << 10

@@ -202,7 +202,7 @@ func (s *stompScanner) header(head, name []byte, at *int) ([]byte, bool) {
 func parseLength(v []byte) (int, error) {
 	n := 0
 	for _, c := range bytes.TrimSpace(v) {
-		if c < '0' || c > '9' || n > 1<<40 {
+		if c < '0' || c > '9' || n > 1<<30/10 {
 			return 0, fmt.Errorf("the broker sent a content-length of %q", v)
 		}
 		n = n*10 + int(c-'0')
