@@ -130,7 +130,7 @@ func (s *session) connect(f *frame.Frame) error {
 			return errHeader(f.Command, "heart-beat", v, "two whole numbers of milliseconds with a comma between")
 		}
 	}
-	reply := &frame.Frame{Command: frame.Connected}
+	reply := &frame.Frame{Command: frame.Connected, Header: make(frame.Header, 0, 6)}
 	if named {
 		reply.Header.Add("version", s.version.String())
 		reply.Header.Add("heart-beat", s.beat.agree(cx, cy))
@@ -153,7 +153,7 @@ func (s *session) connect(f *frame.Frame) error {
 		s.state = connected
 		s.dec.SetVersion(s.version)
 		s.dec.SetLimits(s.cfg.Limits.frameLimits(true))
-		s.log().Debug("connection opened", "user", s.user.Name, "version", s.version.String())
+		s.trace("connection opened", "user", s.user.Name, "version", s.version.String())
 	}
 	return nil
 }

@@ -1,10 +1,12 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,14 +43,16 @@ type session struct {
 	user  *auth.Identity
 
 	dec     frame.Decoder
-	f       frame.Frame
 	state   state
 	version frame.Version
 	now     message.Moment // when the bytes being worked on came
 	held    int            // bytes of unfinished frames counted as memory
 	paused  atomic.Bool
-	waited  bool // for memory, at least once
-	bursts  int  // how often bytes came, roughly
+	waited  bool  // for memory, at least once
+	owing   bool  // so much is owed to the client that it is to read first
+	bursts  uint8 // how often bytes came, roughly; it stops at firstBursts
+	opened  uint8 // how much there is of opening
+	opening [8]byte
 
 	to     broker.Address
 	subs   subTable
@@ -59,14 +63,11 @@ type session struct {
 
 	uncommitted atomic.Int64
 	waiting     atomic.Pointer[chan struct{}] // signalled when something ends that the reader may wait for
-	owing       bool                          // so much is owed to the client that it is to read first
 
 	beat heartbeat
 	out  outbox
 
 	in      []byte        // where the last read went
-	opening [8]byte       // how the client began
-	opened  uint8         // how much of it there is
 	spaceFn func() []byte // space and rest, bound once
 	restFn  func()
 
@@ -85,6 +86,13 @@ func newSession(srv *Server, c net.Conn, id uint64) *session {
 
 func (s *session) log() *slog.Logger {
 	return s.cfg.Log.With("id", s.id, "addr", s.c.net().RemoteAddr().String())
+}
+
+// trace logs what is of interest to those who look for a fault, and costs others nothing.
+func (s *session) trace(what string, args ...any) {
+	if s.cfg.Log.Enabled(context.Background(), slog.LevelDebug) {
+		s.log().Debug(what, args...)
+	}
 }
 
 // start begins the conversation: the reader goes on from here.
@@ -142,7 +150,7 @@ func (s *session) read() error {
 				return err
 			}
 			if s.bursts < firstBursts || silence > longSilence {
-				s.bursts++
+				s.bursts = min(s.bursts+1, firstBursts)
 				if s.c.waits() {
 					s.rest()
 					return errAgain
@@ -190,14 +198,18 @@ func (s *session) count() {
 
 var errLeave = errors.New("session: client disconnected")
 
+// frames are what readers decode into: a client that is silent has none.
+var frames = sync.Pool{New: func() any { return new(frame.Frame) }}
+
 // work handles the whole frames that are there, then flushes everyone they concern.
 func (s *session) work() error {
 	s.out.mu.Lock()
 	s.out.burst = true
 	s.out.mu.Unlock()
+	f := frames.Get().(*frame.Frame)
 	var err error
 	for {
-		err = s.dec.Decode(&s.f)
+		err = s.dec.Decode(f)
 		if err == frame.ErrMore {
 			err = nil
 			break
@@ -206,7 +218,7 @@ func (s *session) work() error {
 			err = decodeError(err)
 			break
 		}
-		if err = s.handle(&s.f); err != nil {
+		if err = s.handle(f); err != nil {
 			break
 		}
 		if s.uncommitted.Load() > int64(s.cfg.Limits.Uncommitted) {
@@ -221,6 +233,8 @@ func (s *session) work() error {
 			s.owing = false
 		}
 	}
+	*f = frame.Frame{}
+	frames.Put(f)
 	if s.dec.Held() > 0 && s.dec.Buffered() == 0 {
 		s.dec.Idle() // the room of a large frame that is done
 	}
@@ -368,7 +382,7 @@ func (s *session) finish(err error) {
 	case err == errLeave:
 	default:
 		if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-			s.log().Debug("connection lost", "err", err)
+			s.trace("connection lost", "err", err)
 		}
 		_ = s.c.net().Close() // nobody is there to read
 	}
@@ -381,7 +395,7 @@ func (s *session) finish(err error) {
 	if n := s.dropped.Load(); n > 0 {
 		s.log().Warn("slow subscriber missed messages", "dropped", n)
 	}
-	s.log().Debug("connection closed")
+	s.trace("connection closed")
 }
 
 // tell puts the ERROR frame behind everything else.
@@ -389,7 +403,7 @@ func (s *session) tell(e *Error, cause error) {
 	if e.Code == codeInternal {
 		s.log().Error("session failed", "err", cause)
 	} else {
-		s.log().Debug("error sent", "code", e.Code, "detail", e.Detail)
+		s.trace("error sent", "code", e.Code, "detail", e.Detail)
 	}
 	s.out.mu.Lock()
 	s.out.frame(e.frame(), s.version)

@@ -51,7 +51,7 @@ func (sub *subscr) Deliver(d broker.Delivery, w *broker.Wake) bool {
 	}
 	o.mu.Unlock()
 	if s.cfg.Debug {
-		s.log().Debug("frame sent", "command", "MESSAGE", "destination", d.Msg.Destination(), "subscription", sub.id, "body_bytes", len(d.Msg.Body()))
+		s.trace("frame sent", "command", "MESSAGE", "destination", d.Msg.Destination(), "subscription", sub.id, "body_bytes", len(d.Msg.Body()))
 	}
 	return more
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"sync"
 	"time"
 
 	"stompserver/internal/broker"
@@ -96,7 +97,7 @@ func (s *session) next(w *broker.Wake) bool {
 // lost ends writing after an error; what was not written is given back when the reader
 // comes by.
 func (s *session) lost(err error) {
-	s.log().Debug("write failed", "err", err)
+	s.trace("write failed", "err", err)
 	o := &s.out
 	o.mu.Lock()
 	o.writing, o.closed = false, true
@@ -127,7 +128,6 @@ func (c *Config) highWater() int { return min(highWater, c.Limits.Outbox) }
 // in that order.
 type receipts struct {
 	head, tail *receipt
-	free       *receipt
 	size       int // bytes that those asked for and not sent will need
 }
 
@@ -137,6 +137,8 @@ type receipt struct {
 	next *receipt
 }
 
+var receiptPool = sync.Pool{New: func() any { return new(receipt) }}
+
 // expect notes that a receipt is to be sent. The reader calls it once the frame is
 // understood.
 func (s *session) expect(id []byte) *receipt {
@@ -144,13 +146,8 @@ func (s *session) expect(id []byte) *receipt {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l := &o.receipts
-	r := l.free
-	if r != nil {
-		l.free = r.next
-		r.done, r.next = false, nil
-	} else {
-		r = &receipt{}
-	}
+	r := receiptPool.Get().(*receipt)
+	r.done, r.next = false, nil
 	r.id = append(r.id[:0], id...)
 	l.size += receiptSize(id)
 	if l.tail == nil {
@@ -191,7 +188,7 @@ func (s *session) confirm(r *receipt) {
 			sent = true
 		}
 		if cap(r.id) <= 64 {
-			r.next, l.free = l.free, r
+			receiptPool.Put(r)
 		}
 	}
 	if sent {
