@@ -25,7 +25,7 @@ type Record struct {
 	Queue    string
 	Seq      Seq
 	Last     Seq              // of a RecordAck: the last Seq of the run
-	Attempts uint32           // of a RecordPut that is read: how often it was handed out before
+	Attempts uint32           // of a RecordAttempts, and of a RecordPut that is read: how often it was handed out
 	Msg      *message.Message // of a RecordPut
 }
 
@@ -34,9 +34,10 @@ type Kind uint8
 
 // The kinds of records.
 const (
-	RecordPut  Kind = iota // Msg is stored under Seq
-	RecordAck              // Seq to Last are removed
-	RecordMark             // every message up to Seq may have been handed out
+	RecordPut      Kind = iota // Msg is stored under Seq
+	RecordAck                  // Seq to Last are removed
+	RecordMark                 // every message up to Seq, and none behind it, may have been handed out
+	RecordAttempts             // the message Seq was handed out Attempts times; written at a clean stop
 )
 
 // Info tells what a backend holds of one queue at start.
@@ -44,5 +45,6 @@ type Info struct {
 	Name        string
 	First, Last Seq // Last is the highest Seq ever used, so that none is used twice
 	Count       int
-	Marked      Seq // messages up to here may have been handed out before
+	Bytes       int64 // what the messages cost, by message.Size or close to it
+	Marked      Seq   // the last RecordMark: messages up to here may have been handed out before
 }
