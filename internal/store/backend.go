@@ -9,9 +9,10 @@ type Backend interface {
 	// never more than one Write under way. ErrFull is not final, any other error is.
 	Write(rs []Record) error
 
-	// Read appends to dst at most max live records of queue that follow after. It may
-	// run beside a Write.
-	Read(dst []Record, queue string, after Seq, max int) ([]Record, error)
+	// Read appends to dst the records of messages of queue that follow after, in order:
+	// at most max, and no more once their messages have size bytes. More reports that
+	// others follow. It may run beside a Write, and sees all of one or nothing.
+	Read(dst []Record, queue string, after Seq, max int, size int64) (rs []Record, more bool, err error)
 
 	// Queues tells at start what is stored: names, first and last Seq, and counts.
 	Queues() ([]Info, error)

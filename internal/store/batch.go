@@ -9,6 +9,10 @@ type Batch struct {
 	// the batch, so that one function serves all batches of a session.
 	Done func(b *Batch, err error)
 
+	// Lazy says that nobody waits for Done: a store may let some milliseconds pass, in
+	// which the ack of what was put may come and neither need be written.
+	Lazy bool
+
 	// Context is the committer's own; a store does not look at it.
 	Context any
 
@@ -48,7 +52,7 @@ func (b *Batch) Changes() []Change { return b.changes }
 // Len is the number of changes.
 func (b *Batch) Len() int { return len(b.changes) }
 
-// Reset empties the batch for another use; Done and Context stay.
+// Reset empties the batch for another use; Done, Lazy and Context stay.
 func (b *Batch) Reset() {
 	clear(b.changes)
 	if cap(b.changes) > 1024 {
