@@ -117,6 +117,11 @@ func (s *session) connect(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
+	if version == frame.V10 { // which trims, and only now we know that it is
+		for i := range f.Header {
+			f.Header[i].Value = bytes.TrimSpace(f.Header[i].Value)
+		}
+	}
 	if s.state == starting {
 		s.version = version
 	}

@@ -249,11 +249,15 @@ func ackMode(f *frame.Frame) (broker.AckMode, error) {
 var prefetchNames = []string{"prefetch-count", "activemq.prefetchSize", "prefetch", "credit"}
 
 // prefetch reads how many deliveries may be in flight: 0 counts as 1, -1 is without limit.
+// Apollo's credit may name bytes behind a comma; these are not counted.
 func prefetch(f *frame.Frame, def int) (int, error) {
 	for _, name := range prefetchNames {
 		v, ok := f.Header.Get(name)
 		if !ok {
 			continue
+		}
+		if name == "credit" {
+			v, _, _ = bytes.Cut(v, []byte{','})
 		}
 		n, err := strconv.Atoi(string(bytes.TrimSpace(v)))
 		if err != nil || n < -1 {

@@ -34,6 +34,25 @@ func TestEscapedPasscode(t *testing.T) {
 	}
 }
 
+// TestTrimmedLogin: 1.0 trims header values, and its clients write a blank behind the colon;
+// in 1.1 and 1.2 a blank is part of the value.
+func TestTrimmedLogin(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ".passwd"), []byte("app:secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := process.StartIn(t, dir, "STOMPSERVER_AUTH=true")
+	for _, version := range []string{"", "accept-version: 1.0\n", "accept-version:1.1\n", "accept-version:1.2\n"} {
+		c := dial(t, s)
+		c.send("CONNECT\n" + version + "login: app\npasscode: secret \n\n\x00")
+		if strings.HasSuffix(version, "1\n") || strings.HasSuffix(version, "2\n") {
+			c.wantError("login-failed")
+		} else {
+			c.want("CONNECTED")
+		}
+	}
+}
+
 // TestErrors: each of these mistakes is told in words, before the end.
 func TestErrors(t *testing.T) {
 	s := start(t)
