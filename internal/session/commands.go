@@ -197,6 +197,7 @@ func (s *session) login(f *frame.Frame) error {
 	}
 	refused := errf(codeLoginFailed, "Bad CONNECT", "The login or the passcode is wrong.")
 	if !hasLogin || !hasPasscode {
+		s.log().Info("login failed", "user", string(login), "reason", "no login or no passcode")
 		refused.Detail = "This server wants a login: CONNECT needs the headers \"login\" and \"passcode\"."
 		return refused
 	}

@@ -208,3 +208,26 @@ func TestMonitor(t *testing.T) {
 		}
 	})
 }
+
+// TestMonitorCanBeAcknowledged: a library whose listener acknowledges what it gets finds an
+// ack header in 1.2, and its ACK is ignored.
+func TestMonitorCanBeAcknowledged(t *testing.T) {
+	bubble(t, session.Config{}, func(t *testing.T, s *server, dial func() *peer) {
+		m := monitor.Start(s.b, monitor.Interval)
+		defer m.Stop()
+		p := dial()
+		p.connect("1.2")
+		p.send("SEND\ndestination:/queue/b\n\n1^@SUBSCRIBE\nid:0\ndestination:/queue/monitor\nack:client-individual\n\n^@")
+		for range 3 {
+			ack, ok := p.expect("MESSAGE\ndestination:/queue/monitor\n").get("ack")
+			if !ok {
+				t.Fatal("no ack header")
+			}
+			p.send("ACK\nid:" + ack + "\nreceipt:r\n\n^@")
+			p.expect("RECEIPT\nreceipt-id:r\n")
+		}
+		p.send("SUBSCRIBE\nid:1\ndestination:/queue/monitor\n\n^@")
+		p.send("UNSUBSCRIBE\nid:0\n\n^@")
+		p.expect("MESSAGE\nsubscription:1\n!ack\n")
+	})
+}

@@ -20,6 +20,7 @@ type subscr struct {
 	num   uint64 // the server's name for it, in ack ids
 	topic bool
 	gone  bool // UNSUBSCRIBE came; deliveries may still be settled
+	vain  bool // the client asked to acknowledge what needs it not: the monitor's reports
 
 	head    []byte        // what each MESSAGE to it begins with, up to the Seq in message-id
 	written atomic.Uint64 // tag of the last delivery whose bytes the socket took
@@ -83,6 +84,12 @@ func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 	if d.Tag != 0 && sub.s.version == frame.V12 {
 		dst = append(dst, "ack:"...)
 		dst = appendAckID(dst, sub.num, d.Tag)
+		dst = append(dst, '\n')
+	} else if sub.vain && sub.s.version == frame.V12 {
+		// Libraries look for the header; an ACK by message-id is ignored.
+		dst = append(dst, "ack:"...)
+		dst = append(dst, sub.bs.IDPrefix()...)
+		dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
 		dst = append(dst, '\n')
 	}
 	return dst
@@ -215,6 +222,7 @@ func (s *session) subscribe(f *frame.Frame) error {
 	if sub.bs, err = s.b.Subscribe(dest, o); err != nil {
 		return err
 	}
+	sub.vain = o.Mode != broker.Auto && sub.bs.Mode() == broker.Auto
 	sub.head = append(sub.head, "MESSAGE\n"...)
 	if named {
 		sub.head = append(sub.head, "subscription:"...)
