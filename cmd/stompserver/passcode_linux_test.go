@@ -7,9 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"stompserver"
 )
 
 // openTerminal returns the two ends of a terminal: what a person types and sees, and what
@@ -98,6 +101,29 @@ func TestPasscodeOnTerminal(t *testing.T) {
 				return
 			}
 			wantLogin(t, path, "app", tt.first, true)
+		})
+	}
+}
+
+// A send that waits for what is typed says so, unless it is to be quiet.
+func TestSendFromTerminal(t *testing.T) {
+	for _, tt := range []struct{ name, args, stderr string }{
+		{"a body", "send|/queue/a", "reading the body from the terminal, end it with Ctrl-D\n"},
+		{"lines", "send|/queue/a|--lines", "reading lines from the terminal, end them with Ctrl-D\n"},
+		{"quiet", "send|/queue/a|--quiet", ""},
+		{"nothing to read", "send|/queue/a|hi", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			broker(t, stompserver.Config{})
+			person, program := openTerminal(t)
+			if _, err := person.WriteString("hi\n\x04"); err != nil {
+				t.Fatal(err)
+			}
+			var stdout, stderr bytes.Buffer
+			g := &globals{Stdin: program, Stdout: &stdout, Stderr: &stderr}
+			if code := run(t.Context(), g, strings.Split(tt.args, "|")); code != exitOK || stderr.String() != tt.stderr {
+				t.Errorf("exit code %d, stderr %q, want %q", code, stderr.String(), tt.stderr)
+			}
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -93,6 +94,30 @@ func (s *sendFlags) run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer c.Close()
+	// Once interrupted, the server has a moment to confirm what was sent; a second signal
+	// is not caught.
+	var cut atomic.Bool
+	defer context.AfterFunc(ctx, func() {
+		stop()
+		parting := partingTime
+		if g.Timeout > 0 {
+			parting = min(parting, g.Timeout)
+		}
+		select {
+		case <-c.Done():
+		case <-time.After(parting):
+			cut.Store(true)
+			_ = c.Close()
+		}
+	})()
+	if s.body == nil && s.file == "" && isTerminal(g.Stdin) && !g.Quiet {
+		what := "the body from the terminal, end it"
+		if s.lines {
+			what = "lines from the terminal, end them"
+		}
+		fmt.Fprintf(g.Stderr, "reading %s with %s\n", what, endOfInput)
+	}
+	in = newPromptReader(ctx, in)
 	if s.reply {
 		return s.ask(ctx, g, c, in)
 	}
@@ -103,14 +128,29 @@ func (s *sendFlags) run(ctx context.Context, g *globals) error {
 		err = t.copies(ctx, in, s.count)
 	}
 	t.progress.clear()
-	if err != nil {
+	interrupted := ctx.Err() != nil
+	switch {
+	case interrupted && t.messages == 0:
+		return &exitError{Code: exitInterrupted}
+	case interrupted:
+		err = disconnect(context.WithoutCancel(ctx), g, c)
+	case err == nil:
+		err = disconnect(ctx, g, c)
+	}
+	if err == nil && !cut.Load() {
+		err = t.report() // the server has confirmed all of it
+	}
+	switch {
+	case interrupted:
+		return &exitError{Code: exitInterrupted}
+	case err != nil:
 		return clientError(err)
 	}
-	if err := disconnect(ctx, g, c); err != nil {
-		return err
-	}
-	return t.report()
+	return nil
 }
+
+// partingTime is how long an interrupted send waits for the server.
+const partingTime = 2 * time.Second
 
 func (s *sendFlags) check() error {
 	switch {
@@ -150,7 +190,7 @@ func (s *sendFlags) check() error {
 func (s *sendFlags) ask(ctx context.Context, g *globals, c *client.Conn, in io.Reader) error {
 	body, err := io.ReadAll(in)
 	if err != nil {
-		return ioError("reading the body", err)
+		return inputError("reading the body", err)
 	}
 	ctx, cancel := withTimeout(ctx, g.Timeout)
 	defer cancel()
@@ -198,15 +238,21 @@ type sender struct {
 }
 
 func (t *sender) send(ctx context.Context, body []byte, last bool) error {
+	err := ctx.Err()
+	if err != nil {
+		return err
+	}
 	t.open++
 	t.openBytes += len(body)
-	var err error
 	if last || t.open >= confirmEvery || t.openBytes >= confirmEveryBytes {
 		wait, cancel := withTimeout(ctx, t.g.Timeout)
 		err = t.c.SendConfirmed(wait, t.destination, t.header, body)
 		cancel()
 		t.open, t.openBytes = 0, 0
-	} else if err = ctx.Err(); err == nil {
+		if errors.Is(err, context.Canceled) {
+			err = nil // it was sent, and DISCONNECT's receipt will confirm it
+		}
+	} else {
 		err = t.c.Send(t.destination, t.header, body)
 	}
 	if err != nil {
@@ -222,7 +268,7 @@ func (t *sender) send(ctx context.Context, body []byte, last bool) error {
 func (t *sender) copies(ctx context.Context, in io.Reader, n int) error {
 	body, err := io.ReadAll(in)
 	if err != nil {
-		return ioError("reading the body", err)
+		return inputError("reading the body", err)
 	}
 	t.c.Hold()
 	for i := range n {
@@ -241,7 +287,7 @@ func (t *sender) lines(ctx context.Context, in io.Reader) error {
 	for {
 		line, err := r.ReadBytes('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
-			return ioError("reading lines", err)
+			return inputError("reading lines", err)
 		}
 		if len(line) > 0 {
 			line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
@@ -249,7 +295,8 @@ func (t *sender) lines(ctx context.Context, in io.Reader) error {
 				return err
 			}
 		}
-		if err != nil || r.Buffered() == 0 {
+		read, _ := r.Peek(r.Buffered())
+		if err != nil || bytes.IndexByte(read, '\n') < 0 {
 			if err := t.c.Flush(); err != nil {
 				return err
 			}
