@@ -96,6 +96,7 @@ func (b *benchFlags) run(ctx context.Context, g *globals) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal does not wait for what is under way
 	res, err := loadgen.Run(ctx, c)
 	p.clear()
 	if err != nil {

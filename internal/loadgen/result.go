@@ -1,6 +1,8 @@
 package loadgen
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -123,6 +125,8 @@ func (r *run) result(before, after *snapshot, complete bool, problem error) *Res
 		res.ServerUse = serverUse(c, res, before, after)
 	}
 	switch {
+	case errors.Is(problem, context.Canceled) && complete:
+		res.Problem = "interrupted"
 	case problem != nil:
 		res.Problem = problem.Error()
 	case !complete:

@@ -216,12 +216,14 @@ func (r *run) drive(ctx context.Context) (*Result, error) {
 	var after *snapshot
 	if c.Duration > 0 {
 		if !r.sleep(ctx, "warm-up", r.from.Load(), before.watch) {
-			return nil, r.err()
+			return nil, errors.Join(r.err(), ctx.Err())
 		}
 		if before, err = r.take(); err != nil {
 			return nil, err
 		}
-		r.sleep(ctx, "measuring", r.to.Load(), before.watch)
+		if !r.sleep(ctx, "measuring", r.to.Load(), before.watch) {
+			r.to.Store(clock())
+		}
 		if after, err = r.take(); err != nil {
 			return nil, err
 		}
@@ -252,7 +254,6 @@ func (r *run) sleep(ctx context.Context, phase string, until int64, watch func()
 	for {
 		select {
 		case <-ctx.Done():
-			r.fail(ctx.Err())
 			return false
 		case <-r.failed:
 			return false
@@ -269,7 +270,8 @@ func (r *run) sleep(ctx context.Context, phase string, until int64, watch func()
 	}
 }
 
-// drain waits until all that was sent has come, or nothing comes any more.
+// drain waits until all that was sent has come, or nothing comes any more. When ctx ends,
+// no more is sent, and what is under way is waited for all the same: it is not lost.
 func (r *run) drain(ctx context.Context, sentAll <-chan struct{}, before *snapshot) (complete bool, err error) {
 	c := r.cfg
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -280,14 +282,15 @@ func (r *run) drain(ctx context.Context, sentAll <-chan struct{}, before *snapsh
 	}
 	var progress, ticks int64
 	progressAt := clock()
+	interrupted := ctx.Done()
 	for sending := true; ; ticks++ {
 		select {
-		case <-ctx.Done():
+		case <-interrupted:
 			r.halt()
-			return false, ctx.Err()
+			interrupted = nil
 		case <-r.failed:
 			r.halt()
-			return false, nil
+			return false, ctx.Err()
 		case <-sentAll:
 			sending = false
 			sentAll = nil
@@ -303,13 +306,13 @@ func (r *run) drain(ctx context.Context, sentAll <-chan struct{}, before *snapsh
 			owed = sent - answered
 		}
 		if !sending && got >= want && owed <= 0 {
-			return true, nil
+			return true, ctx.Err()
 		}
 		if sum := sent + got + answered; sum != progress {
 			progress, progressAt = sum, clock()
 		} else if clock()-progressAt > int64(r.patience()) {
 			r.halt()
-			return false, nil
+			return false, ctx.Err()
 		}
 		if ticks%50 == 0 {
 			before.watch()

@@ -284,3 +284,35 @@ func TestIdle(t *testing.T) {
 		}
 	}
 }
+
+// An interrupt ends the sending; what is under way then is waited for and not called lost.
+func TestRunInterrupted(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		load loadgen.Config
+	}{
+		{"for a time", loadgen.Config{Duration: time.Minute}},
+		{"so many messages, with receipts", loadgen.Config{Messages: 1 << 40, Receipts: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			c := tt.load
+			c.Server, c.Consumers, c.Timeout = (&broker{}).start(t), 1, 10*time.Second
+			c.Progress = func(p loadgen.Progress) {
+				if p.Sent > 0 && p.Received > 0 {
+					interrupt()
+				}
+			}
+			r, err := loadgen.Run(ctx, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Problem != "interrupted" || r.Lost != 0 || r.Unconfirmed != 0 || r.TotalSent == 0 || r.TotalReceived != r.TotalSent {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
