@@ -218,7 +218,7 @@ func listenFailed(err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		hint = ". Another broker is running there; stop it or choose a port with -p."
+		hint = ". Another program listens there (the old stompserver?); stop it, or choose a port with -p."
 	case errors.Is(err, syscall.EACCES), errors.Is(err, fs.ErrPermission):
 		hint = ". Ports below 1024 are for root; choose another with -p."
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -277,7 +277,7 @@ func TestPortInUse(t *testing.T) {
 	cmd := exec.Command("stompserver", "-p", port)
 	cmd.Dir = t.TempDir()
 	out, err := cmd.CombinedOutput()
-	want := fmt.Sprintf("stompserver: cannot listen on 127.0.0.1:%s: address already in use. Another broker is running there; stop it or choose a port with -p.\n", port)
+	want := fmt.Sprintf("stompserver: cannot listen on 127.0.0.1:%s: address already in use. Another program listens there (the old stompserver?); stop it, or choose a port with -p.\n", port)
 	if err == nil || cmd.ProcessState.ExitCode() != exitUnavailable || string(out) != want {
 		t.Errorf("exit code %d, %s, want %s", cmd.ProcessState.ExitCode(), out, want)
 	}
