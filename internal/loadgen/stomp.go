@@ -118,7 +118,7 @@ func (s *stompScanner) scan(b []byte, ev *event) (int, error) {
 	}
 	end := bytes.Index(b, headEnd)
 	body := end + len(headEnd)
-	if cr := bytes.IndexByte(b[:min(len(b), 16)], '\r'); cr > 0 {
+	if lf := bytes.IndexByte(b, '\n'); lf > 0 && b[lf-1] == '\r' {
 		if end = bytes.Index(b, headEndCR); end > 0 {
 			body = end + len(headEndCR)
 		}
