@@ -282,7 +282,8 @@ func TestNoAckForWhatNeedsNone(t *testing.T) {
 		s.answer("CONNECTED\nversion:1.2\n\n^@\n")
 		s.expect("SUBSCRIBE\nid:s-1\ndestination:/queue/monitor\nack:client\n\n^@\n")
 		s.answer("MESSAGE\nsubscription:s-1\nmessage-id:1\ndestination:/queue/monitor\n\n^@")
-		s.expect("SEND\ndestination:/queue/b\n\n^@\n")
+		s.expect("SEND\ndestination:/queue/b\nreceipt:r-2\n\n^@\n")
+		s.answer("RECEIPT\nreceipt-id:r-2\n\n^@\n")
 	}, func(t *testing.T, c *client.Conn, err error) {
 		if err != nil {
 			t.Fatal(err)
@@ -295,7 +296,7 @@ func TestNoAckForWhatNeedsNone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(c.Ack(m), c.Nack(m), c.Send("/queue/b", nil, nil), c.Flush()); err != nil {
+		if err := errors.Join(c.Ack(m), c.Nack(m), c.SendConfirmed(t.Context(), "/queue/b", nil, nil)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -102,6 +102,11 @@ func (c *Conn) Request(ctx context.Context, f *frame.Frame) error {
 		case <-ctx.Done():
 			err = fmt.Errorf("no receipt for %s: %w", f.Command, ctx.Err())
 		}
+	} else {
+		select {
+		case err = <-got: // the frame was out already, and the server answered it and left
+		default:
+		}
 	}
 	c.mu.Lock()
 	delete(c.receipts, id)
