@@ -178,7 +178,6 @@ func TestSlowTopicSubscriberIsDisconnectedIfSoConfigured(t *testing.T) {
 func TestReceiptsAreReadFirst(t *testing.T) {
 	s := newServer(t, broker.Config{}, session.Config{Limits: session.Limits{Outbox: 64 << 10}})
 	p := s.dial(t)
-	_ = p.c.(*net.TCPConn).SetReadBuffer(16 << 10)
 	p.connect("1.2")
 	id := strings.Repeat("r", 2000)
 	const count = 10000
