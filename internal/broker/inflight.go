@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"cmp"
 	"slices"
 
+	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
 
@@ -10,16 +12,24 @@ import (
 // they were made: "all messages before" of a cumulative ACK is meant in that order, which
 // redelivery makes another than that of the sequence numbers.
 type inflight struct {
-	first    uint64 // tag of slots[head]
-	slots    []slot
-	head     int
-	live     int  // slots neither settled nor held
-	unsorted bool // a redelivery broke the order of the Seqs
+	slots    []slot // by tag, ascending; those that are gone leave holes, which push closes
+	head     int    // the first of slots that is in use
+	live     int    // slots neither settled nor held
+	gone     int    // slots settled, from head on
+	last     uint64 // the tag given last
+	unsorted bool   // a redelivery broke the order of the Seqs
 }
 
 type slot struct {
-	d     store.Delivery
-	state slotState
+	tag     uint64
+	seq     store.Seq
+	msg     *message.Message
+	attempt uint32
+	state   slotState
+}
+
+func (s *slot) delivery() store.Delivery {
+	return store.Delivery{Seq: s.seq, Attempt: s.attempt, Msg: s.msg}
 }
 
 type slotState uint8
@@ -32,54 +42,69 @@ const (
 
 // push adds d and returns its tag, the first being 1.
 func (f *inflight) push(d store.Delivery) uint64 {
-	if f.first == 0 {
-		f.first = 1
-	}
-	if n := len(f.slots); n > f.head && d.Seq <= f.slots[n-1].d.Seq {
+	if n := len(f.slots); n > f.head && d.Seq <= f.slots[n-1].seq {
 		f.unsorted = true
 	}
-	if len(f.slots) == cap(f.slots) && f.head > len(f.slots)/2 {
-		n := copy(f.slots, f.slots[f.head:])
-		clear(f.slots[n:])
-		f.slots, f.head = f.slots[:n], 0
+	if n := len(f.slots); n == cap(f.slots) && f.head+f.gone > n/2 {
+		f.compact()
 	}
-	f.slots = append(f.slots, slot{d: d})
+	f.last++
+	f.slots = append(f.slots, slot{tag: f.last, seq: d.Seq, msg: d.Msg, attempt: d.Attempt})
 	f.live++
-	return f.first + uint64(len(f.slots)-f.head) - 1
+	return f.last
 }
 
-// find returns the index of what ref names, if it is there and in one of the states.
-func (f *inflight) find(ref Ref) (int, bool) {
-	if ref.Tag != 0 {
-		if ref.Tag < f.first {
-			return 0, false
+// compact takes out what is settled: one delivery that is never settled must not hold the
+// room of all that came after it.
+func (f *inflight) compact() {
+	kept := f.slots[:0]
+	for _, s := range f.slots[f.head:] {
+		if s.state != slotGone {
+			kept = append(kept, s)
 		}
-		off := ref.Tag - f.first
-		if off >= uint64(len(f.slots)-f.head) {
-			return 0, false
-		}
-		i := f.head + int(off)
-		return i, f.slots[i].state != slotGone
 	}
-	if !f.unsorted {
-		i, ok := slices.BinarySearchFunc(f.slots[f.head:], ref.Seq, func(s slot, q store.Seq) int {
-			switch {
-			case s.d.Seq < q:
-				return -1
-			case s.d.Seq > q:
-				return 1
-			}
-			return 0
-		})
-		i += f.head
-		return i, ok && f.slots[i].state != slotGone
+	clear(f.slots[len(kept):])
+	f.slots, f.head, f.gone = kept, 0, 0
+}
+
+// find returns the index of what ref names, if it is there and not settled.
+func (f *inflight) find(ref Ref) (int, bool) {
+	i, ok := f.index(ref)
+	return i, ok && f.slots[i].state != slotGone
+}
+
+func (f *inflight) index(ref Ref) (int, bool) {
+	used := f.slots[f.head:]
+	switch {
+	case len(used) == 0:
+		return 0, false
+	case ref.Tag != 0:
+		if ref.Tag < used[0].tag {
+			return 0, false
+		}
+		off := ref.Tag - used[0].tag
+		if off < uint64(len(used)) && used[off].tag == ref.Tag { // no holes before it
+			return f.head + int(off), true
+		}
+		i, ok := slices.BinarySearchFunc(used, ref.Tag, func(s slot, tag uint64) int { return cmp.Compare(s.tag, tag) })
+		return f.head + i, ok
+	case !f.unsorted:
+		i, ok := slices.BinarySearchFunc(used, ref.Seq, func(s slot, seq store.Seq) int { return cmp.Compare(s.seq, seq) })
+		return f.head + i, ok
 	}
 	for i := len(f.slots) - 1; i >= f.head; i-- {
-		if f.slots[i].d.Seq == ref.Seq && f.slots[i].state != slotGone {
+		if f.slots[i].seq == ref.Seq && f.slots[i].state != slotGone {
 			return i, true
 		}
 	}
 	return 0, false
+}
+
+// open returns the index of what ref names, if it may be settled: it is in flight, and in
+// no transaction.
+func (f *inflight) open(ref Ref) (int, bool) {
+	i, ok := f.index(ref)
+	return i, ok && f.slots[i].state == slotLive
 }
 
 // from is the first index that an ACK or NACK of index i covers.
@@ -90,18 +115,19 @@ func (f *inflight) from(i int, cumulative bool) int {
 	return i
 }
 
-// set changes the state of slot i and keeps the count.
+// set changes the state of slot i, which is not gone, and keeps the counts.
 func (f *inflight) set(i int, to slotState) {
 	s := &f.slots[i]
 	if s.state == slotLive {
 		f.live--
 	}
-	if to == slotLive {
-		f.live++
-	}
 	s.state = to
-	if to == slotGone {
-		s.d.Msg = nil
+	switch to {
+	case slotLive:
+		f.live++
+	case slotGone:
+		f.gone++
+		s.msg = nil
 	}
 }
 
@@ -109,7 +135,7 @@ func (f *inflight) set(i int, to slotState) {
 func (f *inflight) trim() {
 	for f.head < len(f.slots) && f.slots[f.head].state == slotGone {
 		f.head++
-		f.first++
+		f.gone--
 	}
 	if f.head < len(f.slots) {
 		return
@@ -122,15 +148,13 @@ func (f *inflight) trim() {
 	}
 }
 
+// len is the number of deliveries not settled.
+func (f *inflight) len() int { return len(f.slots) - f.head - f.gone }
+
 // drain empties f and returns what was not settled.
 func (f *inflight) drain() []slot {
-	var rest []slot
-	for _, s := range f.slots[f.head:] {
-		if s.state != slotGone {
-			rest = append(rest, s)
-		}
-	}
-	f.first += uint64(len(f.slots) - f.head)
-	f.slots, f.head, f.live, f.unsorted = nil, 0, 0, false
+	f.compact()
+	rest := f.slots
+	*f = inflight{last: f.last}
 	return rest
 }

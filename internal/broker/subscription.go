@@ -24,7 +24,8 @@ const MaxPrefetch = 65536
 // unlimited is the credit of mode auto, which the consumer's outbox bounds.
 const unlimited = 1 << 30
 
-// ErrUnknown is returned for an ACK or NACK of what is not in flight.
+// ErrUnknown is returned for an ACK or NACK of what is not in flight, or settled in a
+// transaction that is still open.
 var ErrUnknown = errors.New("broker: no such delivery in flight")
 
 // Options are what a subscription asks for.
@@ -65,7 +66,8 @@ type Subscription struct {
 	blocked  bool // the consumer said no more
 	detached bool // gets no more deliveries
 
-	direct atomic.Bool // of a topic: nothing stands between publisher and consumer
+	direct  atomic.Bool   // of a topic: nothing stands between publisher and consumer
+	resumed atomic.Uint32 // how often Resume was called
 }
 
 // Subscribe attaches a consumer to dest. Nothing is delivered before Start.
@@ -127,6 +129,7 @@ func (s *Subscription) IDPrefix() string {
 // Resume says that the consumer takes deliveries again.
 func (s *Subscription) Resume(w *Wake) {
 	s.mu.Lock()
+	s.resumed.Add(1)
 	s.blocked = false
 	s.changed(w)
 	s.mu.Unlock()
@@ -215,7 +218,7 @@ func (s *Subscription) Return(first, last store.Seq, attempt uint32, seen bool, 
 func (s *Subscription) Ack(ref Ref, op *Op, w *Wake) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.inflight.find(ref)
+	i, ok := s.inflight.open(ref)
 	if !ok {
 		return ErrUnknown
 	}
@@ -234,7 +237,7 @@ func (s *Subscription) Ack(ref Ref, op *Op, w *Wake) error {
 // ackSlot adds the ack of slot j to op's batch, joined to the run before if it follows it.
 func (s *Subscription) ackSlot(j int, op *Op) {
 	if s.q != nil {
-		seq := s.inflight.slots[j].d.Seq
+		seq := s.inflight.slots[j].seq
 		changes := op.batch.Changes()
 		if n := len(changes); n > 0 && changes[n-1].Msg == nil && changes[n-1].Queue == s.q.st && changes[n-1].Last+1 == seq {
 			changes[n-1].Last = seq
@@ -259,14 +262,14 @@ func (s *Subscription) commit(op *Op) {
 func (s *Subscription) Nack(ref Ref, requeue bool, op *Op, w *Wake) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.inflight.find(ref)
+	i, ok := s.inflight.open(ref)
 	if !ok {
 		return ErrUnknown
 	}
 	var back []store.Delivery
 	for j := s.inflight.from(i, s.mode == Client); j <= i; j++ {
 		if s.inflight.slots[j].state == slotLive {
-			back = append(back, s.inflight.slots[j].d)
+			back = append(back, s.inflight.slots[j].delivery())
 			s.inflight.set(j, slotGone)
 			s.credit++
 		}
@@ -297,7 +300,7 @@ func (s *Subscription) refuse(ds []store.Delivery, requeue bool, w *Wake) {
 func (s *Subscription) Outstanding() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.inflight.slots) - s.inflight.head
+	return s.inflight.len()
 }
 
 // Holds reports whether what ref names is in flight, perhaps in an open transaction.
@@ -338,19 +341,14 @@ func (s *Subscription) Close(written uint64, w *Wake) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tag := s.inflight.first
-	head := s.inflight.head
 	var seen, unseen []store.Delivery
-	for i, sl := range s.inflight.slots[head:] {
-		switch {
-		case sl.state == slotGone:
-		case tag+uint64(i) <= written:
-			seen = append(seen, sl.d)
-		default:
-			unseen = append(unseen, sl.d)
+	for _, sl := range s.inflight.drain() {
+		if sl.tag <= written {
+			seen = append(seen, sl.delivery())
+		} else {
+			unseen = append(unseen, sl.delivery())
 		}
 	}
-	s.inflight.drain()
 	if len(unseen) > 0 {
 		s.q.unseen(unseen)
 	}

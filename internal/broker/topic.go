@@ -81,12 +81,15 @@ func (t *topic) publish(m *message.Message, w *Wake) {
 // offer hands d to the consumer, or keeps it back as long as that cannot take it.
 func (s *Subscription) offer(d Delivery, w *Wake) {
 	if s.direct.Load() {
+		resumed := s.resumed.Load()
 		if s.c.Deliver(d, w) {
 			return
 		}
 		s.own.Lock()
-		s.blocked = true
-		s.direct.Store(false)
+		if s.resumed.Load() == resumed { // else it takes more already
+			s.blocked = true
+			s.direct.Store(false)
+		}
 		s.own.Unlock()
 		return
 	}

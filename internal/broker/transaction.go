@@ -63,7 +63,7 @@ func (t *Transaction) hold(s *Subscription, ref Ref, st step, w *Wake) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := &s.inflight
-	i, ok := f.find(ref)
+	i, ok := f.open(ref)
 	if !ok {
 		return ErrUnknown
 	}
@@ -71,7 +71,7 @@ func (t *Transaction) hold(s *Subscription, ref Ref, st step, w *Wake) error {
 		if f.slots[j].state == slotLive {
 			f.set(j, slotHeld)
 			s.credit++
-			st.tags = append(st.tags, f.first+uint64(j-f.head))
+			st.tags = append(st.tags, f.slots[j].tag)
 		}
 	}
 	t.steps = append(t.steps, st)
@@ -241,7 +241,7 @@ func (t *Transaction) settle(st step, op *Op, w *Wake) {
 		switch {
 		case !ok: // the subscription was closed
 		case st.nack:
-			back = append(back, s.inflight.slots[i].d)
+			back = append(back, s.inflight.slots[i].delivery())
 			s.inflight.set(i, slotGone)
 		default:
 			s.ackSlot(i, op)
