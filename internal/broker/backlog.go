@@ -24,7 +24,8 @@ func (l *backlog) push(s *Subscription, d Delivery) {
 		l.items, l.head = l.items[:n], 0
 	}
 	l.items = append(l.items, d)
-	l.count(s, int64(d.Msg.Size()))
+	s.budget.used.Add(int64(d.Msg.Size()))
+	s.b.Hold(d.Msg)
 	full := s.b.memory.full()
 	dropped := 0
 	for l.len() > 1 && (full || s.budget.used.Load() > s.budget.Limit) || full && l.len() > 0 {
@@ -41,7 +42,8 @@ func (l *backlog) pop(s *Subscription) Delivery {
 	d := l.items[l.head]
 	l.items[l.head] = Delivery{}
 	l.head++
-	l.count(s, -int64(d.Msg.Size()))
+	s.budget.used.Add(-int64(d.Msg.Size()))
+	s.b.Drop(d.Msg)
 	if l.head == len(l.items) {
 		l.head, l.items = 0, l.items[:0]
 		if cap(l.items) > 1024 {
@@ -56,9 +58,4 @@ func (l *backlog) clear(s *Subscription) {
 		l.pop(s)
 	}
 	l.items = nil
-}
-
-func (l *backlog) count(s *Subscription, n int64) {
-	s.budget.used.Add(n)
-	s.b.memory.extra.Add(n)
 }

@@ -85,8 +85,9 @@ type Broker struct {
 	lastID uint64 // makes the prefixes of message ids
 	closed bool
 
-	stop chan struct{}
-	wg   sync.WaitGroup
+	stop  chan struct{}
+	hurry chan struct{} // memory is short: idle queues are to be forgotten now
+	wg    sync.WaitGroup
 }
 
 // New makes a broker of the queues that cfg.Store holds. Close it before the store.
@@ -97,6 +98,7 @@ func New(cfg Config) *Broker {
 		queues: make(map[string]*queue),
 		topics: make(map[string]*topic),
 		stop:   make(chan struct{}),
+		hurry:  make(chan struct{}, 1),
 	}
 	b.memory.limit.Store(cfg.MemoryLimit)
 	b.memory.stored = cfg.Store.Bytes
@@ -147,6 +149,7 @@ func (b *Broker) queue(name string) (*queue, error) {
 	q.st = st
 	q.prefix = "q" + strconv.FormatUint(b.lastID, 10) + "-"
 	b.queues[name] = q
+	b.memory.extra.Add(queueCost + int64(len(name)))
 	b.cfg.Log.Info("queue created", "destination", name)
 	return q, nil
 }
@@ -159,22 +162,43 @@ func (b *Broker) topic(name string) *topic {
 }
 
 // reap forgets queues that were empty, and used by nobody, for a whole interval. A queue
-// unused is seen so twice, which makes it idle between one and two intervals.
+// unused is seen so twice, which makes it idle between one and two intervals. While senders
+// wait for memory it forgets them at once: names alone must not fill it.
 func (b *Broker) reap() {
 	tick := time.NewTicker(b.cfg.DeleteIdleAfter)
 	defer tick.Stop()
+	var hurried time.Time
 	for {
+		reason := "idle"
 		select {
 		case <-b.stop:
 			return
+		case <-b.hurry:
+			if time.Since(hurried) < hurryEvery {
+				continue
+			}
+			hurried, reason = time.Now(), "memory"
 		case <-tick.C:
 		}
 		for _, q := range b.allQueues() {
-			if q.forgetIfIdle() {
-				b.cfg.Log.Info("queue deleted", "destination", q.name, "reason", "idle")
+			if q.forgetIfIdle(reason == "memory") {
+				b.cfg.Log.Info("queue deleted", "destination", q.name, "reason", reason)
 			}
 		}
 	}
+}
+
+// hurryEvery is how often all queues are looked through while memory is short.
+const hurryEvery = time.Second
+
+// Makes reports whether a subscription to dest would make a queue.
+func (b *Broker) Makes(dest string) bool {
+	if !b.IsQueue(dest) {
+		return false
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.queues[dest] == nil
 }
 
 func (b *Broker) allQueues() []*queue {

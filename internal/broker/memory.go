@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"stompserver/internal/message"
 )
 
 // memory watches the bytes of all messages, stored and on their way.
@@ -63,9 +65,25 @@ func (m *memory) await() <-chan struct{} {
 	return m.gate
 }
 
-// Hold counts n bytes (or, negative, gives them back) that unfinished frames of a client
+// Partial counts n bytes (or, negative, gives them back) that unfinished frames of a client
 // hold.
-func (b *Broker) Hold(n int) { b.memory.partial.Add(int64(n)) }
+func (b *Broker) Partial(n int) { b.memory.partial.Add(int64(n)) }
+
+// Hold counts the memory of a topic's message while it waits for somebody, once however
+// many it waits for; Drop says that it does not wait for one of them any more. The store
+// counts those of queues.
+func (b *Broker) Hold(m *message.Message) {
+	if m.Hold() {
+		b.memory.extra.Add(int64(m.Size()))
+	}
+}
+
+// Drop takes back one Hold.
+func (b *Broker) Drop(m *message.Message) {
+	if m.Drop() {
+		b.memory.extra.Add(-int64(m.Size()))
+	}
+}
 
 // MemoryCrowded reports whether messages and unfinished frames together go well past the
 // limit: then large frames should not grow. A client does not count the mine bytes that its
@@ -75,18 +93,29 @@ func (b *Broker) MemoryCrowded(mine int) bool { return b.memory.crowded(mine) }
 // MemoryFull reports whether the limit of memory is reached.
 func (b *Broker) MemoryFull() bool { return b.memory.full() }
 
+// queueCost is what a queue without messages costs in memory, roughly and without its name.
+const queueCost = 1 << 10
+
 // MemoryLimit is the limit in bytes, 0 for none.
 func (b *Broker) MemoryLimit() int64 { return b.memory.limit.Load() }
 
 // SetMemoryLimit changes the limit, 0 for none.
 func (b *Broker) SetMemoryLimit(n int64) { b.memory.limit.Store(n) }
 
-// AwaitMemory waits while full, MemoryFull or MemoryCrowded, says so, at most for patience
-// and until stop is closed, and reports whether there is room now.
-func (b *Broker) AwaitMemory(full func() bool, patience time.Duration, stop <-chan struct{}) bool {
+// AwaitMemory waits while full, MemoryFull or MemoryCrowded, says so, at most for patience,
+// until stop is closed or gone reports that the client is, and reports whether there is room
+// now.
+func (b *Broker) AwaitMemory(full, gone func() bool, patience time.Duration, stop <-chan struct{}) bool {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for full() {
+		if gone() {
+			return false
+		}
+		select {
+		case b.hurry <- struct{}{}:
+		default:
+		}
 		select {
 		case <-b.memory.await():
 		case <-deadline.C:

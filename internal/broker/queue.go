@@ -150,14 +150,15 @@ func (q *queue) giveBack(ds []store.Delivery, w *Wake) {
 	}
 }
 
-// forgetIfIdle removes the queue if nobody used it since the last call.
-func (q *queue) forgetIfIdle() bool {
+// forgetIfIdle removes the queue if it is empty and nobody used it since the last call, or
+// now is set.
+func (q *queue) forgetIfIdle(now bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.gone || q.pinned || q.subs > 0 {
 		return false
 	}
-	if !q.unused {
+	if !q.unused && !now {
 		q.unused = true
 		return false
 	}
@@ -171,6 +172,7 @@ func (q *queue) forgetIfIdle() bool {
 	q.b.mu.Lock()
 	delete(q.b.queues, q.name)
 	q.b.mu.Unlock()
+	q.b.memory.extra.Add(-queueCost - int64(len(q.name)))
 	return true
 }
 

@@ -8,6 +8,7 @@ package message
 import (
 	"bytes"
 	"strconv"
+	"sync/atomic"
 
 	"stompserver/internal/frame"
 )
@@ -19,7 +20,8 @@ const Overhead = 192
 // Tail is what ends a frame on the wire: NUL, and the LF that every STOMP server adds.
 const Tail = "\x00\n"
 
-// A Message is immutable and may be shared by any number of goroutines.
+// A Message is immutable, but for the number of those who hold it, and may be shared by any
+// number of goroutines.
 type Message struct {
 	dest    string
 	head    []byte // header lines escaped as STOMP 1.2 wants, then the empty line
@@ -29,7 +31,16 @@ type Message struct {
 	plain   bool   // head is the same in every version
 	joined  bool   // tail follows head in one piece of memory
 	volat   bool   // persistent:false
+
+	holders atomic.Int32
 }
+
+// Hold counts one who keeps the message, and reports whether it is the first: so what many
+// keep is counted as memory once.
+func (m *Message) Hold() (first bool) { return m.holders.Add(1) == 1 }
+
+// Drop takes back one Hold and reports whether it was the last.
+func (m *Message) Drop() (last bool) { return m.holders.Add(-1) == 0 }
 
 // Destination is the destination exactly as its sender spelt it.
 func (m *Message) Destination() string { return m.dest }

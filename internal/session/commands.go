@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"time"
 
@@ -201,7 +202,7 @@ func (s *session) login(f *frame.Frame) error {
 		refused.Detail = "This server wants a login: CONNECT needs the headers \"login\" and \"passcode\"."
 		return refused
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Limits.authTime())
+	ctx, cancel := context.WithTimeout(s.srv.ctx, s.cfg.Limits.authTime())
 	defer cancel()
 	user, err := s.cfg.Auth.Authenticate(ctx, string(login), string(passcode))
 	if errors.Is(err, auth.ErrDenied) && (bytes.IndexByte(passcode, '\\') >= 0 || bytes.IndexByte(login, '\\') >= 0) {
@@ -212,6 +213,9 @@ func (s *session) login(f *frame.Frame) error {
 		}
 	}
 	if err != nil {
+		if s.srv.ctx.Err() != nil {
+			return errShuttingDown()
+		}
 		if !errors.Is(err, auth.ErrDenied) {
 			s.log().Error("login could not be checked", "user", string(login), "err", err)
 		} else {
@@ -284,11 +288,20 @@ func (s *session) awaitMemory(full func() bool) error {
 		s.log().Warn("memory limit reached, sender waits", "limit", s.b.MemoryLimit())
 	}
 	return s.pause(func() error {
-		if s.b.AwaitMemory(full, s.cfg.Limits.MemoryWait, s.srv.quit) {
+		if s.b.AwaitMemory(full, s.missed, s.cfg.Limits.MemoryWait, s.srv.quit) {
 			return nil
 		}
-		return errf(codeLimit, "Limit reached", "The messages held by the server fill limits.memory, which is %d bytes here, and too little was consumed for %v. The message was not taken.", s.b.MemoryLimit(), s.cfg.Limits.MemoryWait)
+		if s.missed() {
+			return io.EOF
+		}
+		return errf(codeLimit, "Limit reached", "The messages held by the server fill limits.memory, which is %d bytes here, and too little was consumed for %v. This frame was not taken.", s.b.MemoryLimit(), s.cfg.Limits.MemoryWait)
 	})
+}
+
+// missed reports whether the client has left and others could have what it holds: what it
+// sent before may wait.
+func (s *session) missed() bool {
+	return s.subs.outstanding() && s.c.gone()
 }
 
 // disconnect answers DISCONNECT: its receipt comes when all before it was processed.

@@ -24,6 +24,10 @@ type conn interface {
 	// write writes some of it and waits until some can be.
 	write(ps []piece, pos int) (int, error)
 
+	// gone reports whether the client has closed its end, whatever of its bytes was not
+	// read yet; false also if that cannot be told.
+	gone() bool
+
 	net() net.Conn
 }
 
@@ -59,6 +63,7 @@ func (p *plainConn) read(space func() []byte, idle func()) (int, error) {
 
 func (p *plainConn) wait() error { return nil }
 func (p *plainConn) waits() bool { return false }
+func (p *plainConn) gone() bool  { return false }
 
 func (p *plainConn) tryWrite([]piece, int) (int, bool, error) { return 0, false, nil }
 

@@ -85,6 +85,16 @@ func readable(fd uintptr) bool {
 	return n > 0 || err != nil && err != unix.EINTR
 }
 
+func (r *rawConn) gone() bool {
+	closed := false
+	err := r.raw.Control(func(fd uintptr) {
+		p := [1]unix.PollFd{{Fd: int32(fd), Events: pollClosed}}
+		n, err := unix.Poll(p[:], 0)
+		closed = err == nil && n > 0 && p[0].Revents&(pollClosed|unix.POLLERR|unix.POLLHUP) != 0
+	})
+	return err != nil || closed
+}
+
 func (r *rawConn) tryWrite(ps []piece, pos int) (int, bool, error) {
 	n, err := r.send(ps, pos, false)
 	return n, true, err

@@ -48,6 +48,8 @@ func freeChunk(c []byte) {
 // An outbox gathers what is to be written to one client. It is filled under mu by anybody,
 // and emptied by one at a time: who set writing.
 type outbox struct {
+	b *broker.Broker
+
 	mu      sync.Mutex
 	chunk   []byte    // being filled; follows pieces
 	pieces  []piece   // full chunks and shared bytes, in order
@@ -72,7 +74,8 @@ type outbox struct {
 // A piece is a part of what is to be written.
 type piece struct {
 	b      []byte
-	shared bool // not a chunk of ours
+	shared bool             // not a chunk of ours
+	topic  *message.Message // that b is of, if it is a topic's: nobody else counts its memory
 }
 
 // A run is a number of deliveries in a row to one subscription: first to last for mode
@@ -116,11 +119,36 @@ func (o *outbox) seal() {
 	o.chunk = nil
 }
 
-// share adds bytes that are not copied.
-func (o *outbox) share(b []byte) {
+// share adds bytes that are not copied, of a topic's message if that is not nil.
+func (o *outbox) share(b []byte, topic *message.Message) {
 	o.seal()
-	o.pieces = append(o.pieces, piece{b: b, shared: true})
+	if topic != nil {
+		o.b.Hold(topic)
+	}
+	o.pieces = append(o.pieces, piece{b: b, shared: true, topic: topic})
 	o.size += len(b)
+}
+
+// free lets go of what p holds.
+func (o *outbox) free(p piece) {
+	switch {
+	case p.topic != nil:
+		o.b.Drop(p.topic)
+	case !p.shared:
+		freeChunk(p.b)
+	}
+}
+
+// discard drops what is not written. Called with mu held when nobody writes any more.
+func (o *outbox) discard() {
+	o.seal()
+	for _, p := range o.out {
+		o.free(p)
+	}
+	for _, p := range o.pieces {
+		o.free(p)
+	}
+	o.out, o.pieces, o.pos, o.size = nil, nil, 0, 0
 }
 
 // message adds a MESSAGE: the subscription's own head, then the bytes all share.
@@ -151,8 +179,11 @@ func (o *outbox) large(s *subscr, d broker.Delivery, v frame.Version, m *message
 		o.chunk = append(o.chunk, rest...)
 	}
 	o.size += len(o.chunk) - n
-	if shared {
-		o.share(rest)
+	switch {
+	case shared && s.topic:
+		o.share(rest, m)
+	case shared:
+		o.share(rest, nil)
 	}
 }
 
@@ -223,9 +254,7 @@ func (o *outbox) wrote(n int) bool {
 		}
 		n -= left
 		o.pos = 0
-		if !o.out[i].shared {
-			freeChunk(o.out[i].b)
-		}
+		o.free(o.out[i])
 	}
 	rest := copy(o.out, o.out[i:])
 	clear(o.out[rest:])

@@ -24,17 +24,21 @@ type Server struct {
 	sessions  map[*session]struct{}
 	stopping  bool
 
-	quit    chan struct{}  // closed by Shutdown
-	readers sync.WaitGroup // of the sessions
-	writers sync.WaitGroup // goroutines that write for them
+	ctx     context.Context // ended by Shutdown
+	cancel  context.CancelFunc
+	quit    <-chan struct{} // of ctx
+	readers sync.WaitGroup  // of the sessions
+	writers sync.WaitGroup  // goroutines that write for them
 }
 
 // NewServer makes a server of b's clients.
 func NewServer(b *broker.Broker, cfg Config) *Server {
 	srv := &Server{
-		b: b, epoch: time.Now(), quit: make(chan struct{}),
+		b: b, epoch: time.Now(),
 		listeners: make(map[net.Listener]struct{}), sessions: make(map[*session]struct{}),
 	}
+	srv.ctx, srv.cancel = context.WithCancel(context.Background())
+	srv.quit = srv.ctx.Done()
 	srv.cfg.Store(cfg.withDefaults())
 	return srv
 }
@@ -142,10 +146,8 @@ func (srv *Server) Connections() int {
 // ctx ends first it cuts those that are left, and returns ctx's error.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.mu.Lock()
-	if !srv.stopping {
-		srv.stopping = true
-		close(srv.quit)
-	}
+	srv.stopping = true
+	srv.cancel()
 	for l := range srv.listeners {
 		_ = l.Close()
 	}

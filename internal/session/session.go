@@ -81,6 +81,7 @@ func newSession(srv *Server, c net.Conn, id uint64) *session {
 	s.spaceFn, s.restFn = s.space, s.rest
 	s.dec.Init(s.cfg.Limits.frameLimits(false))
 	s.budget.Limit = int64(s.cfg.Limits.Outbox)
+	s.out.b = s.b
 	return s
 }
 
@@ -191,7 +192,7 @@ func (s *session) crowded() bool { return s.b.MemoryCrowded(s.held) }
 // count keeps the broker's account of the memory that unfinished frames hold.
 func (s *session) count() {
 	if h := s.dec.Held(); h != s.held {
-		s.b.Hold(h - s.held)
+		s.b.Partial(h - s.held)
 		s.held = h
 	}
 }
@@ -364,7 +365,7 @@ func (s *session) release() {
 		tx.Abort()
 	}
 	s.txs = nil
-	s.b.Hold(-s.held)
+	s.b.Partial(-s.held)
 	s.held = 0
 	for _, sub := range s.subs.list {
 		sub.bs.Detach(&s.wake)
@@ -430,7 +431,7 @@ func (s *session) giveBack() {
 	s.out.closed = true
 	sent, runs := s.out.sent, s.out.runs
 	s.out.sent, s.out.runs, s.out.held = nil, nil, nil
-	s.out.out, s.out.pieces, s.out.chunk, s.out.size = nil, nil, nil, 0
+	s.out.discard()
 	s.out.mu.Unlock()
 	for _, r := range sent { // a write was cut short: some of these may have arrived
 		s.undo(r, true)

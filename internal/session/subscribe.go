@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -101,7 +102,31 @@ type subTable struct {
 	list []*subscr
 	byID map[string]*subscr // made when there are many
 	next uint64
-	live int
+}
+
+// outstanding reports whether the client has to settle anything of a queue.
+func (t *subTable) outstanding() bool {
+	for _, sub := range t.list {
+		if !sub.topic && sub.bs.Outstanding() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// room reports whether limit allows one more. What is over and only waits for
+// acknowledgements counts as well; of a topic, where these change nothing, it makes way.
+func (t *subTable) room(limit int) bool {
+	if len(t.list) < limit {
+		return true
+	}
+	for i, sub := range t.list {
+		if sub.gone && sub.topic {
+			t.list = slices.Delete(t.list, i, i+1)
+			return true
+		}
+	}
+	return false
 }
 
 const manySubs = 8
@@ -135,7 +160,6 @@ func (t *subTable) byNum(num uint64) *subscr {
 
 func (t *subTable) add(sub *subscr) {
 	t.list = append(t.list, sub)
-	t.live++
 	if t.byID == nil && len(t.list) > manySubs {
 		t.byID = make(map[string]*subscr)
 		for _, o := range t.list {
@@ -151,7 +175,6 @@ func (t *subTable) add(sub *subscr) {
 // end marks sub as unsubscribed; it stays in the list while it has deliveries in flight.
 func (t *subTable) end(sub *subscr) {
 	sub.gone = true
-	t.live--
 	if t.byID != nil && sub.named {
 		delete(t.byID, sub.id)
 	}
@@ -163,11 +186,8 @@ func (t *subTable) weed(sub *subscr) {
 	if !sub.gone || sub.bs.Outstanding() > 0 {
 		return
 	}
-	for i, o := range t.list {
-		if o == sub {
-			t.list = append(t.list[:i], t.list[i+1:]...)
-			return
-		}
+	if i := slices.Index(t.list, sub); i >= 0 {
+		t.list = slices.Delete(t.list, i, i+1)
 	}
 }
 
@@ -200,8 +220,8 @@ func (s *session) subscribe(f *frame.Frame) error {
 		e := errf(codeSubscriptionExists, "Duplicated subscription identifier", "This connection has a subscription with the id %s already.", cut(id))
 		e.Subscription = string(id)
 		return e
-	case s.subs.live >= s.cfg.Limits.Subscriptions:
-		return errLimit("limits.subscriptions", s.cfg.Limits.Subscriptions, "This connection has too many subscriptions.")
+	case !s.subs.room(s.cfg.Limits.Subscriptions):
+		return errLimit("limits.subscriptions", s.cfg.Limits.Subscriptions, "This connection has too many subscriptions, those included whose messages it has not acknowledged.")
 	}
 	dest := string(name)
 	for _, r := range refusedOnSubscribe {
@@ -216,6 +236,11 @@ func (s *session) subscribe(f *frame.Frame) error {
 	}
 	if o.Prefetch, err = prefetch(f, s.cfg.Limits.Prefetch); err != nil {
 		return err
+	}
+	if s.b.MemoryFull() && s.b.Makes(dest) {
+		if err := s.awaitMemory(s.b.MemoryFull); err != nil {
+			return err
+		}
 	}
 	sub := &subscr{s: s, id: string(id), named: named, dest: dest, num: s.subs.next, topic: !s.b.IsQueue(dest)}
 	o.Consumer = sub

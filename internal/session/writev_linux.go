@@ -2,6 +2,9 @@ package session
 
 import "golang.org/x/sys/unix"
 
+// pollClosed is the event of a peer that closed its end.
+const pollClosed = unix.POLLRDHUP
+
 func writev(fd int, ps []piece, pos int) (int, error) {
 	var room [maxPieces][]byte
 	iov := room[:0]
