@@ -249,10 +249,17 @@ func TestRandomFormsAgainstRuby(t *testing.T) {
 		if negative.MatchString(want) {
 			want = "error" // Ruby took it, and failed later
 		}
-		if got != want {
+		if got != want && !(got == "error" && slices.ContainsFunc(args, below)) {
 			t.Errorf("%q: got %s, Ruby says %s", args, got, want)
 		}
 	}
+}
+
+// below reports whether arg may be a number below 0, which Ruby forgets, and this parser does
+// not, if a later flag replaces it.
+func below(arg string) bool {
+	n, err := strconv.Atoi(arg)
+	return err == nil && n < 0
 }
 
 func TestFlagErrors(t *testing.T) {
