@@ -20,6 +20,8 @@ type queue struct {
 	enqueued uint64
 	dequeued uint64
 	closed   bool
+
+	*tail // nil: the memory store
 }
 
 // Name implements store.Queue.
@@ -38,7 +40,7 @@ func (q *queue) apply(c *store.Change) {
 	}
 	gone := int64(0)
 	for seq := c.Seq; seq <= c.Last; seq++ {
-		m := q.win.remove(seq)
+		m := q.win.remove(seq, leased)
 		if m == nil {
 			continue
 		}
@@ -59,8 +61,11 @@ func (q *queue) Fetch(dst []store.Delivery, n int) ([]store.Delivery, error) {
 	if q.closed {
 		return dst, store.ErrClosed
 	}
+	if q.tail != nil {
+		return q.fetch(dst, n)
+	}
 	before := len(dst)
-	dst = q.win.fetch(dst, n)
+	dst = q.win.fetch(dst, n, q.win.next)
 	q.leased += len(dst) - before
 	return dst, nil
 }
@@ -70,20 +75,32 @@ func (q *queue) Release(ds []store.Delivery) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, d := range ds {
-		if q.win.release(d.Seq, d.Attempt) {
-			q.leased--
+		if !q.win.release(d.Seq, d.Attempt) {
+			continue
+		}
+		q.leased--
+		if _, s := q.win.at(d.Seq); s.state&doomed != 0 {
+			q.gone(q.win.remove(d.Seq, doomed))
 		}
 	}
 }
 
-// Browse implements store.Queue. It does not wait.
+// Browse implements store.Queue. Without a backend it does not wait.
 func (q *queue) Browse(dst []store.Delivery, after store.Seq, n int) ([]store.Delivery, error) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	if q.closed {
+		q.mu.Unlock()
 		return dst, store.ErrClosed
 	}
-	return q.win.browse(dst, after, n), nil
+	before := len(dst)
+	dst = q.win.browse(dst, after, n)
+	if q.tail == nil || !q.split || len(dst)-before == n {
+		q.mu.Unlock()
+		return dst, nil
+	}
+	after = max(after, q.win.next-1)
+	q.mu.Unlock()
+	return q.browseDisk(dst, after, n-(len(dst)-before))
 }
 
 // Stats implements store.Queue.
@@ -106,6 +123,9 @@ func (q *queue) Close() bool {
 		return false
 	}
 	q.closed = true
+	if q.tail != nil {
+		q.spool.floor = max(q.spool.floor, q.last)
+	}
 	if q.spool.queues[q.name] == q {
 		delete(q.spool.queues, q.name)
 	}

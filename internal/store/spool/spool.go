@@ -1,11 +1,15 @@
-// Package spool keeps queues in memory and hands their messages out on lease. Without a
-// backend, which is all there is yet, it is the memory store: durable means taken.
+// Package spool keeps queues and hands their messages out on lease. Without a backend it is
+// the memory store: durable means taken. With one it is a durable store: what is committed
+// goes into pending, the committer makes groups of it durable, and of a long queue the
+// window holds the head in memory while the pager brings in the rest.
 package spool
 
 import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,12 +19,16 @@ import (
 
 // A Spool is a store.Store.
 type Spool struct {
-	bytes atomic.Int64
+	bytes atomic.Int64 // of the messages in memory
 
 	mu     sync.RWMutex // guards what follows
 	queues map[string]*queue
+	stored map[string]store.Info // what the backend holds of queues that are not open
 	lastID uint64
+	floor  store.Seq // with a backend: new queues begin behind it, so that no Seq comes back
 	closed bool
+
+	disk *disk // nil: the memory store
 }
 
 var _ store.Store = (*Spool)(nil)
@@ -28,12 +36,63 @@ var _ store.Store = (*Spool)(nil)
 // New makes an empty memory store.
 func New() *Spool { return &Spool{queues: make(map[string]*queue)} }
 
+// Config is what a durable spool needs. The zero value of each field but Backend is its
+// default.
+type Config struct {
+	Backend store.Backend // Close closes it
+
+	// Window is how many bytes of one queue's messages are held in memory before those
+	// that come are left to the backend alone; default 16 MiB.
+	Window int64
+
+	// Memory is how many bytes of all queues' messages are held likewise; default no
+	// limit. What one queue needs to go on is held in any case.
+	Memory int64
+
+	// Failed is called once, on a goroutine of its own, when the backend failed for
+	// good: nothing can be stored any more, and the process should end.
+	Failed func(error)
+
+	Log *slog.Logger // default: none
+}
+
+// Open makes a store of what cfg.Backend holds.
+func Open(cfg Config) (*Spool, error) {
+	if cfg.Window <= 0 {
+		cfg.Window = 16 << 20
+	}
+	if cfg.Memory <= 0 {
+		cfg.Memory = math.MaxInt64
+	}
+	if cfg.Failed == nil {
+		cfg.Failed = func(error) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := New()
+	s.stored = make(map[string]store.Info)
+	infos, err := cfg.Backend.Queues()
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range infos {
+		s.stored[i.Name] = i
+		s.floor = max(s.floor, i.Last)
+	}
+	s.disk = newDisk(cfg)
+	s.disk.wg.Go(func() { s.disk.commitAll() }) // ended by Close, as is the pager
+	s.disk.wg.Go(func() { s.disk.pageAll(s) })
+	return s, nil
+}
+
 // ErrOpen is returned by Queue for a name that is open already.
 var ErrOpen = errors.New("spool: queue is open already")
 
-// Queue implements store.Store. Ready is never called: what becomes available in memory
-// does so by a Commit or Release of the broker's, which fetches after them by itself.
-func (s *Spool) Queue(name string, _ func()) (store.Queue, error) {
+// Queue implements store.Store. Without a backend ready is never called: what becomes
+// available in memory does so by a Commit or Release of the broker's, which fetches after
+// them by itself.
+func (s *Spool) Queue(name string, ready func()) (store.Queue, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -44,7 +103,16 @@ func (s *Spool) Queue(name string, _ func()) (store.Queue, error) {
 	}
 	s.lastID++
 	q := &queue{spool: s, name: name, id: s.lastID}
-	q.win.init()
+	if s.disk == nil {
+		q.win.init(1)
+	} else {
+		info, ok := s.stored[name]
+		if !ok {
+			info = store.Info{Name: name, Last: s.floor}
+		}
+		q.restore(info, ready)
+		delete(s.stored, name)
+	}
 	s.queues[name] = q
 	return q, nil
 }
@@ -57,9 +125,20 @@ func (s *Spool) Queues() iter.Seq2[string, store.Stats] {
 		for _, q := range s.queues {
 			all = append(all, q)
 		}
+		var stored []store.Info
+		for _, i := range s.stored {
+			if i.Count > 0 {
+				stored = append(stored, i)
+			}
+		}
 		s.mu.RUnlock()
 		for _, q := range all {
 			if !yield(q.name, q.Stats()) {
+				return
+			}
+		}
+		for _, i := range stored {
+			if !yield(i.Name, store.Stats{Ready: i.Count, Bytes: i.Bytes}) {
 				return
 			}
 		}
@@ -71,6 +150,10 @@ func (s *Spool) Bytes() int64 { return s.bytes.Load() }
 
 // Commit implements store.Store.
 func (s *Spool) Commit(b *store.Batch) {
+	if s.disk != nil {
+		s.disk.commit(b)
+		return
+	}
 	changes := b.Changes()
 	if len(changes) == 1 {
 		q := changes[0].Queue.(*queue)
@@ -83,28 +166,37 @@ func (s *Spool) Commit(b *store.Batch) {
 		b.Finish(closedUnless(ok))
 		return
 	}
-	// Several queues change together: all are locked, in the order of their ids.
-	var qs []*queue
+	qs, ok := lockAll(changes)
+	for i := range changes {
+		if ok {
+			changes[i].Queue.(*queue).apply(&changes[i])
+		}
+	}
+	unlockAll(qs)
+	b.Finish(closedUnless(ok))
+}
+
+// lockAll locks the queues that change together, in the order of their ids, and reports
+// whether all of them are open.
+func lockAll(changes []store.Change) (qs []*queue, ok bool) {
 	for i := range changes {
 		q := changes[i].Queue.(*queue)
 		if at, found := slices.BinarySearchFunc(qs, q, byID); !found {
 			qs = slices.Insert(qs, at, q)
 		}
 	}
-	ok := true
+	ok = true
 	for _, q := range qs {
 		q.mu.Lock()
 		ok = ok && !q.closed
 	}
-	for i := range changes {
-		if ok {
-			changes[i].Queue.(*queue).apply(&changes[i])
-		}
-	}
+	return qs, ok
+}
+
+func unlockAll(qs []*queue) {
 	for _, q := range qs {
 		q.mu.Unlock()
 	}
-	b.Finish(closedUnless(ok))
 }
 
 func byID(a, b *queue) int {
@@ -127,13 +219,20 @@ func closedUnless(ok bool) error {
 // Close implements store.Store.
 func (s *Spool) Close() error {
 	s.mu.Lock()
+	was := s.closed
 	s.closed = true
-	all := s.queues
+	all := make([]*queue, 0, len(s.queues))
+	for _, q := range s.queues {
+		all = append(all, q)
+	}
 	s.mu.Unlock()
 	for _, q := range all {
 		q.mu.Lock()
 		q.closed = true
 		q.mu.Unlock()
 	}
-	return nil
+	if s.disk == nil || was {
+		return nil
+	}
+	return s.disk.close(all)
 }

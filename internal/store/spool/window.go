@@ -16,8 +16,17 @@ const (
 type slot struct {
 	msg     *message.Message // nil once it is gone
 	attempt uint32           // how often it was handed out
-	leased  bool
+	state   state
 }
+
+type state uint8
+
+const (
+	leased  state = 1 << iota // handed out
+	held                      // put by a batch of several changes that is not durable: not handed out, nor is what follows
+	leaving                   // acked by such a batch: gone once that is durable
+	doomed                    // its put failed while it was out: gone when it is given back
+)
 
 // A chunk is a run of slots. It goes when all its messages have, so that one message that
 // stays behind while millions pass costs its chunk and 8 bytes for each that is gone.
@@ -38,7 +47,10 @@ type window struct {
 	back   seqHeap   // released, to be handed out again before fresh ones
 }
 
-func (w *window) init() { w.next, w.fresh = 1, 1 }
+// init has the window begin with first.
+func (w *window) init(first store.Seq) {
+	w.next, w.fresh, w.base = first, first, first&^(chunkSize-1)
+}
 
 func (w *window) at(seq store.Seq) (*chunk, *slot) {
 	if seq < w.base || seq >= w.next {
@@ -57,11 +69,10 @@ func (w *window) push(m *message.Message) store.Seq {
 	seq := w.next
 	last := w.head + int((seq-w.base)>>chunkBits)
 	if last >= len(w.chunks) {
-		w.grow()
-		last = len(w.chunks) - 1
+		last = w.grow(last)
 	}
 	c := w.chunks[last]
-	if c == nil { // emptied while it was being filled
+	if c == nil { // new, or emptied while it was being filled
 		c = chunks.Get().(*chunk)
 		w.chunks[last] = c
 	}
@@ -71,41 +82,71 @@ func (w *window) push(m *message.Message) store.Seq {
 	return seq
 }
 
-func (w *window) grow() {
+// grow makes room for chunks[last] and returns where that is now.
+func (w *window) grow(last int) int {
 	if w.head > 0 && w.head >= len(w.chunks)/2 {
 		n := copy(w.chunks, w.chunks[w.head:])
 		clear(w.chunks[n:])
+		last -= w.head
 		w.chunks, w.head = w.chunks[:n], 0
 	}
-	w.chunks = append(w.chunks, chunks.Get().(*chunk))
+	for len(w.chunks) <= last {
+		w.chunks = append(w.chunks, nil)
+	}
+	return last
 }
 
-// fetch hands out at most n messages: first those released, then those never seen.
-func (w *window) fetch(dst []store.Delivery, n int) []store.Delivery {
-	for ; n > 0 && len(w.back) > 0; n-- {
-		dst = w.lease(dst, w.back.pop())
+// skipTo has the next push put seq: those between are gone.
+func (w *window) skipTo(seq store.Seq) {
+	if w.head == len(w.chunks) && w.fresh == w.next { // it is empty: none between needs a place
+		w.chunks, w.head = w.chunks[:0], 0
+		w.init(seq)
+		return
 	}
-	for ; n > 0 && w.fresh < w.next; n-- {
-		dst = w.lease(dst, w.fresh)
+	w.next = seq
+}
+
+// fetch hands out at most n messages: first those released, then those never seen, up to
+// limit, which it leaves.
+func (w *window) fetch(dst []store.Delivery, n int, limit store.Seq) []store.Delivery {
+	for n > 0 && len(w.back) > 0 {
+		seq := w.back.pop()
+		if _, s := w.at(seq); s != nil && s.msg != nil {
+			dst = s.lease(dst, seq)
+			n--
+		}
+	}
+	for limit = min(limit, w.next); n > 0 && w.fresh < limit; {
+		c, s := w.at(w.fresh)
+		switch {
+		case c == nil:
+			w.fresh = min((w.fresh|(chunkSize-1))+1, w.next)
+			continue
+		case s.state&held != 0:
+			return dst
+		case s.msg != nil:
+			dst = s.lease(dst, w.fresh)
+			n--
+		}
 		w.fresh++
 	}
 	return dst
 }
 
-func (w *window) lease(dst []store.Delivery, seq store.Seq) []store.Delivery {
-	_, s := w.at(seq)
+func (s *slot) lease(dst []store.Delivery, seq store.Seq) []store.Delivery {
 	s.attempt++
-	s.leased = true
+	s.state |= leased
 	return append(dst, store.Delivery{Seq: seq, Attempt: s.attempt, Msg: s.msg})
 }
 
 // release takes a message back and reports whether it was out.
 func (w *window) release(seq store.Seq, attempt uint32) bool {
 	_, s := w.at(seq)
-	if s == nil || !s.leased {
+	if s == nil || s.state&leased == 0 {
 		return false
 	}
-	s.leased, s.attempt = false, attempt
+	s.state &^= leased
+	s.attempt = attempt
 	if seq+1 == w.fresh && len(w.back) == 0 && attempt == 0 {
 		w.fresh = seq // it was the last, and never seen
 		return true
@@ -114,10 +155,10 @@ func (w *window) release(seq store.Seq, attempt uint32) bool {
 	return true
 }
 
-// remove takes a leased message out and returns it.
-func (w *window) remove(seq store.Seq) *message.Message {
+// remove takes a message out, if it is in the state only, and returns it.
+func (w *window) remove(seq store.Seq, only state) *message.Message {
 	c, s := w.at(seq)
-	if s == nil || !s.leased {
+	if s == nil || s.msg == nil || s.state&only != only {
 		return nil
 	}
 	m := s.msg

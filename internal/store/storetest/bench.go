@@ -34,7 +34,13 @@ func Bench(b *testing.B, open func(testing.TB) store.Store) {
 	}
 	b.Run("backlog", func(b *testing.B) {
 		st := open(b)
-		q, err := st.Queue("/queue/a", func() {})
+		ready := make(chan struct{}, 1)
+		q, err := st.Queue("/queue/a", func() {
+			select {
+			case ready <- struct{}{}:
+			default:
+			}
+		})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -59,6 +65,10 @@ func Bench(b *testing.B, open func(testing.TB) store.Store) {
 		for left := b.N; left > 0; left -= len(ds) {
 			if ds, err = q.Fetch(ds[:0], 100); err != nil {
 				b.Fatal(err)
+			}
+			if len(ds) == 0 {
+				<-ready
+				continue
 			}
 			for _, d := range ds {
 				batch.Ack(q, d.Seq)

@@ -27,34 +27,43 @@ type entry struct {
 
 // walk plays random batches, fetches and releases on a store and on slices.
 func walk(h *harness) {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	h.Logf("-storetest.seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := random(h)
 	ms := make([]*model, 3)
 	for i := range ms {
 		ms[i] = &model{q: h.open(fmt.Sprintf("/queue/%d", i))}
 	}
 	for step := range 4000 {
-		m := ms[r.IntN(len(ms))]
-		switch r.IntN(4) {
-		case 0:
-			m.fetch(h, step, r.IntN(12))
-		case 1:
-			m.release(r)
-		default:
-			change(h, r, ms, step)
-		}
-		m.check(h, step)
+		turn(h, r, ms, step)
 	}
+}
+
+func random(h *harness) *rand.Rand {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	h.Logf("-storetest.seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// turn does one thing and looks whether store and model agree.
+func turn(h *harness, r *rand.Rand, ms []*model, step int) {
+	m := ms[r.IntN(len(ms))]
+	switch r.IntN(4) {
+	case 0:
+		m.fetch(h, step, r.IntN(12))
+	case 1:
+		m.release(r)
+	default:
+		change(h, r, ms, step)
+	}
+	m.check(h, step)
 }
 
 // fetch takes what was released first, then what was never seen: both in order, which is
 // the order of held with those never seen at its end.
 func (m *model) fetch(h *harness, step, n int) {
-	ds := h.fetch(m.q, n)
+	ds := h.fetch(m.q, n, min(n, len(m.held)-len(m.leased)))
 	i := 0
 	for at := range m.held {
 		e := &m.held[at]
