@@ -14,7 +14,9 @@ type Backend interface {
 	// others follow. It may run beside a Write, and sees all of one or nothing.
 	Read(dst []Record, queue string, after Seq, max int, size int64) (rs []Record, more bool, err error)
 
-	// Queues tells at start what is stored: names, first and last Seq, and counts.
+	// Queues tells at start what is stored: names, first and last Seq, and counts. An
+	// Info without a name tells of queues that are forgotten: none had a Seq above its
+	// Last.
 	Queues() ([]Info, error)
 
 	Close() error

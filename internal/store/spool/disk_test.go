@@ -422,3 +422,14 @@ func TestHandedOutIsMarked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestReference has the reference pass what it is to judge others by.
+func TestReference(t *testing.T) {
+	places := map[string]*storetest.Reference{}
+	storetest.RunBackend(t, func(t testing.TB, place string) store.Backend {
+		if places[place] == nil {
+			places[place] = &storetest.Reference{}
+		}
+		return places[place]
+	})
+}

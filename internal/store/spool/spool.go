@@ -77,7 +77,9 @@ func Open(cfg Config) (*Spool, error) {
 		return nil, err
 	}
 	for _, i := range infos {
-		s.stored[i.Name] = i
+		if i.Name != "" {
+			s.stored[i.Name] = i
+		}
 		s.floor = max(s.floor, i.Last)
 	}
 	s.disk = newDisk(cfg)
