@@ -22,6 +22,10 @@ type Backend interface {
 	Close() error
 }
 
+// A Syncer is a Backend that can leave what it writes to the system's memory for a while.
+// Sync makes durable all that was written; it is not called beside Write.
+type Syncer interface{ Sync() error }
+
 // A Record is one change in a backend.
 type Record struct {
 	Kind     Kind

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -74,8 +75,9 @@ func (p *pending) close() {
 	signal(p.wake)
 }
 
-// next waits for work and moves it into g; it reports false when all is over.
-func (p *pending) next(g *group) bool {
+// next waits for work and moves it into g; it reports false when all is over. Between it
+// calls sync, if that is due.
+func (p *pending) next(g *group, due <-chan time.Time, sync func()) bool {
 	var hurry <-chan time.Time
 	for {
 		p.mu.Lock()
@@ -93,6 +95,8 @@ func (p *pending) next(g *group) bool {
 		p.mu.Unlock()
 		select {
 		case <-p.wake:
+		case <-due:
+			sync()
 		case <-hurry:
 			p.mu.Lock()
 			p.urgent = true
@@ -148,11 +152,33 @@ func (g *group) reset() {
 // commitAll is the committer's goroutine.
 func (d *disk) commitAll() {
 	var g group
-	for id := uint64(1); d.pending.next(&g); id++ {
+	var due <-chan time.Time
+	if _, ok := d.cfg.Backend.(store.Syncer); ok && d.cfg.Checkpoint > 0 {
+		tick := time.NewTicker(d.cfg.Checkpoint)
+		defer tick.Stop()
+		due = tick.C
+	}
+	for id := uint64(1); d.pending.next(&g, due, d.sync); id++ {
 		g.id = id
 		g.build()
 		d.write(&g)
 		g.reset()
+		select {
+		case <-due: // under load it never waits
+			d.sync()
+		default:
+		}
+	}
+}
+
+// sync is the checkpoint.
+func (d *disk) sync() {
+	if d.failure.Load() != nil || !d.written {
+		return
+	}
+	d.written = false
+	if err := d.cfg.Backend.(store.Syncer).Sync(); err != nil {
+		d.fail(fmt.Errorf("checkpoint: %w", err))
 	}
 }
 
@@ -236,6 +262,7 @@ func (d *disk) write(g *group) {
 	if f := d.failure.Load(); f != nil {
 		err = *f
 	} else if len(g.records) > 0 {
+		d.written = true
 		err = d.cfg.Backend.Write(g.records)
 		if errors.Is(err, store.ErrFull) {
 			err = d.writeAcks(g, err)

@@ -15,6 +15,7 @@ type disk struct {
 	pending pending
 	pager   pager
 	wg      sync.WaitGroup // committer and pager
+	written bool           // since the last checkpoint; the committer's
 }
 
 func newDisk(cfg Config) *disk {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -431,5 +432,40 @@ func TestReference(t *testing.T) {
 			places[place] = &storetest.Reference{}
 		}
 		return places[place]
+	})
+}
+
+// A syncing backend counts its checkpoints.
+type syncing struct {
+	storetest.Reference
+	syncs atomic.Int32
+}
+
+func (s *syncing) Sync() error { s.syncs.Add(1); return nil }
+
+// TestCheckpoint checks that a backend is synced once in each interval in which something
+// was written, and not otherwise.
+func TestCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &syncing{}
+		st, err := spool.Open(spool.Config{Backend: b, Checkpoint: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &scene{T: t, ref: &b.Reference, st: st}
+		if s.q, err = st.Queue("/queue/a", func() {}); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []int32{0, 1, 2, 2, 3} {
+			if n := b.syncs.Load(); n != want {
+				t.Errorf("after %d intervals: %d syncs, want %d", i, n, want)
+			}
+			if i != 2 {
+				<-s.put("a")
+			}
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+		}
+		s.close()
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"stompserver/internal/store"
 )
@@ -48,6 +49,10 @@ type Config struct {
 	// Memory is how many bytes of all queues' messages are held likewise; default no
 	// limit. What one queue needs to go on is held in any case.
 	Memory int64
+
+	// Checkpoint is how often a Backend is synced that is a store.Syncer and does not
+	// sync by itself; 0: never.
+	Checkpoint time.Duration
 
 	// Failed is called once, on a goroutine of its own, when the backend failed for
 	// good: nothing can be stored any more, and the process should end.
