@@ -39,6 +39,10 @@ func NewOp(owner Owner) *Op {
 	return op
 }
 
+// Relax says that nobody waits for Done, so that a store may take its time. It holds until
+// Done.
+func (op *Op) Relax() { op.batch.Lazy = true }
+
 func opDone(b *store.Batch, err error) { b.Context.(*Op).Finish(err) }
 
 // Finish completes the operation without a store: a SEND to a topic, an ACK that changes
@@ -53,6 +57,7 @@ func (op *Op) Finish(err error) {
 		op.Owner = nil
 	}
 	op.Bytes, op.Token = 0, nil
+	op.batch.Lazy = false
 	op.batch.Reset()
 	ops.Put(op)
 }
