@@ -1,11 +1,55 @@
-// Package vfs is what stores need of a file system and the standard library does not say in
-// one word.
+// Package vfs is the few calls that stores make on files, in two forms: the system's, and
+// one in memory for tests, whose disk forgets what was not synced, tears what was being
+// written, fills up and fails when it is told to.
 package vfs
 
 import (
 	"errors"
+	"io"
 	"syscall"
 )
+
+// An FS is one directory. Names are of files in it, without a slash.
+type FS interface {
+	// Open opens a file, and makes it if create is set. A file that is missing is an
+	// error that fs.ErrNotExist is in.
+	Open(name string, create bool) (File, error)
+
+	// List tells the names of all files, in order.
+	List() ([]string, error)
+
+	Rename(from, to string) error
+	Remove(name string) error
+
+	// SyncDir makes durable which names there are.
+	SyncDir() error
+
+	// Lock keeps other processes off the directory until the result is closed. That one
+	// of them was faster is an error that ErrLocked is in.
+	Lock(name string) (io.Closer, error)
+}
+
+// A File is an open file. Reads may run beside each other and beside writes elsewhere in it.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+
+	Size() (int64, error)
+
+	// Allocate makes the file size long, with room on the disk for all of it where the
+	// system can promise that.
+	Allocate(size int64) error
+
+	// Truncate cuts the file.
+	Truncate(size int64) error
+
+	// Sync makes the content durable, and the size.
+	Sync() error
+}
+
+// ErrLocked says that another process holds the lock.
+var ErrLocked = errors.New("another process uses it")
 
 // IsFull reports whether err means that there is no room left: a full disk, a quota, a limit
 // of the process.

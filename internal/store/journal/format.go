@@ -1,0 +1,279 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"stompserver/internal/store"
+)
+
+// The format is described in docs/journal.md. Numbers are little-endian or uvarints.
+const (
+	version = 1
+
+	headMagic  = "STOMPJNL"
+	groupMagic = 0x504f5247 // "GROP"
+	endMagic   = "STOMPEND"
+
+	headSize    = 64 // of a segment's header, its snapshot not included
+	groupSize   = 40 // of a group's header
+	trailerSize = 64
+
+	align = 8 // groups begin at multiples of it
+)
+
+// Kinds of records.
+const (
+	kindQueue    = 1 // gives a queue a number in this segment
+	kindPut      = 2
+	kindAck      = 3
+	kindMark     = 4
+	kindAttempts = 5
+	kindFree     = 6 // a segment is needed no more
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+func aligned(n int64) int64 { return (n + align - 1) &^ (align - 1) }
+
+// A head is the beginning of a segment.
+type head struct {
+	number uint64
+	size   int64 // of the file
+	salt   uint64
+	group  uint64 // the number of its first group
+	snap   []byte
+}
+
+func (h *head) append(dst []byte) []byte {
+	at := len(dst)
+	dst = append(dst, headMagic...)
+	dst = binary.LittleEndian.AppendUint32(dst, version)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(h.snap)))
+	dst = binary.LittleEndian.AppendUint64(dst, h.number)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.size))
+	dst = binary.LittleEndian.AppendUint64(dst, h.salt)
+	dst = binary.LittleEndian.AppendUint64(dst, h.group)
+	dst = append(dst, make([]byte, headSize-4-(len(dst)-at))...)
+	sum := crc32.Update(checksum(dst[at:]), castagnoli, h.snap)
+	dst = binary.LittleEndian.AppendUint32(dst, sum)
+	return append(dst, h.snap...)
+}
+
+var errHead = errors.New("its header is damaged")
+
+// parseHead reads the fixed part, and how long the snapshot behind it is.
+func parseHead(b []byte) (h head, snap int, sum uint32, err error) {
+	if len(b) < headSize || string(b[:8]) != headMagic {
+		return h, 0, 0, errHead
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
+		return h, 0, 0, fmt.Errorf("it has version %d of the format, known is %d", v, version)
+	}
+	snap = int(binary.LittleEndian.Uint32(b[12:]))
+	h.number = binary.LittleEndian.Uint64(b[16:])
+	h.size = int64(binary.LittleEndian.Uint64(b[24:]))
+	h.salt = binary.LittleEndian.Uint64(b[32:])
+	h.group = binary.LittleEndian.Uint64(b[40:])
+	return h, snap, binary.LittleEndian.Uint32(b[headSize-4:]), nil
+}
+
+// A group is what one Write makes durable.
+type group struct {
+	length int // of the payload
+	number uint64
+	synced uint64 // the last group that was durable when this one was written
+}
+
+// putGroup fills in the header of the group b, whose payload stands behind it.
+func putGroup(b []byte, salt uint64, g group) {
+	binary.LittleEndian.PutUint32(b, groupMagic)
+	binary.LittleEndian.PutUint32(b[8:], uint32(len(b)-groupSize))
+	binary.LittleEndian.PutUint32(b[12:], 0)
+	binary.LittleEndian.PutUint64(b[16:], salt)
+	binary.LittleEndian.PutUint64(b[24:], g.number)
+	binary.LittleEndian.PutUint64(b[32:], g.synced)
+	binary.LittleEndian.PutUint32(b[4:], checksum(b[8:]))
+}
+
+// parseGroup looks whether a group of the segment with that salt stands at the start of b,
+// as far as b holds it.
+func parseGroup(b []byte, salt uint64) (g group, ok bool) {
+	if len(b) < groupSize || binary.LittleEndian.Uint32(b) != groupMagic || binary.LittleEndian.Uint64(b[16:]) != salt {
+		return g, false
+	}
+	g.length = int(binary.LittleEndian.Uint32(b[8:]))
+	g.number = binary.LittleEndian.Uint64(b[24:])
+	g.synced = binary.LittleEndian.Uint64(b[32:])
+	if g.length > len(b)-groupSize || checksum(b[8:groupSize+g.length]) != binary.LittleEndian.Uint32(b[4:]) {
+		return g, false
+	}
+	return g, true
+}
+
+// A trailer is the end of a sealed segment: it says where the index is.
+type trailer struct {
+	number uint64
+	index  int64 // where it begins
+	length int
+	sum    uint32
+	group  uint64 // the number of the last group, or of the one before the first
+	next   uint64 // the segment that follows, 0 if it was the last at a clean stop
+}
+
+func (t *trailer) append(dst []byte) []byte {
+	at := len(dst)
+	dst = append(dst, endMagic...)
+	dst = binary.LittleEndian.AppendUint64(dst, t.number)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(t.index))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(t.length))
+	dst = binary.LittleEndian.AppendUint32(dst, t.sum)
+	dst = binary.LittleEndian.AppendUint64(dst, t.group)
+	dst = binary.LittleEndian.AppendUint64(dst, t.next)
+	dst = append(dst, make([]byte, trailerSize-4-(len(dst)-at))...)
+	return binary.LittleEndian.AppendUint32(dst, checksum(dst[at:]))
+}
+
+func parseTrailer(b []byte) (t trailer, ok bool) {
+	if len(b) != trailerSize || string(b[:8]) != endMagic || checksum(b[:trailerSize-4]) != binary.LittleEndian.Uint32(b[trailerSize-4:]) {
+		return t, false
+	}
+	t.number = binary.LittleEndian.Uint64(b[8:])
+	t.index = int64(binary.LittleEndian.Uint64(b[16:]))
+	t.length = int(binary.LittleEndian.Uint32(b[24:]))
+	t.sum = binary.LittleEndian.Uint32(b[28:])
+	t.group = binary.LittleEndian.Uint64(b[32:])
+	t.next = binary.LittleEndian.Uint64(b[40:])
+	return t, true
+}
+
+// A record is one of a group's, or what the index of a sealed segment says of it.
+type record struct {
+	kind     byte
+	queue    uint64 // its number in this segment
+	name     []byte // of a kindQueue
+	seq      store.Seq
+	last     store.Seq // of a kindAck
+	attempts uint32
+	offset   int64  // of a kindPut: where it begins in the file
+	length   int    // of a kindPut: bytes of the message
+	sum      uint32 // of a kindPut in a group
+	data     []byte // of a kindPut in a group: the message
+	segment  uint64 // of a kindFree
+}
+
+// appendRecord appends the form that records have in a group; of a put the message follows,
+// which the caller appends.
+func appendRecord(dst []byte, r *record) []byte {
+	dst = append(dst, r.kind)
+	switch r.kind {
+	case kindQueue:
+		dst = binary.AppendUvarint(dst, r.queue)
+		dst = binary.AppendUvarint(dst, uint64(len(r.name)))
+		dst = append(dst, r.name...)
+	case kindPut:
+		dst = binary.AppendUvarint(dst, r.queue)
+		dst = binary.AppendUvarint(dst, uint64(r.seq))
+		dst = binary.AppendUvarint(dst, uint64(r.attempts))
+	case kindAck:
+		dst = binary.AppendUvarint(dst, r.queue)
+		dst = binary.AppendUvarint(dst, uint64(r.seq))
+		dst = binary.AppendUvarint(dst, uint64(r.last-r.seq))
+	case kindMark:
+		dst = binary.AppendUvarint(dst, r.queue)
+		dst = binary.AppendUvarint(dst, uint64(r.seq))
+	case kindAttempts:
+		dst = binary.AppendUvarint(dst, r.queue)
+		dst = binary.AppendUvarint(dst, uint64(r.seq))
+		dst = binary.AppendUvarint(dst, uint64(r.attempts))
+	case kindFree:
+		dst = binary.AppendUvarint(dst, r.segment)
+	}
+	return dst
+}
+
+// appendIndex appends what the index of a sealed segment says of r: a put without message.
+func appendIndex(dst []byte, r *record) []byte {
+	dst = appendRecord(dst, r)
+	if r.kind == kindPut {
+		dst = binary.AppendUvarint(dst, uint64(r.offset))
+		dst = binary.AppendUvarint(dst, uint64(r.length))
+	}
+	return dst
+}
+
+// mostIndex is how much appendIndex adds at most for a record that is not a kindQueue.
+const mostIndex = 1 + 5*binary.MaxVarintLen64
+
+// A parser takes records off a group's payload, or off an index.
+type parser struct {
+	b     []byte
+	at    int64 // where b begins in the file
+	index bool
+	bad   bool
+}
+
+func (p *parser) uvarint() uint64 {
+	v, n := binary.Uvarint(p.b)
+	if n <= 0 {
+		p.bad = true
+		return 0
+	}
+	p.b, p.at = p.b[n:], p.at+int64(n)
+	return v
+}
+
+func (p *parser) bytes(n uint64) []byte {
+	if n > uint64(len(p.b)) {
+		p.bad = true
+		return nil
+	}
+	v := p.b[:n]
+	p.b, p.at = p.b[n:], p.at+int64(n)
+	return v
+}
+
+// next reports false at the end, or with bad set where the bytes make no sense.
+func (p *parser) next(r *record) bool {
+	if len(p.b) == 0 || p.bad {
+		return false
+	}
+	*r = record{offset: p.at, kind: p.b[0]}
+	p.b, p.at = p.b[1:], p.at+1
+	switch r.kind {
+	case kindQueue:
+		r.queue = p.uvarint()
+		r.name = p.bytes(p.uvarint())
+	case kindPut:
+		r.queue, r.seq, r.attempts = p.uvarint(), store.Seq(p.uvarint()), uint32(p.uvarint())
+		if p.index {
+			r.offset, r.length = int64(p.uvarint()), int(p.uvarint())
+			break
+		}
+		r.length = int(p.uvarint())
+		if sum := p.bytes(4); sum != nil {
+			r.sum = binary.LittleEndian.Uint32(sum)
+		}
+		if r.length < 0 {
+			p.bad = true
+			break
+		}
+		r.data = p.bytes(uint64(r.length))
+	case kindAck:
+		r.queue, r.seq = p.uvarint(), store.Seq(p.uvarint())
+		r.last = r.seq + store.Seq(p.uvarint())
+	case kindMark:
+		r.queue, r.seq = p.uvarint(), store.Seq(p.uvarint())
+	case kindAttempts:
+		r.queue, r.seq, r.attempts = p.uvarint(), store.Seq(p.uvarint()), uint32(p.uvarint())
+	case kindFree:
+		r.segment = p.uvarint()
+	default:
+		p.bad = true
+	}
+	return !p.bad
+}

@@ -1,0 +1,131 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// readAtOnce is how much is read of a file at a time, when messages lie side by side.
+const readAtOnce = 256 << 10
+
+// ErrDamaged is in the error of a message that is not what was written.
+var ErrDamaged = errors.New("the message is damaged")
+
+// Read implements store.Backend.
+func (j *Journal) Read(dst []store.Record, queue string, after store.Seq, max int, size int64) (rs []store.Record, more bool, err error) {
+	j.files.RLock() // no file goes away meanwhile
+	defer j.files.RUnlock()
+	var places []place
+	tries := map[store.Seq]uint32{}
+	j.mu.Lock()
+	q := j.queues[queue]
+	if q != nil {
+		places = q.after(nil, after, max+1)
+		for _, p := range places {
+			if n := q.tries[p.seq]; n > 0 {
+				tries[p.seq] = n
+			}
+		}
+	}
+	j.mu.Unlock()
+	var rd reader
+	for i, p := range places {
+		if i == max || size <= 0 {
+			return dst, true, nil
+		}
+		next := int64(0)
+		if i+1 < len(places) && places[i+1].seg == p.seg {
+			next = int64(places[i+1].offset) - int64(p.offset)
+		}
+		m, err := rd.message(p, next)
+		if err != nil {
+			err = fmt.Errorf("%s at %d, message %d of %s: %w", p.seg.name, p.offset, p.seq, queue, err)
+			if !j.cfg.StartDamaged || !errors.Is(err, ErrDamaged) {
+				return dst, false, err
+			}
+			j.log.Error("a damaged message is left out", "err", err)
+			continue
+		}
+		dst = append(dst, store.Record{Kind: store.RecordPut, Queue: queue, Seq: p.seq, Attempts: tries[p.seq], Msg: m})
+		size -= int64(m.Size())
+	}
+	return dst, false, nil
+}
+
+// A reader reads messages, many at a time where they lie side by side.
+type reader struct {
+	seg  *segment
+	at   int64 // where buf begins in the file
+	buf  []byte
+	room []byte
+}
+
+// message reads the message at p. Next is how far behind it the next one begins that will
+// be asked for, 0 if that is elsewhere.
+func (rd *reader) message(p place, next int64) (*message.Message, error) {
+	at := int64(p.offset)
+	if rd.seg != p.seg || at < rd.at || at >= rd.at+int64(len(rd.buf)) {
+		n := int64(4 << 10)
+		if next > 0 && next < readAtOnce/4 {
+			n = readAtOnce
+		}
+		if err := rd.fill(p.seg, at, n); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		var r record
+		pr := parser{b: rd.buf[at-rd.at:], at: at}
+		if pr.next(&r) {
+			switch {
+			case r.kind != kindPut || r.seq != p.seq:
+				return nil, fmt.Errorf("%w: another record is there", ErrDamaged)
+			case checksum(r.data) != r.sum:
+				return nil, fmt.Errorf("%w: its checksum does not fit", ErrDamaged)
+			}
+			m, err := message.ParseRecord(r.data)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
+			return m, nil
+		}
+		// There was not enough of it. Its length, if that could be read, says how much
+		// there is to be.
+		have := int64(len(rd.buf)) - (at - rd.at)
+		want := max(2*have, readAtOnce)
+		if r.kind == kindPut && r.length > 0 {
+			want = int64(r.length) + mostIndex + 16
+		}
+		if at+have >= p.seg.size || want <= have {
+			return nil, fmt.Errorf("%w: it does not end", ErrDamaged)
+		}
+		if err := rd.fill(p.seg, at, want); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (rd *reader) fill(s *segment, at, n int64) error {
+	n = min(n, s.size-at)
+	if n <= 0 {
+		return fmt.Errorf("%w: it lies behind the end of the file", ErrDamaged)
+	}
+	if int64(cap(rd.room)) < n {
+		rd.room = make([]byte, n)
+	}
+	rd.seg, rd.at, rd.buf = s, at, rd.room[:n]
+	got, err := s.file.ReadAt(rd.buf, at)
+	if err != nil && err != io.EOF {
+		rd.buf = nil
+		return err
+	}
+	rd.buf = rd.buf[:got]
+	if got == 0 {
+		return fmt.Errorf("%w: it lies behind the end of the file", ErrDamaged)
+	}
+	return nil
+}

@@ -1,0 +1,258 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+	"stompserver/internal/vfs"
+)
+
+// Write implements store.Backend: a group, one write and one sync.
+func (j *Journal) Write(rs []store.Record) error {
+	if j.failure != nil {
+		return j.failure
+	}
+	if len(rs) == 0 {
+		return nil
+	}
+	most, index, acks := sizes(rs)
+	copies := j.toCopy(most)
+	for i := range copies {
+		n := copies[i].room()
+		most += n
+		index += 2*mostIndex + int64(len(copies[i].queue.name))
+	}
+	s := j.current()
+	if s.pos+aligned(most)+int64(len(s.index))+index+trailerSize > s.size {
+		if err := j.roll(most, index, acks && len(copies) == 0); err != nil {
+			return err
+		}
+		s = j.current()
+	}
+	free := j.unneeded()
+
+	j.buf = append(j.buf[:0], make([]byte, groupSize)...)
+	j.index, j.places = j.index[:0], j.places[:0]
+	ids := s.ids
+	for i := range copies { // first: the records may remove them
+		j.encodePut(s, copies[i].queue, copies[i].seq, copies[i].tries, copies[i].msg)
+	}
+	for i := range rs {
+		j.encode(s, &rs[i])
+	}
+	for _, f := range free {
+		j.add(&record{kind: kindFree, segment: f.number})
+	}
+	putGroup(j.buf, s.salt, group{number: j.group + 1, synced: j.synced})
+	if err := j.put(s); err != nil {
+		s.ids = ids
+		for _, q := range j.queues {
+			if q.in == s.number && q.id >= ids {
+				q.in = 0
+			}
+		}
+		return err
+	}
+	j.group++
+	s.last = j.group
+	if !j.cfg.NoSync {
+		j.synced = j.group
+	}
+	s.pos += aligned(int64(len(j.buf)))
+	s.index = append(s.index, j.index...)
+	j.apply(s, rs, copies)
+	j.recycle(free)
+	if cap(j.buf) > 32<<20 {
+		j.buf = nil
+	}
+	return nil
+}
+
+// sizes tells how many bytes rs need at most, in a group and in an index, and whether none
+// puts anything.
+func sizes(rs []store.Record) (group, index int64, acks bool) {
+	group, acks = groupSize, true
+	for i := range rs {
+		n := int64(mostIndex + 1 + 2*binary.MaxVarintLen64 + len(rs[i].Queue))
+		group += n
+		index += n + mostIndex
+		if rs[i].Kind == store.RecordPut {
+			group += int64(rs[i].Msg.RecordSize())
+			acks = false
+		}
+	}
+	return group, index, acks
+}
+
+func (j *Journal) add(r *record) {
+	j.buf = appendRecord(j.buf, r)
+	j.index = appendIndex(j.index, r)
+}
+
+// id is the number of q in s, which it is given if it has none.
+func (j *Journal) id(s *segment, q *queue) uint64 {
+	if q.in != s.number {
+		q.in, q.id = s.number, s.ids
+		s.ids++
+		j.add(&record{kind: kindQueue, queue: q.id, name: []byte(q.name)})
+	}
+	return q.id
+}
+
+func (j *Journal) encode(s *segment, r *store.Record) {
+	q := j.queues[r.Queue]
+	if q == nil {
+		j.mu.Lock()
+		q = j.queue(r.Queue)
+		j.mu.Unlock()
+	}
+	switch r.Kind {
+	case store.RecordPut:
+		j.encodePut(s, q, r.Seq, 0, r.Msg)
+		return
+	case store.RecordAck:
+		j.add(&record{kind: kindAck, queue: j.id(s, q), seq: r.Seq, last: r.Last})
+	case store.RecordMark:
+		j.add(&record{kind: kindMark, queue: j.id(s, q), seq: r.Seq})
+	case store.RecordAttempts:
+		j.add(&record{kind: kindAttempts, queue: j.id(s, q), seq: r.Seq, attempts: r.Attempts})
+	}
+	j.places = append(j.places, 0)
+}
+
+func (j *Journal) encodePut(s *segment, q *queue, seq store.Seq, tries uint32, m *message.Message) {
+	id := j.id(s, q)
+	at := s.pos + int64(len(j.buf))
+	r := record{kind: kindPut, queue: id, seq: seq, attempts: tries, offset: at}
+	j.buf = appendRecord(j.buf, &r)
+	// The length is of five bytes whatever it is, so that the message can follow before
+	// it is known.
+	n := len(j.buf)
+	j.buf = append(j.buf, make([]byte, lengthSize+4)...)
+	j.buf = m.AppendRecord(j.buf)
+	body := j.buf[n+lengthSize+4:]
+	r.length = len(body)
+	putLength(j.buf[n:], r.length)
+	binary.LittleEndian.PutUint32(j.buf[n+lengthSize:], checksum(body))
+	j.index = appendIndex(j.index, &r)
+	j.places = append(j.places, uint32(at))
+}
+
+// lengthSize is the length of a uvarint that is filled up with empty digits.
+const lengthSize = 5
+
+func putLength(b []byte, n int) {
+	for i := range lengthSize - 1 {
+		b[i] = byte(n) | 0x80
+		n >>= 7
+	}
+	b[lengthSize-1] = byte(n)
+}
+
+// put writes the group and syncs it.
+func (j *Journal) put(s *segment) error {
+	end := s.pos + aligned(int64(len(j.buf)))
+	_, err := s.file.WriteAt(j.buf, s.pos)
+	if err == nil && end > s.blank {
+		// Overwriting what was written before is quicker to sync: so write ahead.
+		ahead := min(end+blankAhead, s.size)
+		if _, err = s.file.WriteAt(blank[:ahead-end], end); err == nil {
+			s.blank = ahead
+		}
+	}
+	if err != nil {
+		if vfs.IsFull(err) {
+			return fmt.Errorf("%w: %s: %w", store.ErrFull, s.name, err)
+		}
+		return j.fail(err)
+	}
+	if j.cfg.NoSync {
+		return nil
+	}
+	if err := s.file.Sync(); err != nil {
+		return j.fail(fmt.Errorf("%s could not be synced; what it holds is not sure any more: %w", s.name, err))
+	}
+	return nil
+}
+
+var blank [blankAhead]byte
+
+// apply brings the index in memory up to date with what was written.
+func (j *Journal) apply(s *segment, rs []store.Record, copies []copied) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range copies {
+		copies[i].queue.put(s, copies[i].seq, j.places[i])
+		s.puts++
+	}
+	places := j.places[len(copies):]
+	for i := range rs {
+		r := &rs[i]
+		q := j.queues[r.Queue]
+		switch r.Kind {
+		case store.RecordPut:
+			q.put(s, r.Seq, places[i])
+			q.puts++
+			q.size += int64(r.Msg.Size())
+			s.puts++
+		case store.RecordAck:
+			q.remove(r.Seq, r.Last, s)
+		case store.RecordMark:
+			q.marked = r.Seq
+		case store.RecordAttempts:
+			if q.has(r.Seq) {
+				q.tried(r.Seq, r.Attempts)
+			}
+		}
+	}
+}
+
+// unneeded lists the segments that can go: nothing in them is live, and what they say of
+// older ones concerns none that is still there.
+func (j *Journal) unneeded() (free []*segment) {
+	for _, s := range j.segments[:len(j.segments)-1] {
+		if s.live == 0 && s.sealed && len(s.needs) == 0 {
+			free = append(free, s)
+		}
+	}
+	return free
+}
+
+// recycle gives up segments, which the group just written says.
+func (j *Journal) recycle(free []*segment) {
+	if len(free) == 0 {
+		return
+	}
+	j.mu.Lock()
+	j.segments = slices.DeleteFunc(j.segments, func(s *segment) bool { return slices.Contains(free, s) })
+	for _, s := range j.segments {
+		for _, f := range free {
+			delete(s.needs, f)
+		}
+	}
+	j.mu.Unlock()
+	j.files.Lock() // nobody reads them any more
+	defer j.files.Unlock()
+	moved := false
+	defer func() {
+		if moved {
+			_ = j.fs.SyncDir() // a name that comes back does no harm
+		}
+	}()
+	for _, s := range free {
+		_ = s.file.Close()
+		moved = true
+		if j.victim == s {
+			j.victim = nil
+		}
+		name := spareName(s.number)
+		if s.size == j.cfg.SegmentSize && len(j.spare) < mostSpare && j.fs.Rename(s.name, name) == nil {
+			j.spare = append(j.spare, name)
+		} else if err := j.fs.Remove(s.name); err != nil {
+			j.log.Warn("a segment that is not needed could not be removed", "file", s.name, "err", err)
+		}
+	}
+}

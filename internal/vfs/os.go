@@ -1,0 +1,84 @@
+package vfs
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Dir is the system's directory of that name, which is made if it is missing.
+func Dir(name string) (FS, error) {
+	if err := os.MkdirAll(name, 0o700); err != nil {
+		return nil, err
+	}
+	return dir(name), nil
+}
+
+type dir string
+
+func (d dir) path(name string) string { return filepath.Join(string(d), name) }
+
+func (d dir) Open(name string, create bool) (File, error) {
+	flags := os.O_RDWR
+	if create {
+		flags |= os.O_CREATE
+	}
+	f, err := os.OpenFile(d.path(name), flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return file{f}, nil
+}
+
+func (d dir) List() ([]string, error) {
+	entries, err := os.ReadDir(string(d))
+	var names []string
+	for _, e := range entries {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+func (d dir) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
+
+func (d dir) Remove(name string) error { return os.Remove(d.path(name)) }
+
+func (d dir) SyncDir() error { return syncDir(string(d)) }
+
+func (d dir) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(d.path(name), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockFile(f); err != nil {
+		who, _ := io.ReadAll(io.LimitReader(f, 32))
+		_ = f.Close()
+		if pid := strings.TrimSpace(string(who)); pid != "" {
+			return nil, fmt.Errorf("%w: process %s", err, pid)
+		}
+		return nil, err
+	}
+	// Who holds it, for the one who comes second. It does not matter if this fails.
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
+	}
+	return f, nil
+}
+
+type file struct{ *os.File }
+
+func (f file) Size() (int64, error) {
+	i, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return i.Size(), nil
+}
+
+func (f file) Allocate(size int64) error { return allocate(f.File, size) }
+
+func (f file) Sync() error { return datasync(f.File) }
