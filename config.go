@@ -22,9 +22,18 @@ type Config struct {
 	Host string
 	Port int // default 61613; AnyPort picks a free one
 
-	// Queue is the kind of store that keeps queues. Default, and the only one in this
-	// build, is "memory".
-	Queue string
+	// Queue is the kind of store that keeps queues: "memory", which is the default,
+	// "journal" or "dbm".
+	Queue   string
+	Storage string // directory of a store that keeps messages on a disk; default .stompserver
+
+	// Checkpoint is how often what such a store has written is made safe from a power
+	// cut. Default 0: at once, and every RECEIPT waits for it.
+	Checkpoint time.Duration
+
+	// OnDamage is what to do with a journal that is not what was written: RefuseDamaged,
+	// the default, or StartDamaged with what is whole.
+	OnDamage string
 
 	// Auth asks every client for a login of the first of PasswdFiles that exists. If
 	// there is none nobody can log in.
@@ -107,6 +116,12 @@ type Destinations struct {
 	SlowConsumer string
 }
 
+// What may be done with a damaged journal.
+const (
+	RefuseDamaged = "refuse"
+	StartDamaged  = "start"
+)
+
 // What may happen to a slow consumer of a topic.
 const (
 	DropOldest = "drop_oldest"
@@ -118,6 +133,8 @@ func (c Config) withDefaults() Config {
 	def(&c.Host, "localhost")
 	def(&c.Port, 61613)
 	def(&c.Queue, "memory")
+	def(&c.Storage, ".stompserver")
+	def(&c.OnDamage, RefuseDamaged)
 	if c.PasswdFiles == nil {
 		c.PasswdFiles = []string{"etc/.passwd", ".passwd"}
 	}

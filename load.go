@@ -241,7 +241,7 @@ func (l *loader) finish() {
 	under(l.Dir, &s.WorkingDir)
 	under(s.WorkingDir, &s.EtcDir)
 	under(s.WorkingDir, &s.LogDir)
-	under(s.WorkingDir, &s.Storage)
+	under(s.WorkingDir, &s.Config.Storage)
 	under(s.WorkingDir, &s.DatabaseYML)
 	if s.LogFile == "" && s.Daemon {
 		s.LogFile = "stompserver.log"

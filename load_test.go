@@ -122,8 +122,8 @@ stompserver.conf:3: auth: "maybe" is neither true nor false`},
 		{"dead letters to a topic", "destinations: {dead_letter: /topic/x}", `stompserver.conf:1: destinations.dead_letter: "/topic/x" is not a queue: its name starts with /queue`},
 		{"deliveries", "destinations: {max_deliveries: 0}", "stompserver.conf:1: destinations.max_deliveries: 0 is not between 1 and 2147483647"},
 		{"header injection", `server_header: "a\nb"`, "stompserver.conf:1: server_header: control characters cannot be in a header"},
-		{"queue to come", "queue: journal", "stompserver.conf:1: queue: journal is not in this build yet: it has memory"},
-		{"queue to come, Ruby", ":queue: :file", "stompserver.conf:1: queue: file is not in this build yet: it has memory"},
+		{"queue to come", "queue: activerecord", "stompserver.conf:1: queue: activerecord is not in this build yet: it has memory, journal, dbm"},
+		{"queue to come, Ruby", ":queue: :file", "stompserver.conf:1: queue: file is not in this build yet: it has memory, journal, dbm"},
 		{"no queue", "queue: memroy", `stompserver.conf:1: queue: "memroy" is not a queue type: they are memory, journal, file, dbm, activerecord (or sql), jetstream; did you mean "memory"?`},
 		{"tls", "tls: {cert: a}", "stompserver.conf:1: tls is not in this build yet"},
 		{"tls, Ruby", ":tls: true", "stompserver.conf:1: tls is not in this build yet"},
@@ -275,7 +275,7 @@ func TestPaths(t *testing.T) {
 				t.Fatal(err)
 			}
 			dir := filepath.Dir(s.File)
-			got := strings.ReplaceAll(strings.Join([]string{s.Storage, s.EtcDir, s.LogDir, s.LogFile, s.PIDFile, strings.Join(s.Config.PasswdFiles, " ")}, "\n"), dir, "DIR")
+			got := strings.ReplaceAll(strings.Join([]string{s.Config.Storage, s.EtcDir, s.LogDir, s.LogFile, s.PIDFile, strings.Join(s.Config.PasswdFiles, " ")}, "\n"), dir, "DIR")
 			want := strings.Join([]string{tt.storage, tt.etcdir, tt.logdir, tt.log, tt.pid, tt.pass}, "\n")
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)

@@ -13,7 +13,6 @@ import (
 	"stompserver/internal/monitor"
 	"stompserver/internal/session"
 	"stompserver/internal/store"
-	"stompserver/internal/store/spool"
 )
 
 // A Server is a running broker: its listeners, its clients and its queues. Its methods may
@@ -24,6 +23,8 @@ type Server struct {
 	store    store.Store
 	broker   *broker.Broker
 	sessions *session.Server
+
+	failed chan error // takes why the store failed for good
 
 	mu        sync.Mutex // guards what follows
 	started   bool
@@ -36,8 +37,9 @@ type Server struct {
 // ErrStopped is returned for a server that was shut down.
 var ErrStopped = errors.New("stompserver: the server was shut down")
 
-// New makes a server. It reads the password file, and touches nothing else before Start.
-// Shutdown frees it, also if it was never started.
+// New makes a server. It reads the password file and opens the store; nothing else is touched
+// before Start. Shutdown frees it, also if it was never started. That the store cannot be
+// opened is a *StorageError.
 func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if cfg.Queue != "memory" {
@@ -48,7 +50,10 @@ func New(cfg Config) (*Server, error) {
 	if err := oneOf(cfg.Destinations.SlowConsumer, DropOldest, Disconnect); err != nil {
 		return nil, fmt.Errorf("stompserver: slow consumer: %w", err)
 	}
-	s := &Server{cfg: cfg}
+	if err := oneOf(cfg.OnDamage, RefuseDamaged, StartDamaged); err != nil {
+		return nil, fmt.Errorf("stompserver: on damage: %w", err)
+	}
+	s := &Server{cfg: cfg, failed: make(chan error, 1)}
 	if cfg.Auth {
 		var err error
 		s.passwd, err = auth.Config{Log: cfg.Log, AllowEmpty: cfg.AllowEmptyPasswords}.OpenPasswd(cfg.PasswdFiles...)
@@ -56,7 +61,10 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("stompserver: %w", err)
 		}
 	}
-	s.store = spool.New()
+	var err error
+	if s.store, err = openStore(cfg, func(err error) { s.failed <- err }); err != nil {
+		return nil, fmt.Errorf("stompserver: %w", err)
+	}
 	bc := broker.Config{
 		Store:           s.store,
 		MaxDeliveries:   cfg.Destinations.MaxDeliveries,
@@ -155,6 +163,11 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 	return s.Shutdown(last)
 }
 
+// Failed yields the error with which the store failed for good, once, if that happens: a
+// disk that does not keep what it was given. Nothing is confirmed any more then, and the
+// process should call Shutdown and end.
+func (s *Server) Failed() <-chan error { return s.failed }
+
 // Addrs are the addresses that are listened on, with the ports that were picked; empty
 // before Start.
 func (s *Server) Addrs() []net.Addr {
@@ -172,6 +185,7 @@ type Stats struct {
 	Connections int // clients
 	Ready       int // messages of queues that wait
 	Unacked     int // messages of queues that were delivered and not acknowledged
+	Queues      int // queues that hold messages
 }
 
 // Stats returns the figures as they are now.
@@ -180,6 +194,9 @@ func (s *Server) Stats() Stats {
 	for _, q := range s.broker.Queues() {
 		st.Ready += q.Ready
 		st.Unacked += q.Unacked
+		if q.Ready+q.Unacked > 0 {
+			st.Queues++
+		}
 	}
 	return st
 }

@@ -16,7 +16,6 @@ type Settings struct {
 	WorkingDir string // the base of relative paths
 	EtcDir     string // of .passwd
 	LogDir     string // the base of LogFile and PIDFile
-	Storage    string // of the stores that keep files; the memory store makes none
 	PIDFile    string
 	LogFile    string // "" is standard error, or for a daemon stompserver.log in LogDir
 
@@ -26,7 +25,6 @@ type Settings struct {
 	LogKeep      int    // rotated files that are kept
 	Daemon       bool
 	User, Group  string // to become before anything is opened; "" stays
-	Checkpoint   int    // seconds; has no effect on the memory store
 	SessionCache int    // of stompserver_ng; has no effect
 	DatabaseYML  string // of the activerecord store; has no effect on the memory store
 
@@ -70,9 +68,10 @@ var settings = []*Setting{
 		func(s *Settings, v string) error { return setPort(&s.Config.Port, v) },
 		func(s *Settings) string { return strconv.Itoa(max(s.Config.Port, 0)) }),
 	Setting{Key: "working_dir", Restart: true, Doc: "base of relative paths"}.text(func(s *Settings) *string { return &s.WorkingDir }),
-	Setting{Key: "storage", Restart: true, Doc: "directory of the queues; relative to working_dir; not used by queue memory"}.text(func(s *Settings) *string { return &s.Storage }),
-	Setting{Key: "queue", Restart: true, Doc: "kind of store that keeps the queues: memory"}.with(setQueue, func(s *Settings) string { return s.Config.Queue }),
-	Setting{Key: "checkpoint", Restart: true, Doc: "seconds between checkpoints of the queues; no effect on queue memory"}.number(0, 1<<31-1, func(s *Settings) *int { return &s.Checkpoint }),
+	Setting{Key: "storage", Restart: true, Doc: "directory of the queues; relative to working_dir; not used by queue memory"}.text(func(s *Settings) *string { return &s.Config.Storage }),
+	Setting{Key: "queue", Restart: true, Doc: "kind of store that keeps the queues: memory, journal or dbm"}.with(setQueue, func(s *Settings) string { return s.Config.Queue }),
+	Setting{Key: "checkpoint", Restart: true, Doc: "seconds between checkpoints of the queues; 0 waits for the disk before each RECEIPT; no effect on queue memory"}.with(setCheckpoint, getCheckpoint),
+	Setting{Key: "on_damage", Restart: true, Doc: "what to do with a damaged journal: refuse, or start with what is whole"}.word(func(s *Settings) *string { return &s.Config.OnDamage }, RefuseDamaged, StartDamaged),
 	Setting{Key: "auth", Restart: true, Doc: "ask clients for a login of <etcdir>/.passwd or <working_dir>/.passwd"}.flag(func(s *Settings) *bool { return &s.Config.Auth }),
 	Setting{Key: "allow_empty_passwords", Restart: true, Doc: "let users in whose passcode is empty"}.flag(func(s *Settings) *bool { return &s.Config.AllowEmptyPasswords }),
 	Setting{Key: "debug", Doc: "log frames, without bodies and passcodes; sets log.level debug"}.flag(func(s *Settings) *bool { return &s.Config.Debug }),
@@ -138,7 +137,7 @@ var settingByKey = func() map[string]*Setting {
 // defaultSettings are those of an empty file in dir.
 func defaultSettings(dir, version string) *Settings {
 	s := &Settings{
-		WorkingDir: dir, EtcDir: "etc", LogDir: "log", Storage: ".stompserver", PIDFile: "stompserver.pid",
+		WorkingDir: dir, EtcDir: "etc", LogDir: "log", PIDFile: "stompserver.pid",
 		LogLevel: "info", LogFormat: "text", LogRotate: 100 << 20, LogKeep: 7,
 		sources: make(map[string]Source),
 	}
@@ -148,6 +147,19 @@ func defaultSettings(dir, version string) *Settings {
 	s.Config.PasswdFiles = nil
 	return s
 }
+
+func setCheckpoint(s *Settings, v string) error {
+	n, err := parseInteger(v)
+	if err == nil && (n < 0 || n > 1<<31-1) {
+		err = fmt.Errorf("%d is not between 0 and %d", n, 1<<31-1)
+	}
+	if err == nil {
+		s.Config.Checkpoint = time.Duration(n) * time.Second
+	}
+	return err
+}
+
+func getCheckpoint(s *Settings) string { return strconv.Itoa(int(s.Config.Checkpoint / time.Second)) }
 
 func (t Setting) with(set func(*Settings, string) error, get func(*Settings) string) *Setting {
 	t.set, t.get = set, get

@@ -18,7 +18,7 @@ func (p *process) announce() {
 	s, addrs := p.settings, p.server.Addrs()
 	open := !s.Config.Auth && !stompserver.Loopback(s.Config.Host)
 	if p.terminal {
-		writeBanner(p.g.Stdout, s, addrs, !p.g.NoColor, os.Getpid(), time.Since(begun))
+		writeBanner(p.g.Stdout, s, addrs, p.kept(), !p.g.NoColor, os.Getpid(), time.Since(begun))
 	} else if s.LogFormat != "json" || s.LogFile == "" {
 		writeOriginal(p.g.Stdout, s, addrs)
 	}
@@ -30,16 +30,36 @@ func (p *process) announce() {
 		for _, a := range addrs {
 			p.log.Info("listening", "addr", a.String())
 		}
-		p.log.Info("started", "version", version, "pid", os.Getpid(), "store", s.Config.Queue, "took", time.Since(begun).Round(time.Millisecond))
+		p.log.Info("started", "version", version, "pid", os.Getpid(), "store", s.Config.Queue, "storage", p.kept(), "took", time.Since(begun).Round(time.Millisecond))
 		if open {
 			p.log.Warn("anyone who reaches this machine can use the server: authentication is off; turn it on with -a", "host", s.Config.Host)
 		}
 	}
 }
 
+// kept says what the store does with messages, and how many it held at the start.
+func (p *process) kept() string {
+	if !stompserver.Durable(p.settings.Config.Queue) {
+		return "messages are lost on restart; keep them with -q journal"
+	}
+	st := p.server.Stats()
+	return fmt.Sprintf("%s in %s, %s", count(st.Ready, "message"), count(st.Queues, "queue"), p.settings.Config.Storage)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // writeOriginal writes the original's lines in the original's order.
 func writeOriginal(w io.Writer, s *stompserver.Settings, addrs []net.Addr) {
-	fmt.Fprintln(w, "MemoryQueue initialized")
+	if stompserver.Durable(s.Config.Queue) {
+		fmt.Fprintf(w, "Queue initialized in %s\n", s.Config.Storage)
+	} else {
+		fmt.Fprintln(w, "MemoryQueue initialized")
+	}
 	fmt.Fprintln(w, "TopicManager initialized")
 	fmt.Fprintln(w, "QueueManager initialized")
 	if s.Config.Auth {
@@ -55,7 +75,7 @@ func writeOriginal(w io.Writer, s *stompserver.Settings, addrs []net.Addr) {
 	fmt.Fprintf(w, "Stomp protocol handler starting on %s port %d\n", host, port(addrs))
 }
 
-func writeBanner(w io.Writer, s *stompserver.Settings, addrs []net.Addr, color bool, pid int, took time.Duration) {
+func writeBanner(w io.Writer, s *stompserver.Settings, addrs []net.Addr, kept string, color bool, pid int, took time.Duration) {
 	bold, warn, off := "", "", ""
 	if color {
 		bold, warn, off = "\x1b[1m", "\x1b[33m", "\x1b[0m"
@@ -70,7 +90,7 @@ func writeBanner(w io.Writer, s *stompserver.Settings, addrs []net.Addr, color b
 	title := "stompserver " + version
 	fmt.Fprintf(w, "%s%s%s%*s\n", bold, title, off, 70-len(title), fmt.Sprintf("pid %d", pid))
 	line("STOMP", "stomp://"+shown(addrs[0]), "versions 1.0, 1.1, 1.2")
-	line("Storage", s.Config.Queue, "messages are lost on restart")
+	line("Storage", s.Config.Queue, kept)
 	switch loop := stompserver.Loopback(s.Config.Host); {
 	case !loop && !s.Config.Auth:
 		line("Access", fmt.Sprintf("%s%-29s%s", warn, "any machine, no login", off), "anyone who reaches this port may use it; ask for logins with -a")

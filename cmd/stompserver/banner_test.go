@@ -17,13 +17,12 @@ func TestBanner(t *testing.T) {
 		name  string
 		flags []stompserver.FlagValue
 		addr  string
-		color bool
 		want  string
 	}{
 		{name: "default", addr: "127.0.0.1", want: `
 stompserver dev                                               pid 4242
   STOMP      stomp://127.0.0.1:61613       versions 1.0, 1.1, 1.2
-  Storage    memory                        messages are lost on restart
+  Storage    memory                        what is kept
   Access     this machine only, no login   open it with -b ADDR and -a
   Try        stompserver send /queue/hello hi      stompserver subscribe /queue/hello
 ready in 18 ms, Ctrl-C to stop
@@ -31,7 +30,7 @@ ready in 18 ms, Ctrl-C to stop
 		{name: "open to all", addr: "192.0.2.7", flags: []stompserver.FlagValue{{Key: "host", Name: "-b", Value: "192.0.2.7"}}, want: `
 stompserver dev                                               pid 4242
   STOMP      stomp://192.0.2.7:61613       versions 1.0, 1.1, 1.2
-  Storage    memory                        messages are lost on restart
+  Storage    memory                        what is kept
   Access     any machine, no login         anyone who reaches this port may use it; ask for logins with -a
   Try        stompserver send /queue/hello hi      stompserver subscribe /queue/hello
 ready in 18 ms, Ctrl-C to stop
@@ -39,7 +38,7 @@ ready in 18 ms, Ctrl-C to stop
 		{name: "with logins and debug", addr: "::1", flags: []stompserver.FlagValue{{Key: "auth", Name: "-a", Value: "true"}, {Key: "debug", Name: "-d", Value: "true"}}, want: `
 stompserver dev                                               pid 4242
   STOMP      stomp://[::1]:61613           versions 1.0, 1.1, 1.2
-  Storage    memory                        messages are lost on restart
+  Storage    memory                        what is kept
   Access     this machine, with login      open it with -b ADDR
   Debug      frames are logged
   Try        stompserver send /queue/hello hi      stompserver subscribe /queue/hello
@@ -53,11 +52,11 @@ ready in 18 ms, Ctrl-C to stop
 			}
 			var plain, colored bytes.Buffer
 			addrs := []net.Addr{&net.TCPAddr{IP: net.ParseIP(tt.addr), Port: 61613}}
-			writeBanner(&plain, s, addrs, false, 4242, 18*time.Millisecond)
+			writeBanner(&plain, s, addrs, "what is kept", false, 4242, 18*time.Millisecond)
 			if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), plain.String()); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
-			writeBanner(&colored, s, addrs, true, 4242, 18*time.Millisecond)
+			writeBanner(&colored, s, addrs, "what is kept", true, 4242, 18*time.Millisecond)
 			without := strings.NewReplacer("\x1b[1m", "", "\x1b[33m", "", "\x1b[0m", "").Replace(colored.String())
 			if without != plain.String() || colored.Len() == plain.Len() {
 				t.Errorf("with colour it is %q", colored.String())

@@ -128,7 +128,7 @@ func parsed(args []string) string {
 			if err != nil {
 				return "error"
 			}
-			value = strconv.Itoa(s.Checkpoint)
+			value = strconv.Itoa(int(s.Config.Checkpoint / time.Second))
 			if name == "port" {
 				value = strconv.Itoa(max(s.Config.Port, 0))
 			}

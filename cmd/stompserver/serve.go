@@ -103,6 +103,10 @@ func serve(ctx context.Context, g *globals, a *serverArgs) (err error) {
 	defer signal.Stop(signals)
 
 	if p.server, err = stompserver.New(s.Config); err != nil {
+		var storage *stompserver.StorageError
+		if errors.As(err, &storage) {
+			return &exitError{exitIO, storage}
+		}
 		return &exitError{exitConfig, err}
 	}
 	if err := p.server.Start(ctx); err != nil {
@@ -233,6 +237,9 @@ func (p *process) run(ctx context.Context, signals <-chan os.Signal) error {
 		select {
 		case <-ctx.Done():
 			return p.stop(signals)
+		case err := <-p.server.Failed():
+			_ = p.stop(signals) // the same error again, most likely
+			return &exitError{exitIO, fmt.Errorf("the storage failed, and nothing is confirmed any more: %w", err)}
 		case sig := <-signals:
 			switch {
 			case oneOf(sig, terminateSignals):

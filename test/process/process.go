@@ -95,6 +95,8 @@ type Server struct {
 
 	log  log
 	exit chan error
+
+	killed bool
 }
 
 // Start runs the server on a free port of the loopback address, in a directory of its own,
@@ -180,8 +182,25 @@ func (s *Server) RSS() (now, peak int64) {
 // Log is what it has logged lately.
 func (s *Server) Log() string { return s.log.tail() }
 
+// Kill ends the server at once, as kill -9 does. No other test of it follows.
+func (s *Server) Kill(t testing.TB) {
+	t.Helper()
+	p, err := os.FindProcess(s.PID)
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-s.exit
+	s.killed = true
+}
+
 func (s *Server) stop(t testing.TB) {
 	t.Helper()
+	if s.killed {
+		return
+	}
 	p, err := os.FindProcess(s.PID)
 	if err != nil {
 		t.Fatal(err)
