@@ -231,7 +231,7 @@ func (g *group) touch(q *queue) {
 func (g *group) add(q *queue, c *store.Change, whole bool) {
 	if c.Msg != nil {
 		q.taken = c.Seq
-		if !whole && q.isGone(c.Seq) {
+		if c.Msg.Volatile() || !whole && q.isGone(c.Seq) {
 			return
 		}
 		q.putIn = g.id
@@ -374,7 +374,7 @@ func (d *disk) writeTries(all []*queue) error {
 				seq |= chunkSize - 1
 				continue
 			}
-			if s.msg != nil && s.attempt > 0 {
+			if s.msg != nil && s.attempt > 0 && !s.msg.Volatile() {
 				rs = append(rs, store.Record{Kind: store.RecordAttempts, Queue: q.name, Seq: seq, Attempts: s.attempt})
 			}
 		}

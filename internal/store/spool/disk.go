@@ -1,6 +1,8 @@
 package spool
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -48,10 +50,11 @@ type tail struct {
 
 	split     bool
 	late      []late
-	away      int   // messages not in the window, late ones included
-	awayBytes int64 // of those
-	paging    bool  // the pager is at it, or will be
-	err       error // of the last page
+	kept      []late // volatile ones of a split queue: in memory until they are in the window
+	away      int    // messages not in the window, late ones included
+	awayBytes int64  // of those
+	paging    bool   // the pager is at it, or will be
+	err       error  // of the last page
 }
 
 // A late is a message of a split queue that is not known to be written.
@@ -166,7 +169,11 @@ func (q *queue) takePut(c *store.Change, whole bool) {
 		return
 	}
 	c.Seq = t.last
-	t.late = append(t.late, late{seq: c.Seq, msg: c.Msg, held: whole})
+	list := &t.late
+	if c.Msg.Volatile() {
+		list = &t.kept
+	}
+	*list = append(*list, late{seq: c.Seq, msg: c.Msg, held: whole})
 	t.away++
 	t.awayBytes += n
 	q.live++
@@ -296,16 +303,10 @@ func (q *queue) gone(m *message.Message) {
 }
 
 func (t *tail) findLate(seq store.Seq) *late {
-	lo, hi := 0, len(t.late)
-	for lo < hi {
-		if mid := (lo + hi) / 2; t.late[mid].seq < seq {
-			lo = mid + 1
-		} else {
-			hi = mid
+	for _, list := range [][]late{t.late, t.kept} {
+		if i, ok := slices.BinarySearchFunc(list, seq, func(l late, seq store.Seq) int { return cmp.Compare(l.seq, seq) }); ok {
+			return &list[i]
 		}
-	}
-	if lo < len(t.late) && t.late[lo].seq == seq {
-		return &t.late[lo]
 	}
 	return nil
 }
@@ -323,15 +324,15 @@ func (q *queue) wrote() {
 		}
 		n++
 	}
-	t.drop(n)
+	drop(&t.late, n)
 }
 
-// drop removes the first n late messages from the list.
-func (t *tail) drop(n int) {
-	rest := copy(t.late, t.late[n:])
-	clear(t.late[rest:])
-	t.late = t.late[:rest]
-	if rest == 0 && cap(t.late) > 1024 {
-		t.late = nil
+// drop removes the first n of a list.
+func drop(list *[]late, n int) {
+	l := *list
+	rest := copy(l, l[n:])
+	clear(l[rest:])
+	if *list = l[:rest]; rest == 0 && cap(l) > 1024 {
+		*list = nil
 	}
 }

@@ -1,6 +1,8 @@
 package spool
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 
 	"stompserver/internal/store"
@@ -106,6 +108,7 @@ func (q *queue) page(buf []store.Record) []store.Record {
 func (q *queue) bringIn(r *store.Record) {
 	t := q.tail
 	n := int64(r.Msg.Size())
+	q.bringKept(r.Seq)
 	q.win.skipTo(r.Seq)
 	q.win.push(r.Msg)
 	_, s := q.win.at(r.Seq)
@@ -123,7 +126,32 @@ func (q *queue) bringIn(r *store.Record) {
 	for i < len(t.late) && t.late[i].seq <= r.Seq {
 		i++
 	}
-	t.drop(i)
+	drop(&t.late, i)
+}
+
+// bringKept puts the volatile messages before seq into the window.
+func (q *queue) bringKept(seq store.Seq) {
+	n := 0
+	for n < len(q.kept) && q.kept[n].seq < seq {
+		q.bringLate(&q.kept[n])
+		n++
+	}
+	drop(&q.kept, n)
+}
+
+// bringLate puts a message that is late, or volatile, into the window.
+func (q *queue) bringLate(l *late) {
+	if l.seq < q.win.next || l.msg == nil {
+		return
+	}
+	q.win.skipTo(l.seq)
+	q.win.push(l.msg)
+	q.away--
+	q.awayBytes -= int64(l.msg.Size())
+	if l.held {
+		_, s := q.win.at(l.seq)
+		s.state |= held
+	}
 }
 
 // join makes the queue whole again: the backend holds nothing that is not in the window or
@@ -131,20 +159,11 @@ func (q *queue) bringIn(r *store.Record) {
 func (q *queue) join() {
 	t := q.tail
 	for i := range t.late {
-		l := &t.late[i]
-		if l.seq < q.win.next || l.msg == nil {
-			continue
-		}
-		q.win.skipTo(l.seq)
-		q.win.push(l.msg)
-		t.away--
-		t.awayBytes -= int64(l.msg.Size())
-		if l.held {
-			_, s := q.win.at(l.seq)
-			s.state |= held
-		}
+		q.bringKept(t.late[i].seq)
+		q.bringLate(&t.late[i])
 	}
-	t.drop(len(t.late))
+	drop(&t.late, len(t.late))
+	q.bringKept(t.last + 1)
 	q.win.skipTo(t.last + 1)
 	// What the backend counted and does not have, if it ever came to that.
 	q.live -= t.away
@@ -152,8 +171,9 @@ func (q *queue) join() {
 	t.split, t.away, t.awayBytes = false, 0, 0
 }
 
-// browseDisk lists what the backend and late hold.
+// browseDisk lists what the backend holds, and what is in neither it nor the window.
 func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int) ([]store.Delivery, error) {
+	from, begin, max := after, len(dst), len(dst)+n
 	for more := true; more && n > 0; {
 		var rs []store.Record
 		var err error
@@ -175,5 +195,14 @@ func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int) ([]stor
 			n--
 		}
 	}
-	return dst, nil
+	if len(q.kept) == 0 {
+		return dst, nil
+	}
+	for i := range q.kept {
+		if l := &q.kept[i]; l.seq > from && l.msg != nil {
+			dst = append(dst, store.Delivery{Seq: l.seq, Msg: l.msg})
+		}
+	}
+	slices.SortFunc(dst[begin:], func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
+	return dst[:min(len(dst), max)], nil
 }

@@ -38,13 +38,14 @@ func (q *queue) apply(c *store.Change) {
 		q.spool.bytes.Add(n)
 		return
 	}
-	gone := int64(0)
+	gone, stored := int64(0), false
 	for seq := c.Seq; seq <= c.Last; seq++ {
 		m := q.win.remove(seq, leased)
 		if m == nil {
 			continue
 		}
 		gone += int64(m.Size())
+		stored = stored || !m.Volatile()
 		q.live--
 		q.leased--
 		q.dequeued++
@@ -52,6 +53,9 @@ func (q *queue) apply(c *store.Change) {
 	q.win.trim()
 	q.bytes -= gone
 	q.spool.bytes.Add(-gone)
+	if !stored && q.tail != nil {
+		c.Seq, c.Last = 1, 0 // there is nothing for the backend to do
+	}
 }
 
 // Fetch implements store.Queue.

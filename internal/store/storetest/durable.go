@@ -20,6 +20,8 @@ func RunDurable(t *testing.T, open func(t testing.TB, place string) store.Store)
 		{"a Seq is not used twice", seqsGoOn},
 		{"a backlog far beyond the window", backlog},
 		{"a backlog that grows while it is eaten", eaten},
+		{"volatile messages are not stored", volatiles},
+		{"volatile messages keep their place in a backlog", volatileBacklog},
 		{"restarts beside a model", walkAndRestart},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -196,6 +198,87 @@ func eaten(r *restarter) {
 		}
 		r.ack(q, ds...)
 	}
+}
+
+func volatiles(r *restarter) {
+	q := r.queue("/queue/a")
+	var b store.Batch
+	b.Put(q, Message(r, "/queue/a", []byte("a")))
+	b.Put(q, Volatile(r, "/queue/a", []byte("b")))
+	b.Put(q, Message(r, "/queue/a", []byte("c")))
+	r.commit(&b)
+	for _, body := range []string{"d", "e"} {
+		var b store.Batch
+		b.Put(q, Volatile(r, "/queue/a", []byte(body)))
+		r.commit(&b)
+	}
+	ds := r.give(q, 9, "a:1 b:1 c:1 d:1 e:1")
+	r.ack(q, ds[3])
+	q.Release(ds[1:3])
+	q.Release(ds[4:])
+	r.ack(q, ds[0])
+	r.give(q, 9, "b:2 c:2 e:2")
+	r.restart()
+	q = r.queue("/queue/a")
+	r.give(q, 9, "c:3")
+	if s := q.Stats(); s.Ready != 0 || s.Leased != 1 {
+		r.Errorf("%+v", s)
+	}
+}
+
+// volatileBacklog mixes both kinds in a queue far beyond its window, in batches of one and
+// of several, and eats it while it grows.
+func volatileBacklog(r *restarter) {
+	q := r.queue("/queue/a")
+	rnd := rand.New(rand.NewPCG(3, 4))
+	body := make([]byte, 32<<10)
+	put, got := 0, 0
+	const count = 1500
+	for got < count {
+		if put < count && (put == got || rnd.IntN(4) > 0) {
+			var b store.Batch
+			for range 1 + rnd.IntN(3) {
+				kind := Message
+				if rnd.IntN(3) == 0 {
+					kind = Volatile
+				}
+				b.Put(q, kind(r, "/queue/a", append(fmt.Appendf(nil, "%d ", put), body[:rnd.IntN(len(body))]...)))
+				put++
+			}
+			r.commit(&b)
+			continue
+		}
+		if rnd.IntN(8) == 0 {
+			all, err := q.Browse(nil, 0, put)
+			if err != nil || len(all) != put-got {
+				r.Fatalf("Browse lists %d, %v, want %d", len(all), err, put-got)
+			}
+			for i, d := range all {
+				if n := number(r, d); n != got+i {
+					r.Fatalf("Browse lists %d in place %d, want %d", n, i, got+i)
+				}
+			}
+		}
+		ds := r.fetch(q, 1+rnd.IntN(30), 1)
+		for _, d := range ds {
+			if n := number(r, d); n != got {
+				r.Fatalf("got %d, want %d", n, got)
+			}
+			got++
+		}
+		r.ack(q, ds...)
+	}
+	if s := q.Stats(); s.Ready != put-got || s.Leased != 0 {
+		r.Errorf("%+v", s)
+	}
+}
+
+func number(r *restarter, d store.Delivery) (n int) {
+	r.Helper()
+	if _, err := fmt.Sscan(string(d.Msg.Body()[:min(8, len(d.Msg.Body()))]), &n); err != nil {
+		r.Fatal(err)
+	}
+	return n
 }
 
 // walkAndRestart is the random walk with restarts in between.

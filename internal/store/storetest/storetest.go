@@ -72,6 +72,18 @@ func Message(t testing.TB, dest string, body []byte) *message.Message {
 	return m
 }
 
+// Volatile makes one that asks not to be stored.
+func Volatile(t testing.TB, dest string, body []byte) *message.Message {
+	t.Helper()
+	f := &frame.Frame{Command: frame.Send, Body: body, Plain: true}
+	f.Header.Add("persistent", "false")
+	m, err := message.New(f, dest, message.At(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 func (h *harness) open(name string) store.Queue {
 	h.Helper()
 	ready := make(chan struct{}, 1)
