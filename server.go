@@ -66,6 +66,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("stompserver: %w", err)
 	}
 	bc := broker.Config{
+		Durable:         Durable(cfg.Queue),
 		Store:           s.store,
 		MaxDeliveries:   cfg.Destinations.MaxDeliveries,
 		DeadLetter:      cfg.Destinations.DeadLetter,

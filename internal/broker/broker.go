@@ -12,6 +12,8 @@
 package broker
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"strconv"
@@ -38,6 +40,9 @@ type Config struct {
 	// MemoryLimit bounds the bytes of all messages held, in memory and on their way;
 	// 0 is no limit. Past it Admit makes senders wait.
 	MemoryLimit int64
+
+	// Durable says that Store keeps messages over a restart. Then their ids stay the same.
+	Durable bool
 
 	// DeleteIdleAfter is how long an empty queue without consumers is kept, with its
 	// counters. Default 5 minutes; negative is for ever.
@@ -78,6 +83,7 @@ type Broker struct {
 	store  store.Store
 	memory memory
 	counts counters
+	token  string // of this process, in message ids
 
 	mu     sync.RWMutex // guards the maps and the counters of ids
 	queues map[string]*queue
@@ -90,6 +96,9 @@ type Broker struct {
 	wg    sync.WaitGroup
 }
 
+// tokenEpoch is the start of 2026 in milliseconds; counted from there tokens are short.
+const tokenEpoch = 1767225600000
+
 // New makes a broker of the queues that cfg.Store holds. Close it before the store.
 func New(cfg Config) *Broker {
 	b := &Broker{
@@ -100,6 +109,7 @@ func New(cfg Config) *Broker {
 		stop:   make(chan struct{}),
 		hurry:  make(chan struct{}, 1),
 	}
+	b.token = strconv.FormatInt(time.Now().UnixMilli()-tokenEpoch, 36)
 	b.memory.limit.Store(cfg.MemoryLimit)
 	b.memory.stored = cfg.Store.Bytes
 	if b.cfg.DeleteIdleAfter > 0 {
@@ -145,13 +155,29 @@ func (b *Broker) queue(name string) (*queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.lastID++
 	q.st = st
-	q.prefix = "q" + strconv.FormatUint(b.lastID, 10) + "-"
+	if b.cfg.Durable {
+		q.prefix = "q" + nameID(name) + "-"
+	} else {
+		q.prefix = b.nextPrefix('q')
+	}
 	b.queues[name] = q
 	b.memory.extra.Add(queueCost + int64(len(name)))
 	b.cfg.Log.Info("queue created", "destination", name)
 	return q, nil
+}
+
+// nextPrefix makes the prefix of the message ids of one destination: no other has it, neither
+// in this process nor in another that the same clients may speak with. Called with mu held.
+func (b *Broker) nextPrefix(kind byte) string {
+	b.lastID++
+	return string(kind) + b.token + "-" + strconv.FormatUint(b.lastID, 10) + "-"
+}
+
+// nameID stands for a queue that outlives the process.
+func nameID(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return strconv.FormatUint(binary.BigEndian.Uint64(sum[:]), 36)
 }
 
 // topic returns the named topic or nil, if nobody subscribes to it.

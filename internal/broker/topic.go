@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"strconv"
 	"sync/atomic"
 
 	"stompserver/internal/message"
@@ -27,8 +26,7 @@ func (b *Broker) joinTopic(name string, s *Subscription) {
 	defer b.mu.Unlock()
 	t := b.topics[name]
 	if t == nil {
-		b.lastID++
-		t = &topic{name: name, prefix: "t" + strconv.FormatUint(b.lastID, 10) + "-"}
+		t = &topic{name: name, prefix: b.nextPrefix('t')}
 		t.subs.Store(new([]*Subscription))
 		b.topics[name] = t
 	}
