@@ -11,7 +11,7 @@ RACE := $(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race)
 FUZZTIME ?= 10s
 PLATFORMS ?= linux/amd64 linux/arm64 linux/arm darwin/arm64 windows/amd64 freebsd/amd64
 
-.PHONY: build run test clients lint fuzz bench bench-peers cross clean
+.PHONY: build run test clients lint fuzz bench bench-peers crash cross clean
 
 # One static file: bin/stompserver.
 build:
@@ -41,6 +41,13 @@ lint:
 # Each fuzz target for FUZZTIME.
 fuzz:
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+# Crashes by the hundred: of the journal on a file system that loses what was not synced, and of
+# the server by SIGKILL.
+CRASHES ?= 500
+crash:
+	$(GO) test -count=1 -timeout 2h -v -run Crash ./internal/store/journal -journal.rounds=$(CRASHES)
+	$(GO) test -count=1 -timeout 2h -v -run Kill ./test/durable -durable.kills=$(CRASHES)
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(BENCHFLAGS) $$($(GO) list ./... | grep -v /test/)

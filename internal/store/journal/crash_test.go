@@ -21,7 +21,7 @@ import (
 
 var (
 	seedFlag   = flag.Uint64("journal.seed", 0, "of the crash tests; 0 picks one")
-	roundsFlag = flag.Int("journal.rounds", 300, "of the crash tests")
+	roundsFlag = flag.Int("journal.rounds", 40, "of the crash tests")
 )
 
 // A state is what a backend should hold.
