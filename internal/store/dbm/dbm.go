@@ -144,7 +144,6 @@ type record struct {
 	marked store.Seq
 	count  uint64
 	bytes  int64
-	dirty  bool
 }
 
 func (r *record) append(dst []byte) []byte {

@@ -253,11 +253,11 @@ func TestFull(t *testing.T) {
 		s.written("put a, put b")
 		s.gate <- nil
 		<-first
-		ds := s.fetch("")
+		s.fetch("")
 		s.written("mark 2")
 		s.gate <- nil
 		synctest.Wait()
-		ds = s.fetch("a:1 b:1")
+		ds := s.fetch("a:1 b:1")
 		held := s.put("x")
 		s.written("put x, mark 3")
 		put, ack := s.put("c"), s.ack(ds[0])
