@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stompserver/internal/client"
 	"stompserver/internal/loadgen"
 )
 
@@ -100,7 +101,7 @@ func (b *benchFlags) run(ctx context.Context, g *globals) error {
 	res, err := loadgen.Run(ctx, c)
 	p.clear()
 	if err != nil {
-		return benchError(c.Server, err)
+		return benchError(err)
 	}
 	switch {
 	case g.JSON:
@@ -124,10 +125,10 @@ func (b *benchFlags) run(ctx context.Context, g *globals) error {
 }
 
 // benchError puts the exit code to an error of loadgen's.
-func benchError(server string, err error) error {
+func benchError(err error) error {
 	var (
 		bad   *loadgen.UsageError
-		dial  *loadgen.DialError
+		dial  *client.DialError
 		login *loadgen.LoginError
 		path  *os.PathError
 	)
@@ -137,7 +138,7 @@ func benchError(server string, err error) error {
 	case errors.As(err, &bad):
 		return &exitError{Code: exitUsage, Err: err}
 	case errors.As(err, &dial):
-		return &exitError{Code: exitUnavailable, Err: fmt.Errorf("cannot reach %s: %w", redactURL(server), err)}
+		return cannotReach(dial)
 	case errors.As(err, &login):
 		return &exitError{Code: exitRefused, Err: err}
 	case errors.As(err, &path):

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,14 +88,6 @@ func (s *serverFlags) first(v string, names ...string) string {
 	return v
 }
 
-// redactURL hides the passcode of what is hardly an URL.
-func redactURL(s string) string {
-	if at := strings.LastIndexByte(s, '@'); at >= 0 {
-		return "…" + s[at:]
-	}
-	return s
-}
-
 // ioError is a failure to read or write a file.
 func ioError(what string, err error) error {
 	var p *fs.PathError
@@ -165,10 +158,26 @@ func clientError(err error) error {
 		return &exitError{Code: exitRefused, Err: err}
 	case errors.As(err, &server):
 		return &exitError{Code: exitFailed, Err: err}
-	case errors.As(err, &dial), errors.Is(err, client.ErrServerLeft), errors.Is(err, client.ErrSilent), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &dial):
+		return cannotReach(dial)
+	case errors.Is(err, client.ErrServerLeft), errors.Is(err, client.ErrSilent), errors.Is(err, context.DeadlineExceeded):
 		return &exitError{Code: exitUnavailable, Err: err}
 	}
 	return &exitError{Code: exitFailed, Err: err}
+}
+
+// cannotReach adds to err what can be done about it.
+func cannotReach(err *client.DialError) error {
+	hint := "Name another broker with --server."
+	switch {
+	case err.Connected:
+		hint = "Is that a STOMP broker? Name another with --server."
+	case errors.Is(err, syscall.ECONNREFUSED):
+		hint = `Is a broker running there? Start one with "stompserver", or name another with --server.`
+	case errors.Is(err, context.DeadlineExceeded):
+		hint = "Name another broker with --server, or wait longer with --timeout."
+	}
+	return &exitError{Code: exitUnavailable, Err: fmt.Errorf("%w. %s", err, hint)}
 }
 
 // disconnect takes leave of the broker. An error is that something sent before was not

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -170,6 +171,8 @@ func TestServerFlags(t *testing.T) {
 	addr := strings.TrimPrefix(os.Getenv("STOMPSERVER_URL"), "stomp://")
 	host, port, _ := strings.Cut(addr, ":")
 	const ok, refused = "sent 1 bytes to /queue/a\n", "stompserver: the server refused the connection: .*\n"
+	const nobody = `stompserver: cannot reach 127.0.0.1:1: connection refused\. Is a broker running there\? ` +
+		`Start one with "stompserver", or name another with --server\.` + "\n"
 	for _, tt := range []struct {
 		name string
 		env  map[string]string
@@ -185,15 +188,51 @@ func TestServerFlags(t *testing.T) {
 		},
 		{"wrong passcode", map[string]string{"STOMPSERVER_PASSCODE": "x"}, step{args: "send|/queue/a|x|--login|app", code: 77, stderr: refused}},
 		{"no such file", nil, step{args: "send|/queue/a|x|--passcode-file|/nowhere", code: 74, stderr: "stompserver: --passcode-file: /nowhere: no such file or directory\n"}},
-		{"nobody there", nil, step{args: "send|/queue/a|x|--server|stomp://127.0.0.1:1", code: 69, stderr: "stompserver: cannot reach 127.0.0.1:1: .*refused\n"}},
+		{"nobody there", nil, step{args: "send|/queue/a|x|--server|stomp://127.0.0.1:1", code: 69, stderr: nobody}},
 		{"bench, no login", nil, step{args: "bench|--messages|1", code: 77, stderr: "stompserver: the broker refused the connection: .*\n"}},
-		{"bench, nobody there", nil, step{args: "bench|--server|stomp://127.0.0.1:1", code: 69, stderr: "stompserver: cannot reach stomp://127.0.0.1:1: .*refused\n"}},
+		{"bench, nobody there", nil, step{args: "bench|--server|stomp://127.0.0.1:1", code: 69, stderr: nobody}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for k, v := range tt.env {
 				t.Setenv(k, v)
 			}
 			tt.step.run(t)
+		})
+	}
+}
+
+// What takes a connection is no broker for that.
+func TestUnwelcoming(t *testing.T) {
+	clearEnv(t)
+	for _, tt := range []struct {
+		name   string
+		answer func(net.Conn)
+		stderr string
+	}{
+		{"silent", func(net.Conn) {}, "it took the connection and did not answer in time"},
+		{"gone", func(c net.Conn) { _, _ = c.Read(make([]byte, 4096)); c.Close() }, "it closed the connection without an answer"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					defer c.Close()
+					tt.answer(c)
+				}
+			}()
+			t.Cleanup(func() { l.Close() })
+			at := l.Addr().String()
+			want := "stompserver: cannot reach " + at + ": " + tt.stderr + `\. Is that a STOMP broker\? Name another with --server\.` + "\n"
+			for _, command := range []string{"send|/queue/a|x", "subscribe|/queue/a"} {
+				step{args: command + "|--timeout|100ms|--server|stomp://" + at, code: 69, stderr: want}.run(t)
+			}
 		})
 	}
 }

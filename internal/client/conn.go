@@ -73,12 +73,12 @@ func Dial(ctx context.Context, address string, o Options) (*Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", a.HostPort)
 	if err != nil {
-		return nil, &DialError{a.HostPort, err}
+		return nil, &DialError{Address: a.HostPort, Err: err}
 	}
 	c, err := Connect(ctx, conn, o)
 	var refused *ServerError
 	if err != nil && !errors.As(err, &refused) {
-		return nil, &DialError{a.HostPort, err}
+		return nil, &DialError{Address: a.HostPort, Connected: true, Err: err}
 	}
 	return c, err
 }

@@ -1,9 +1,13 @@
 package client
 
 import (
+	"context"
 	"errors"
-	"fmt"
+	"io"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 
 	"stompserver/internal/frame"
 )
@@ -19,12 +23,45 @@ var (
 
 // A DialError says that no server could be reached.
 type DialError struct {
-	Address string
-	Err     error
+	Address   string // host:port
+	Connected bool   // somebody is there, but gave no welcome
+	Err       error
 }
 
-func (e *DialError) Error() string { return fmt.Sprintf("cannot reach %s: %v", e.Address, e.Err) }
+func (e *DialError) Error() string { return "cannot reach " + e.Address + ": " + e.reason() }
 func (e *DialError) Unwrap() error { return e.Err }
+
+// reason is why, in words of which none are Go's.
+func (e *DialError) reason() string {
+	var dns *net.DNSError
+	late := errors.Is(e.Err, os.ErrDeadlineExceeded) || errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, syscall.ETIMEDOUT)
+	switch {
+	case errors.As(e.Err, &dns) && dns.IsNotFound:
+		return "there is no such host"
+	case errors.As(e.Err, &dns):
+		return "the name of the host cannot be looked up"
+	case late && e.Connected:
+		return "it took the connection and did not answer in time"
+	case late:
+		return "no answer in time"
+	case e.Connected && (errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF) || errors.Is(e.Err, syscall.ECONNRESET)):
+		return "it closed the connection without an answer"
+	}
+	return cause(e.Err).Error()
+}
+
+// cause is err without the addresses and the operation that net puts around it.
+func cause(err error) error {
+	var no syscall.Errno
+	var op *net.OpError
+	switch {
+	case errors.As(err, &no):
+		return no
+	case errors.As(err, &op):
+		return op.Err
+	}
+	return err
+}
 
 // A ServerError is an ERROR frame.
 type ServerError struct {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"stompserver/internal/client"
 )
 
 type eventKind uint8
@@ -82,7 +84,7 @@ func dial(ctx context.Context, c *Config, p protocol, buffer int) (*link, error)
 	d := net.Dialer{LocalAddr: c.localAddr()}
 	conn, err := d.DialContext(ctx, "tcp", c.addr)
 	if err != nil {
-		return nil, &DialError{err}
+		return nil, &client.DialError{Address: c.addr, Err: err}
 	}
 	l := &link{conn: conn, scan: p.scanner(), buf: make([]byte, buffer)}
 	if dl, ok := ctx.Deadline(); ok {
@@ -101,7 +103,7 @@ func dial(ctx context.Context, c *Config, p protocol, buffer int) (*link, error)
 		if errors.As(err, &r) {
 			return nil, &LoginError{r.Text}
 		}
-		return nil, &DialError{fmt.Errorf("no welcome: %w", err)}
+		return nil, &client.DialError{Address: c.addr, Connected: true, Err: err}
 	}
 	_ = conn.SetDeadline(time.Time{})
 	return l, nil
@@ -210,9 +212,3 @@ type LoginError struct{ Text string }
 func (e *LoginError) Error() string {
 	return "the broker refused the connection: " + strings.TrimSpace(e.Text)
 }
-
-// A DialError says that there was no broker to talk to.
-type DialError struct{ Err error }
-
-func (e *DialError) Error() string { return e.Err.Error() }
-func (e *DialError) Unwrap() error { return e.Err }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"stompserver/internal/client"
 )
 
 // A run is one load under way.
@@ -171,7 +173,7 @@ func (r *run) connect(ctx context.Context) error {
 		case <-r.failed:
 			return r.err()
 		case <-ctx.Done():
-			return &DialError{fmt.Errorf("a SUBSCRIBE was not confirmed within %v", c.Timeout)}
+			return &client.DialError{Address: c.addr, Connected: true, Err: fmt.Errorf("a SUBSCRIBE was not confirmed within %v", c.Timeout)}
 		}
 	}
 	for _, p := range r.producers {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"stompserver/internal/client"
 	"stompserver/internal/frame"
 	"stompserver/internal/loadgen"
 )
@@ -250,7 +251,7 @@ func TestRunErrors(t *testing.T) {
 	}
 	closed := load
 	closed.Server = "stomp://127.0.0.1:1"
-	var dial *loadgen.DialError
+	var dial *client.DialError
 	if _, err := loadgen.Run(ctx, closed); !errors.As(err, &dial) {
 		t.Errorf("nobody there: %v", err)
 	}
