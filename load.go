@@ -1,12 +1,14 @@
 package stompserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -114,9 +116,19 @@ func Load(o LoadOptions) (*Settings, error) {
 	l.readFlags(inFile)
 	l.finish()
 	if len(l.problems) > 0 {
+		slices.SortStableFunc(l.problems, byPlace)
 		return nil, &ConfigError{l.problems}
 	}
 	return l.s, nil
+}
+
+// byPlace puts problems into the order in which they are mended: those of the environment,
+// those of the file line by line, those of the command line.
+func byPlace(a, b Problem) int {
+	order := []string{"environment", "file", "flag"}
+	return cmp.Or(
+		cmp.Compare(slices.Index(order, a.Source.Kind), slices.Index(order, b.Source.Kind)),
+		cmp.Compare(a.Source.Line, b.Source.Line))
 }
 
 type loader struct {

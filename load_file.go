@@ -113,7 +113,8 @@ func (p *fileParser) key(key string, symbol bool, k, v *yaml.Node) {
 	if t != nil {
 		key = t.Key
 	}
-	if first, dup := p.seen[key]; dup {
+	known := t != nil || isSection(key)
+	if first, dup := p.seen[key]; dup && known && !slices.Contains(absent, key) {
 		p.problem(k.Line, "%s is set a second time, first in line %d", key, first)
 		return
 	}

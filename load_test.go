@@ -99,6 +99,16 @@ func TestFileProblems(t *testing.T) {
 		{"all at once", "prot: 1\nport: x\nauth: maybe\n", `stompserver.conf:1: unknown key "prot"; did you mean "port"?
 stompserver.conf:2: port: "x" is not a whole number
 stompserver.conf:3: auth: "maybe" is neither true nor false`},
+		{"line by line", "limits: {body: big}\nport: x\nprot: 1\n:queue: file\ntls: {cert: a}\nserver_header: \"a\\nb\"\nauth: maybe\n", `stompserver.conf:1: limits.body: "big" is not a size: write a number and B, kB, KiB, MiB or GiB
+stompserver.conf:2: port: "x" is not a whole number
+stompserver.conf:3: unknown key "prot"; did you mean "port"?
+stompserver.conf:4: queue: file is not in this build yet: it has memory
+stompserver.conf:5: tls is not in this build yet
+stompserver.conf:6: server_header: control characters cannot be in a header
+stompserver.conf:7: auth: "maybe" is neither true nor false`},
+		{"unknown twice", "prot: 1\nprot: 2\n", `stompserver.conf:1: unknown key "prot"; did you mean "port"?
+stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
+		{"section twice", "log: {level: info}\nlog: {format: text}\n", "stompserver.conf:2: log is set a second time, first in line 1"},
 		{"twice", "port: 1\nhost: a\n:port: 2", "stompserver.conf:3: port is set a second time, first in line 1"},
 		{"twice by two names", "logfile: a\nlog: {file: b}", "stompserver.conf:2: log.file is set a second time, first in line 1"},
 		{"section as value", "log: debug", "stompserver.conf:1: log is a section: write its settings below it, indented"},
