@@ -1,6 +1,7 @@
 package stompserver
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
@@ -23,6 +24,8 @@ func parseFile(name string, data []byte) (entries []entry, problems []Problem, w
 	p := fileParser{name: name, seen: make(map[string]int)}
 	doc, line, err := parseYAML(data)
 	switch {
+	case err != nil && tabbed(data, line):
+		p.problem(line, "this is not YAML: the line is indented with a tab; indent it with spaces")
 	case err != nil:
 		p.problem(line, "this is not YAML: %v", err)
 	case doc != nil:
@@ -77,6 +80,17 @@ func parseYAML(data []byte) (*yaml.Node, int, error) {
 		return nil, 0, nil
 	}
 	return root, 0, nil
+}
+
+// tabbed reports whether there is a tab in the indentation of that line.
+func tabbed(data []byte, line int) bool {
+	lines := bytes.SplitN(data, []byte("\n"), line+1)
+	if line > len(lines) {
+		return false
+	}
+	text := lines[line-1]
+	indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
+	return bytes.IndexByte(indent, '\t') >= 0
 }
 
 func isNull(n *yaml.Node) bool {

@@ -89,6 +89,7 @@ func TestFileValues(t *testing.T) {
 }
 
 func TestFileProblems(t *testing.T) {
+	const tab2 = "stompserver.conf:2: this is not YAML: the line is indented with a tab; indent it with spaces"
 	for _, tt := range []struct {
 		name, file, want string
 	}{
@@ -115,7 +116,12 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 		{"value as section", "port: {a: 1}", "stompserver.conf:1: port takes one value"},
 		{"list", "port: [1, 2]", "stompserver.conf:1: port takes one value"},
 		{"not YAML", "port: 1\nhost: a: b", "stompserver.conf:2: this is not YAML: mapping values are not allowed in this context"},
-		{"tab", "limits:\n\tbody: 1", "stompserver.conf:2: this is not YAML: found character that cannot start any token"},
+		{"tab", "limits:\n\tbody: 1", tab2},
+		{"tab behind spaces", "limits:\n  \tbody: 1", tab2},
+		{"tab at the top", "port: 1\n\thost: a", tab2},
+		{"tab among settings", "limits:\n  body: 1\n\theader: 1\nport: 2\n", "stompserver.conf:3: this is not YAML: the line is indented with a tab; indent it with spaces"},
+		{"tab first", "\tport: 1\n", "stompserver.conf:1: this is not YAML: the line is indented with a tab; indent it with spaces"},
+		{"tab elsewhere", "# a\n\t\nport: @\n", "stompserver.conf:3: this is not YAML: found character that cannot start any token"},
 		{"no mapping", "- a\n", "stompserver.conf:1: this is not a list of settings: write KEY: VALUE lines"},
 		{"second document", "port: 1\n---\nport: 2\n", "stompserver.conf:2: this is not YAML: there is a second document"},
 		{"key is a list", "? [a]\n: b", "stompserver.conf:1: a key is not a word"},
