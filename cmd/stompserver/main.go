@@ -163,7 +163,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitNothing     = 3   // nothing was received before the time limit
-	exitUnavailable = 69  // cannot reach a server, or cannot listen
+	exitUnavailable = 69  // cannot reach a server or lost it, or cannot listen
 	exitIO          = 74  // a file cannot be read or written
 	exitRefused     = 77  // the server refused: login or rights
 	exitConfig      = 78  // the configuration is wrong

@@ -79,7 +79,7 @@ func manual1(p *page, root *cobra.Command) {
 	}{
 		{exitOK, "Done."}, {exitFailed, "Failed."}, {exitUsage, "The command line is wrong."},
 		{exitNothing, "Nothing was received before the time limit."},
-		{exitUnavailable, "Cannot reach a server, or cannot listen."}, {exitIO, "A file or directory cannot be read or written."},
+		{exitUnavailable, "Cannot reach a server, or lost it; cannot listen."}, {exitIO, "A file or directory cannot be read or written."},
 		{exitRefused, "The server refused: login or rights."}, {exitConfig, "The configuration is wrong."},
 		{exitInterrupted, "Interrupted by the user."},
 	} {

@@ -154,13 +154,15 @@ func clientError(err error) error {
 		return err
 	case errors.Is(err, context.Canceled):
 		return &exitError{Code: exitInterrupted, Err: err}
+	case errors.As(err, &server) && server.Code == "shutting-down":
+		return &exitError{Code: exitUnavailable, Err: err}
 	case errors.As(err, &server) && (server.Connect || server.Code == "not-allowed"):
 		return &exitError{Code: exitRefused, Err: err}
 	case errors.As(err, &server):
 		return &exitError{Code: exitFailed, Err: err}
 	case errors.As(err, &dial):
 		return cannotReach(dial)
-	case errors.Is(err, client.ErrServerLeft), errors.Is(err, client.ErrSilent), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, client.ErrServerLeft), errors.Is(err, client.ErrBroken), errors.Is(err, client.ErrSilent), errors.Is(err, context.DeadlineExceeded):
 		return &exitError{Code: exitUnavailable, Err: err}
 	}
 	return &exitError{Code: exitFailed, Err: err}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/csv"
@@ -197,6 +198,44 @@ func TestServerFlags(t *testing.T) {
 				t.Setenv(k, v)
 			}
 			tt.step.run(t)
+		})
+	}
+}
+
+// Whichever way a server ends, who listens to it has lost the connection.
+func TestSubscribeLosesTheServer(t *testing.T) {
+	clearEnv(t)
+	for _, tt := range []struct {
+		name   string
+		end    func(*net.TCPConn)
+		stderr string
+	}{
+		{"stopped", func(c *net.TCPConn) {
+			_, _ = c.Write([]byte("ERROR\nmessage:Shutting down\nerror-code:shutting-down\n\nThe server stops.\x00"))
+			c.Close()
+		}, "the server said: Shutting down: The server stops."},
+		{"closed", func(c *net.TCPConn) { c.Close() }, "the server closed the connection"},
+		{"reset", func(c *net.TCPConn) { _ = c.SetLinger(0); c.Close() }, "the connection to the server broke: connection reset by peer"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				r := bufio.NewReader(c)
+				_, _ = r.ReadString(0) // CONNECT
+				_, _ = c.Write([]byte("CONNECTED\nversion:1.2\n\n\x00"))
+				_, _ = r.ReadString(0) // SUBSCRIBE
+				_, _ = r.ReadString('\n')
+				tt.end(c.(*net.TCPConn))
+			}()
+			step{args: "subscribe|/queue/a|--server|stomp://" + l.Addr().String(), code: 69, stderr: "stompserver: " + regexp.QuoteMeta(tt.stderr) + "\n"}.run(t)
 		})
 	}
 }

@@ -241,6 +241,8 @@ func (c *Conn) read(r *reader) {
 			err = ErrServerLeft
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			err = ErrSilent
+		case errors.As(err, new(net.Error)):
+			err = fmt.Errorf("%w: %w", ErrBroken, cause(err))
 		}
 		if err != nil {
 			c.end(err)

@@ -17,6 +17,8 @@ var (
 	ErrClosed = errors.New("client: closed")
 	// ErrServerLeft says that the server closed the connection without an ERROR.
 	ErrServerLeft = errors.New("the server closed the connection")
+	// ErrBroken says that the connection broke: its cause follows.
+	ErrBroken = errors.New("the connection to the server broke")
 	// ErrSilent says that the server's heart-beats stayed away.
 	ErrSilent = errors.New("the server has gone silent: its heart-beat did not come")
 )

@@ -69,7 +69,7 @@ func (c *Conn) failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	t := time.AfterFunc(time.Second, func() { c.end(fmt.Errorf("sending: %w", err)) })
+	t := time.AfterFunc(time.Second, func() { c.end(fmt.Errorf("%w: %w", ErrBroken, cause(err))) })
 	defer t.Stop()
 	<-c.done
 	return c.Err()
