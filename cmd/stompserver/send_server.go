@@ -162,8 +162,10 @@ func clientError(err error) error {
 		return &exitError{Code: exitFailed, Err: err}
 	case errors.As(err, &dial):
 		return cannotReach(dial)
-	case errors.Is(err, client.ErrServerLeft), errors.Is(err, client.ErrBroken), errors.Is(err, client.ErrSilent), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, client.ErrServerLeft), errors.Is(err, client.ErrBroken), errors.Is(err, client.ErrSilent):
 		return &exitError{Code: exitUnavailable, Err: err}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &exitError{Code: exitUnavailable, Err: fmt.Errorf("%w: the server does not answer. %s", err, "Wait longer with --timeout.")}
 	}
 	return &exitError{Code: exitFailed, Err: err}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -238,6 +239,30 @@ func TestSubscribeLosesTheServer(t *testing.T) {
 			step{args: "subscribe|/queue/a|--server|stomp://" + l.Addr().String(), code: 69, stderr: "stompserver: " + regexp.QuoteMeta(tt.stderr) + "\n"}.run(t)
 		})
 	}
+}
+
+func TestSendWithoutReceipt(t *testing.T) {
+	clearEnv(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		r := bufio.NewReader(c)
+		_, _ = r.ReadString(0)
+		_, _ = c.Write([]byte("CONNECTED\nversion:1.2\n\n\x00"))
+		_, _ = io.Copy(io.Discard, r)
+	}()
+	step{
+		args: "send|/queue/a|x|--timeout|100ms|--server|stomp://" + l.Addr().String(), code: 69,
+		stderr: `stompserver: no receipt for SEND in time: the server does not answer\. Wait longer with --timeout\.` + "\n",
+	}.run(t)
 }
 
 // What takes a connection is no broker for that.

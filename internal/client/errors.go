@@ -52,6 +52,22 @@ func (e *DialError) reason() string {
 	return cause(e.Err).Error()
 }
 
+// A ReceiptError says that the server did not confirm a frame before the context of the
+// request ended.
+type ReceiptError struct {
+	Command frame.Command
+	Err     error // of the context
+}
+
+func (e *ReceiptError) Error() string {
+	if errors.Is(e.Err, context.DeadlineExceeded) {
+		return "no receipt for " + e.Command.String() + " in time"
+	}
+	return "no receipt for " + e.Command.String() + ": " + e.Err.Error()
+}
+
+func (e *ReceiptError) Unwrap() error { return e.Err }
+
 // cause is err without the addresses and the operation that net puts around it.
 func cause(err error) error {
 	var no syscall.Errno

@@ -100,7 +100,7 @@ func (c *Conn) Request(ctx context.Context, f *frame.Frame) error {
 		select {
 		case err = <-got:
 		case <-ctx.Done():
-			err = fmt.Errorf("no receipt for %s: %w", f.Command, ctx.Err())
+			err = &ReceiptError{f.Command, ctx.Err()}
 		}
 	} else {
 		select {
