@@ -35,7 +35,7 @@ func newConfigCommand(g *globals) *cobra.Command {
 // hideSessionFlags takes out the flags of the server that mean nothing to a command that
 // does not serve.
 func hideSessionFlags(cmd *cobra.Command) {
-	for _, name := range []string{"ports-file", "version"} {
+	for _, name := range []string{"ports-file", "no-color", "version"} {
 		_ = cmd.Flags().MarkHidden(name)
 	}
 }

@@ -54,6 +54,7 @@ var serveFlags = []serveFlag{
 
 	{name: "log-format", arg: "FORMAT", key: "log.format", era: newer, doc: "text or json (default: text)"},
 	{name: "ports-file", arg: "FILE", era: newer, doc: "Write the address and port in use to a file, as JSON"},
+	{name: "no-color", era: newer, doc: "Print without colours (as with NO_COLOR in the environment)"},
 	{name: "version", short: 'V', era: newer, doc: "Show version, revision, date and Go"},
 
 	{name: "http", arg: "ADDR", era: absent},
@@ -229,6 +230,7 @@ func suggestFlag(name string) string {
 type serverArgs struct {
 	Config    string // -C
 	PortsFile string
+	NoColor   bool
 	Version   bool
 	Settings  []stompserver.FlagValue
 }
@@ -281,6 +283,9 @@ func (v *flagValue) Set(s string) error {
 		v.to.Config = s
 	case "ports-file":
 		v.to.PortsFile = s
+	case "no-color":
+		v.to.NoColor = true
+		return nil
 	case "version":
 		v.to.Version = true
 		return nil

@@ -25,17 +25,15 @@ type globals struct {
 
 	JSON    bool          // one JSON object a line instead of text for people
 	Quiet   bool          // no progress, no remarks
-	NoColor bool          // set by --no-color, or by NO_COLOR in the environment
+	NoColor bool          // set by --no-color of serve, or by NO_COLOR in the environment
 	Timeout time.Duration // for reaching a server and waiting for its answers; 0 is no limit
 }
 
-// outputFlags declares --json, --quiet and --no-color, for a command that honours all of
-// them.
+// outputFlags declares --json and --quiet, for a command that honours both.
 func (g *globals) outputFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&g.JSON, "json", g.JSON, "print JSON, one object a line")
 	f.BoolVar(&g.Quiet, "quiet", g.Quiet, "print results and errors only")
-	f.BoolVar(&g.NoColor, "no-color", g.NoColor, "print without colours")
 }
 
 // timeoutFlag declares --timeout, for a command that waits for a server.

@@ -33,6 +33,7 @@ func newServeCommand(g *globals) *cobra.Command {
 			if a.Version {
 				return build().print(g.Stdout)
 			}
+			g.NoColor = g.NoColor || a.NoColor
 			return serve(cmd.Context(), g, &a)
 		},
 	}
