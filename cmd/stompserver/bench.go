@@ -44,7 +44,7 @@ are due at fixed times, and latency counts from then.`,
   stompserver bench --topic --consumers 100
   stompserver bench --receipts --persistent --consumers 0 --window 100
   stompserver bench --idle 10000 --pid $(pidof stompserver)`,
-		Args: cobra.NoArgs,
+		Args: words(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("duration") && c.Messages > 0 {
 				c.Duration = 0

@@ -6,23 +6,24 @@ import (
 
 func newCompletionCommand(g *globals) *cobra.Command {
 	return &cobra.Command{
-		Use:       "completion bash|zsh|fish|powershell",
+		Use:       "completion SHELL",
 		Short:     "Print a script that completes commands and flags in a shell",
-		Long:      "Prints a completion script. For bash: source <(stompserver completion bash)",
+		Long:      "Prints a completion script for bash, zsh, fish or powershell. For bash:\nsource <(stompserver completion bash)",
 		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		RunE: func(cmd *cobra.Command, words []string) error {
+		Args:      words(1, 1),
+		RunE: func(cmd *cobra.Command, shell []string) error {
 			root := cmd.Root()
-			switch words[0] {
+			switch shell[0] {
 			case "bash":
 				return root.GenBashCompletionV2(g.Stdout, true)
 			case "zsh":
 				return root.GenZshCompletion(g.Stdout)
 			case "fish":
 				return root.GenFishCompletion(g.Stdout, true)
-			default:
+			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(g.Stdout)
 			}
+			return usageError("completion: bash, zsh, fish or powershell, not %q", shell[0])
 		},
 	}
 }

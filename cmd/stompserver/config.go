@@ -77,14 +77,14 @@ func newCheckConfigCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check-config [options] [FILE]",
 		Short: "Check a configuration file and exit",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, words []string) error {
+		Args:  words(0, 1),
+		RunE: func(_ *cobra.Command, files []string) error {
 			o := a.options()
-			if len(words) > 0 {
+			if len(files) > 0 {
 				if o.File != "" {
 					return usageError("name the file once, with -C or without")
 				}
-				o.File = words[0]
+				o.File = files[0]
 			}
 			s, err := load(o)
 			if err != nil {

@@ -102,6 +102,7 @@ func newRootCommand(g *globals) *cobra.Command {
 	for _, make := range subcommands {
 		root.AddCommand(make(g))
 	}
+	root.SetFlagErrorFunc(flagProblem)
 	root.SetIn(g.Stdin)
 	root.SetOut(g.Stdout)
 	root.SetErr(g.Stderr)
@@ -121,7 +122,12 @@ func arrange(root *cobra.Command, args []string) ([]string, error) {
 	case "serve", "config", "check-config":
 		rest, err := rewrite(args[1:], "--json")
 		return append([]string{name}, rest...), err
-	case "help", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+	case "help":
+		if len(args) == 1 || args[1] == "help" {
+			return args, nil
+		}
+		name = args[1]
+	case cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
 		return args, nil
 	}
 	var names []string

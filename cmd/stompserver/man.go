@@ -15,7 +15,7 @@ func newManCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "man",
 		Short: "Print the manual page stompserver(1)",
-		Args:  cobra.NoArgs,
+		Args:  words(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p := &page{w: g.Stdout, roff: roff}
 			manual1(p, cmd.Root())

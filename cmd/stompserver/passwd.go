@@ -52,31 +52,31 @@ environment set them, or what --file names. A running server reads it again on H
 	add := &cobra.Command{
 		Use:   "add NAME",
 		Short: "Add a user, or give one a new passcode",
-		Args:  p.oneName,
+		Args:  words(1, 1),
 		RunE:  p.run(p.add),
 	}
 	remove := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Remove a user",
-		Args:  p.oneName,
+		Args:  words(1, 1),
 		RunE:  p.run(p.remove),
 	}
 	verify := &cobra.Command{
 		Use:   "verify NAME",
 		Short: "Tell whether a passcode is the user's (exit code 0, else 77)",
-		Args:  p.oneName,
+		Args:  words(1, 1),
 		RunE:  p.run(p.verify),
 	}
 	convert := &cobra.Command{
 		Use:   "convert [NAME]",
 		Short: "Replace plain passcodes by hashes, of one user or of all",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  words(0, 1),
 		RunE:  p.run(p.convert),
 	}
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List the users and how their passcodes are kept",
-		Args:  cobra.NoArgs,
+		Args:  words(0, 0),
 		RunE:  p.run(p.list),
 	}
 	for _, c := range []*cobra.Command{add, verify} {
@@ -88,13 +88,6 @@ environment set them, or what --file names. A running server reads it again on H
 	list.Flags().BoolVar(&g.JSON, "json", g.JSON, "print JSON, one object a line")
 	cmd.AddCommand(add, list, remove, verify, convert)
 	return cmd
-}
-
-func (p *passwdCommand) oneName(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("passwd %s takes one NAME", cmd.Name())
-	}
-	return nil
 }
 
 // run finds the file and calls do with it and NAME, if there is one.

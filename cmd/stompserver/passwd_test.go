@@ -199,8 +199,8 @@ func TestPasswdErrors(t *testing.T) {
 	}{
 		{"no word", "", nil, exitUsage, "passwd needs a word more"},
 		{"unknown word", "", []string{"ad"}, exitUsage, "passwd ad is not known"},
-		{"no name", "", []string{"add", "--stdin"}, exitUsage, "passwd add takes one NAME"},
-		{"two names", "", []string{"remove", "a", "b"}, exitUsage, "passwd remove takes one NAME"},
+		{"no name", "", []string{"add", "--stdin"}, exitUsage, "NAME is missing. The form is: stompserver passwd add NAME"},
+		{"two names", "", []string{"remove", "a", "b"}, exitUsage, `unexpected word "b". The form is: stompserver passwd remove NAME`},
 		{"unknown flag", "", []string{"list", "--stdin"}, exitUsage, "--stdin"},
 		{"colon in the name", "x\n", []string{"add", "a:b", "--stdin"}, exitUsage, "must not contain a colon"},
 		{"empty passcode", "\n", []string{"add", "b", "--stdin"}, exitFailed, "must not be empty"},

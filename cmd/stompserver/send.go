@@ -48,7 +48,7 @@ argument, a file, or standard input.`,
   stompserver send /queue/orders --file order.json --persistent
   tail -f events.log | stompserver send /topic/events --lines
   stompserver send /queue/convert --file in.doc --reply > out.pdf`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: words(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.destination = args[0]
 			if len(args) > 1 {

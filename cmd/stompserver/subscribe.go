@@ -40,7 +40,7 @@ written, or once the command has succeeded): what was not, stays in the queue.`,
 		Example: `  stompserver subscribe /queue/orders --count 1 --headers
   stompserver subscribe /topic/events /topic/errors --for 10s
   stompserver subscribe /queue/mail --exec 'sendmail -t'`,
-		Args: cobra.MinimumNArgs(1),
+		Args: words(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.run(cmd.Context(), g, args)
 		},

@@ -64,7 +64,7 @@ func newVersionCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print version, revision, date and Go",
-		Args:  cobra.NoArgs,
+		Args:  words(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if g.JSON {
 				return json.NewEncoder(g.Stdout).Encode(build())
