@@ -34,6 +34,7 @@ type sendFlags struct {
 
 	destination string
 	body        *string // the argument, nil if there is none
+	stdin       bool    // the argument is "-"
 	header      frame.Header
 }
 
@@ -43,7 +44,7 @@ func newSendCommand(g *globals) *cobra.Command {
 		Use:   "send DEST [BODY]",
 		Short: "Send a message",
 		Long: `Sends a message and waits until the server has confirmed it. The body is the second
-argument, a file, or standard input.`,
+argument, a file, or, if that is missing or "-", standard input.`,
 		Example: `  stompserver send /queue/orders '{"id":7}' -H content-type:application/json
   stompserver send /queue/orders --file order.json --persistent
   tail -f events.log | stompserver send /topic/events --lines
@@ -54,6 +55,7 @@ argument, a file, or standard input.`,
 			if len(args) > 1 {
 				s.body = &args[1]
 			}
+			s.stdin = len(args) > 1 && args[1] == "-"
 			return s.run(cmd.Context(), g)
 		},
 	}
@@ -77,6 +79,7 @@ func (s *sendFlags) run(ctx context.Context, g *globals) error {
 	}
 	var in io.Reader = g.Stdin
 	switch {
+	case s.stdin:
 	case s.body != nil:
 		in = strings.NewReader(*s.body)
 	case s.file != "":
@@ -110,7 +113,7 @@ func (s *sendFlags) run(ctx context.Context, g *globals) error {
 			_ = c.Close()
 		}
 	})()
-	if s.body == nil && s.file == "" && isTerminal(g.Stdin) && !g.Quiet {
+	if (s.body == nil || s.stdin) && s.file == "" && isTerminal(g.Stdin) && !g.Quiet {
 		what := "the body from the terminal, end it"
 		if s.lines {
 			what = "lines from the terminal, end them"

@@ -32,7 +32,7 @@ const defaultURL = "stomp://127.0.0.1:61613"
 func (s *serverFlags) declare(cmd *cobra.Command) {
 	s.getenv = os.Getenv
 	f := cmd.Flags()
-	f.StringVar(&s.url, "server", "", "the broker, stomp://[user:pass@]host:port (default $STOMPSERVER_URL, else "+defaultURL+")")
+	f.StringVar(&s.url, "server", "", "the broker: HOST, HOST:PORT or stomp://[user:pass@]HOST:PORT (default $STOMPSERVER_URL, else "+defaultURL+")")
 	f.StringVar(&s.login, "login", "", "login name (default $STOMPSERVER_LOGIN)")
 	f.StringVar(&s.passcodeFile, "passcode-file", "", "file with the passcode (default $STOMPSERVER_PASSCODE)")
 }
@@ -56,6 +56,7 @@ func (s *serverFlags) resolve() (server, login, passcode string, err error) {
 			server = "stomp://" + net.JoinHostPort(strings.Trim(host, "[]"), port)
 		}
 	}
+	server = client.URL(server)
 	// bench knows a scheme more, so that only the user is of interest here.
 	if u, err := url.Parse(server); err == nil && u.User != nil {
 		login = u.User.Username()

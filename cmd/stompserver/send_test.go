@@ -94,6 +94,10 @@ func TestSendAndSubscribe(t *testing.T) {
 		{args: "subscribe|/queue/a|--count|2", stdout: "one\ntwo\n"},
 		{args: "subscribe|/queue/a|--for|300ms", stdout: "\nfour\n"},
 
+		{args: "send|/queue/in|-", in: "of stdin", stdout: "sent 8 bytes to /queue/in\n"},
+		{args: "send|/queue/in|-|--lines", in: "1\n2\n", stdout: "sent 2 messages, 2 bytes to /queue/in\n"},
+		{args: "subscribe|/queue/in|--count|3", stdout: "of stdin\n1\n2\n"},
+
 		{args: "send|/queue/a|--file|" + file + "|--quiet"},
 		{args: "send|/queue/a|--json|--count|3", in: "in", stdout: `\{"destination":"/queue/a","messages":3,"bytes":6\}` + "\n"},
 		{args: "subscribe|/queue/a|--count|1|--raw", stdout: "from\x00file"},
@@ -183,6 +187,10 @@ func TestServerFlags(t *testing.T) {
 		{"no login", nil, step{args: "send|/queue/a|x", code: 77, stderr: refused}},
 		{"flags", nil, step{args: "send|/queue/a|x|--login|app|--passcode-file|" + secret, stdout: ok}},
 		{"in the address", nil, step{args: "send|/queue/a|x|--server|stomp://app:pass%20word@" + addr, stdout: ok}},
+		{"without stomp://", nil, step{args: "send|/queue/a|x|--server|app:pass%20word@" + addr, stdout: ok}},
+		{"host and port", nil, step{args: "send|/queue/a|x|--login|app|--passcode-file|" + secret + "|--server|" + addr, stdout: ok}},
+		{"only the host", nil, step{args: "send|/queue/a|x|--timeout|50ms|--server|nowhere.invalid", code: 69, stderr: "stompserver: cannot reach nowhere.invalid:61613: .*\n"}},
+		{"host and port of bench", nil, step{args: "bench|--messages|1|--quiet|--login|app|--passcode-file|" + secret + "|--server|" + addr, stdout: "sent 1 .*"}},
 		{"our variables", map[string]string{"STOMPSERVER_LOGIN": "app", "STOMPSERVER_PASSCODE": "pass word"}, step{args: "send|/queue/a|x", stdout: ok}},
 		{
 			"the others'", map[string]string{"STOMPSERVER_URL": "", "STOMP_HOST": host, "STOMP_PORT": port, "STOMP_USER": "app", "STOMP_PASSWORD": "pass word"},
@@ -310,7 +318,9 @@ func TestRefusedOptions(t *testing.T) {
 		{args: "send|/queue/a|x|--server|stomps://h", stderr: "stompserver: --server: stomps:// is not in this build yet, only stomp://\n"},
 		{args: "send|/queue/a|x|--server|wss://h", stderr: "stompserver: --server: wss:// is not in this build yet, only stomp://\n"},
 		{args: "bench|--server|ws://h", stderr: "stompserver: --server: ws:// is not in this build yet, only stomp://\n"},
-		{args: "send|/queue/a|x|--server|host:1", stderr: `stompserver: --server: "host:1" is not like stomp://host:61613` + "\n"},
+		{args: "send|/queue/a|x|--server|host:one", stderr: `stompserver: --server: "stomp://host:one" is not like HOST:61613 or stomp://HOST:61613` + "\n"},
+		{args: "bench|--server|host:0", stderr: "stompserver: --server: 0 is not a port: they go from 1 to 65535\n"},
+		{args: "send|/queue/a|-|--file|y", stderr: "stompserver: send: BODY and --file: one of them\n"},
 		{args: "send|", stderr: "stompserver: send: the destination is empty\n"},
 		{args: "send|/queue/a|x|--file|y", stderr: "stompserver: send: BODY and --file: one of them\n"},
 		{args: "send|/queue/a|x|--count|0", stderr: "stompserver: --count: at least 1, not 0\n"},

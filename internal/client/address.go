@@ -3,7 +3,9 @@ package client
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -23,13 +25,24 @@ type AddressError struct{ Text string }
 
 func (e *AddressError) Error() string { return e.Text }
 
-// ParseAddress reads stomp://[login:passcode@]host[:port][/vhost]; tcp:// means the same.
+// URL is raw with the scheme that it may lack: host and host:port are stomp://'s.
+func URL(raw string) string {
+	if raw == "" || strings.Contains(raw, "://") {
+		return raw
+	}
+	if ip, err := netip.ParseAddr(raw); err == nil && ip.Is6() {
+		raw = "[" + strings.Replace(raw, "%", "%25", 1) + "]"
+	}
+	return "stomp://" + raw
+}
+
+// ParseAddress reads [stomp://][login:passcode@]host[:port][/vhost]; tcp:// means the same.
 // RabbitMQ's default virtual host is written /%2F.
 func ParseAddress(raw string) (Address, error) {
-	u, err := url.Parse(raw)
+	u, err := url.Parse(URL(raw))
 	if err != nil || u.Hostname() == "" {
 		// err would quote all of raw
-		return Address{}, &AddressError{fmt.Sprintf("%q is not like stomp://host:%s", withoutUser(raw), DefaultPort)}
+		return Address{}, &AddressError{fmt.Sprintf("%q is not like HOST:%s or stomp://HOST:%[2]s", withoutUser(raw), DefaultPort)}
 	}
 	switch u.Scheme {
 	case "stomp", "tcp":
@@ -45,6 +58,9 @@ func ParseAddress(raw string) (Address, error) {
 	port := u.Port()
 	if port == "" {
 		port = DefaultPort
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return Address{}, &AddressError{fmt.Sprintf("%s is not a port: they go from 1 to 65535", port)}
 	}
 	a.HostPort = net.JoinHostPort(u.Hostname(), port)
 	if u.User != nil {

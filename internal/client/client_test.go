@@ -451,8 +451,19 @@ func TestParseAddress(t *testing.T) {
 		{"ws://h", client.Address{}, "ws:// is not in this build yet, only stomp://"},
 		{"wss://h", client.Address{}, "wss:// is not in this build yet, only stomp://"},
 		{"http://h", client.Address{}, "http:// is unknown, only stomp:// is spoken"},
-		{"host:61613", client.Address{}, `"host:61613" is not like stomp://host:61613`},
-		{"stomp://u:secret%@h", client.Address{}, `"…@h" is not like stomp://host:61613`},
+		{"host", client.Address{HostPort: "host:61613", Host: "host"}, ""},
+		{"host:1", client.Address{HostPort: "host:1", Host: "host"}, ""},
+		{"u:p@host:1/v", client.Address{HostPort: "host:1", Host: "v", Login: "u", Passcode: "p"}, ""},
+		{"127.0.0.1", client.Address{HostPort: "127.0.0.1:61613", Host: "127.0.0.1"}, ""},
+		{"::1", client.Address{HostPort: "[::1]:61613", Host: "::1"}, ""},
+		{"[::1]:5", client.Address{HostPort: "[::1]:5", Host: "::1"}, ""},
+		{"fe80::1%eth0", client.Address{HostPort: "[fe80::1%eth0]:61613", Host: "fe80::1%eth0"}, ""},
+		{"host:0", client.Address{}, "0 is not a port: they go from 1 to 65535"},
+		{"stomp://host:65536", client.Address{}, "65536 is not a port: they go from 1 to 65535"},
+		{"host:port", client.Address{}, `"host:port" is not like HOST:61613 or stomp://HOST:61613`},
+		{":61613", client.Address{}, `":61613" is not like HOST:61613 or stomp://HOST:61613`},
+		{"", client.Address{}, `"" is not like HOST:61613 or stomp://HOST:61613`},
+		{"stomp://u:secret%@h", client.Address{}, `"…@h" is not like HOST:61613 or stomp://HOST:61613`},
 	} {
 		got, err := client.ParseAddress(tt.in)
 		text := ""
