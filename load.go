@@ -83,7 +83,11 @@ func (p Problem) String() string {
 }
 
 // A ConfigError is all that is wrong with what was set, not the first thing only.
-type ConfigError struct{ Problems []Problem }
+type ConfigError struct {
+	Problems []Problem
+	File     string   // that was read, "" if none was
+	Warnings []string // of Settings, had there been no problems
+}
 
 func (e *ConfigError) Error() string {
 	lines := make([]string, len(e.Problems))
@@ -117,7 +121,7 @@ func Load(o LoadOptions) (*Settings, error) {
 	l.finish()
 	if len(l.problems) > 0 {
 		slices.SortStableFunc(l.problems, byPlace)
-		return nil, &ConfigError{l.problems}
+		return nil, &ConfigError{l.problems, l.s.File, l.s.Warnings}
 	}
 	return l.s, nil
 }
@@ -232,6 +236,7 @@ func (l *loader) finish() {
 	s := l.s
 	if s.Config.Debug {
 		s.LogLevel = "debug"
+		s.sources["log.level"] = s.sources["debug"]
 	}
 	header := strings.ReplaceAll(s.Config.ServerHeader, "${version}", l.Version)
 	if strings.ContainsFunc(header, unicode.IsControl) {
@@ -257,6 +262,7 @@ func (l *loader) finish() {
 	under(s.WorkingDir, &s.DatabaseYML)
 	if s.LogFile == "" && s.Daemon {
 		s.LogFile = "stompserver.log"
+		s.sources["log.file"] = s.sources["daemon"]
 	}
 	under(s.LogDir, &s.LogFile)
 	under(s.LogDir, &s.PIDFile)

@@ -2,6 +2,7 @@ package stompserver
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -203,4 +204,16 @@ func unsymbol(s string) (string, bool) {
 		return s[1:], true
 	}
 	return s, false
+}
+
+// yamlText is s as parseFile reads it back: plain where that does.
+func yamlText(s string) string {
+	_, colon := unsymbol(s)
+	if line, err := yaml.Marshal(s); err == nil && !colon {
+		if text := strings.TrimSuffix(string(line), "\n"); !strings.Contains(text, "\n") {
+			return text
+		}
+	}
+	quoted, _ := json.Marshal(s) // of a string: one line, and YAML too
+	return string(quoted)
 }

@@ -300,6 +300,55 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// What config prints can be put into a file, and says the same there.
+func TestYAML(t *testing.T) {
+	for _, tt := range []struct {
+		flag, value, want string
+	}{
+		{"host", "localhost", "localhost"},
+		{"host", "*", "'*'"},
+		{"host", "::1", "::1"},
+		{"storage", "/a b", "/a b"},
+		{"storage", "/a: b #c", "'/a: b #c'"},
+		{"user", "1000", `"1000"`},
+		{"user", "no", `"no"`},
+		{"user", "@me", "'@me'"},
+		{"user", ":me", `":me"`},
+		{"user", "a\nb\x00", `"a\nb\0"`},
+		{"port", "0", "0"},
+		{"auth", "yes", "true"},
+		{"limits.memory", "60%", "60%"},
+		{"limits.body", "1MiB", "1MiB"},
+	} {
+		if filepath.Separator != '/' && tt.flag == "storage" {
+			continue
+		}
+		s, err := load(t, "", nil, stompserver.FlagValue{Key: tt.flag, Name: "--x", Value: tt.value})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := setting(t, tt.flag)
+		got := set.YAML(s)
+		if got != tt.want {
+			t.Errorf("%s %q is written %s, want %s", tt.flag, tt.value, got, tt.want)
+		}
+		path := strings.Split(tt.flag, ".")
+		file := ""
+		for i, p := range path {
+			file += strings.Repeat("  ", i) + p + ": "
+			if i < len(path)-1 {
+				file += "\n"
+			}
+		}
+		again, err := load(t, file+got+"\n", nil)
+		if err != nil {
+			t.Errorf("%s cannot be read: %v", got, err)
+		} else if a, b := set.Value(s), set.Value(again); a != b {
+			t.Errorf("%s: %q becomes %q", tt.flag, a, b)
+		}
+	}
+}
+
 func TestUnreadableFile(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "stompserver.conf"), 0o700); err != nil {

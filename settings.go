@@ -1,6 +1,7 @@
 package stompserver
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -45,15 +46,47 @@ type Setting struct {
 	Alias   string // another key of the file for it, "" for most
 	Restart bool   // a change needs a restart
 
-	set func(s *Settings, text string) error
-	get func(s *Settings) string
+	kind kind
+	set  func(s *Settings, text string) error
+	get  func(s *Settings) string
 }
+
+// A kind is what the text of a value means.
+type kind int
+
+const (
+	aText   kind = iota // as it is
+	aNumber             // JSON's too
+	aBool
+	aQuantity // a number with a unit: a size, a time or a share
+)
 
 // Env is the name of the environment variable for it.
 func (t *Setting) Env() string { return envName(t.Key) }
 
 // Value is what s has for it, as text that could be set.
 func (t *Setting) Value(s *Settings) string { return t.get(s) }
+
+// Typed is Value for encoding/json: numbers, also those without limit, and truth values
+// are what they are, all else is text.
+func (t *Setting) Typed(s *Settings) any {
+	v := t.get(s)
+	switch t.kind {
+	case aNumber:
+		return json.Number(v)
+	case aBool:
+		return v == "true"
+	}
+	return v
+}
+
+// YAML is Value as it can stand behind the key in a file.
+func (t *Setting) YAML(s *Settings) string {
+	if v := t.get(s); t.kind == aText {
+		return yamlText(v)
+	}
+	return t.get(s)
+}
 
 func envName(key string) string {
 	return "STOMPSERVER_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
@@ -64,7 +97,7 @@ func All() []*Setting { return settings }
 
 var settings = []*Setting{
 	Setting{Key: "host", Restart: true, Doc: `name, IPv4 or IPv6 address to listen on, "*" for all`}.text(func(s *Settings) *string { return &s.Config.Host }),
-	Setting{Key: "port", Restart: true, Doc: "port to listen on; 0 picks a free one"}.with(
+	Setting{Key: "port", Restart: true, Doc: "port to listen on; 0 picks a free one"}.of(aNumber).with(
 		func(s *Settings, v string) error { return setPort(&s.Config.Port, v) },
 		func(s *Settings) string { return strconv.Itoa(max(s.Config.Port, 0)) }),
 	Setting{Key: "working_dir", Restart: true, Doc: "base of relative paths"}.text(func(s *Settings) *string { return &s.WorkingDir }),
@@ -94,7 +127,7 @@ var settings = []*Setting{
 
 	Setting{Key: "heartbeat.send", Doc: "the server can send a heart-beat each; 0 never"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Send }),
 	Setting{Key: "heartbeat.receive", Doc: "the server wants a heart-beat each; 0 wants none"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Receive }),
-	Setting{Key: "heartbeat.tolerance", Doc: "silent intervals until a client is given up"}.with(
+	Setting{Key: "heartbeat.tolerance", Doc: "silent intervals until a client is given up"}.of(aNumber).with(
 		func(s *Settings, v string) error { return setFactor(&s.Config.Heartbeat.Tolerance, v) },
 		func(s *Settings) string { return strconv.FormatFloat(s.Config.Heartbeat.Tolerance, 'g', -1, 64) }),
 	Setting{Key: "heartbeat.grace", Doc: "and this much more"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Grace }),
@@ -114,7 +147,7 @@ var settings = []*Setting{
 	Setting{Key: "limits.outbox", Doc: "bytes waiting for a client that does not read"}.bytes(func(s *Settings) *int { return &s.Config.Limits.Outbox }),
 	Setting{Key: "limits.login_timeout", Doc: "time until CONNECT"}.span(func(s *Settings) *time.Duration { return &s.Config.Limits.LoginTimeout }),
 	Setting{Key: "limits.idle_timeout", Doc: "silence after which a client without heart-beat is given up"}.span(func(s *Settings) *time.Duration { return &s.Config.Limits.IdleTimeout }),
-	Setting{Key: "limits.memory", Doc: "bytes of all messages held, past which senders wait: a size, or a share of the machine's memory"}.with(setMemory, getMemory),
+	Setting{Key: "limits.memory", Doc: "bytes of all messages held, past which senders wait: a size, or a share of the machine's memory"}.of(aQuantity).with(setMemory, getMemory),
 	Setting{Key: "limits.prefetch", Doc: "unacknowledged messages of a subscription that does not ask"}.count(func(s *Settings) *int { return &s.Config.Limits.Prefetch }),
 
 	Setting{Key: "destinations.max_deliveries", Restart: true, Doc: "deliveries of a message until it goes to the dead letters"}.number(1, 1<<31-1, func(s *Settings) *int { return &s.Config.Destinations.MaxDeliveries }),
@@ -166,6 +199,11 @@ func (t Setting) with(set func(*Settings, string) error, get func(*Settings) str
 	return &t
 }
 
+func (t Setting) of(k kind) Setting {
+	t.kind = k
+	return t
+}
+
 func (t Setting) text(p func(*Settings) *string) *Setting {
 	return t.with(
 		func(s *Settings, v string) error { *p(s) = v; return nil },
@@ -186,20 +224,20 @@ func (t Setting) word(p func(*Settings) *string, words ...string) *Setting {
 }
 
 func (t Setting) flag(p func(*Settings) *bool) *Setting {
-	return t.with(
+	return t.of(aBool).with(
 		func(s *Settings, v string) (err error) { *p(s), err = parseBool(v); return err },
 		func(s *Settings) string { return strconv.FormatBool(*p(s)) })
 }
 
 // unset is a flag whose field says the opposite.
 func (t Setting) unset(p func(*Settings) *bool) *Setting {
-	return t.with(
+	return t.of(aBool).with(
 		func(s *Settings, v string) error { on, err := parseBool(v); *p(s) = !on; return err },
 		func(s *Settings) string { return strconv.FormatBool(!*p(s)) })
 }
 
 func (t Setting) number(least, most int, p func(*Settings) *int) *Setting {
-	return t.with(
+	return t.of(aNumber).with(
 		func(s *Settings, v string) error {
 			n, err := parseInteger(v)
 			if err == nil && (n < least || n > most) {
@@ -215,7 +253,7 @@ func (t Setting) number(least, most int, p func(*Settings) *int) *Setting {
 
 // count is a limit in things: 0 is none.
 func (t Setting) count(p func(*Settings) *int) *Setting {
-	return t.with(
+	return t.of(aNumber).with(
 		func(s *Settings, v string) error {
 			n, err := parseInteger(v)
 			if err == nil && (n < 0 || n > 1<<31-1) {
@@ -231,7 +269,7 @@ func (t Setting) count(p func(*Settings) *int) *Setting {
 
 // bytes is a limit in bytes: 0 is none.
 func (t Setting) bytes(p func(*Settings) *int) *Setting {
-	return t.with(
+	return t.of(aQuantity).with(
 		func(s *Settings, v string) error {
 			n, err := parseSize(v)
 			if err == nil && n > 2<<30 {
@@ -246,7 +284,7 @@ func (t Setting) bytes(p func(*Settings) *int) *Setting {
 }
 
 func (t Setting) bytes64(p func(*Settings) *int64) *Setting {
-	return t.with(
+	return t.of(aQuantity).with(
 		func(s *Settings, v string) error {
 			n, err := parseSize(v)
 			if err == nil {
@@ -259,7 +297,7 @@ func (t Setting) bytes64(p func(*Settings) *int64) *Setting {
 
 // span is a time: 0 is none.
 func (t Setting) span(p func(*Settings) *time.Duration) *Setting {
-	return t.with(
+	return t.of(aQuantity).with(
 		func(s *Settings, v string) error {
 			d, err := parseDuration(v)
 			if err == nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -22,7 +23,7 @@ func newConfigCommand(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			warn(g.Stderr, s)
+			warn(g.Stderr, s.Warnings)
 			return printConfig(g, s)
 		},
 	}
@@ -46,10 +47,10 @@ func printConfig(g *globals, s *stompserver.Settings) error {
 		for _, t := range stompserver.All() {
 			if err := out.Encode(struct {
 				Key    string `json:"key"`
-				Value  string `json:"value"`
+				Value  any    `json:"value"`
 				Source string `json:"source"`
 				Env    string `json:"env"`
-			}{t.Key, t.Value(s), s.Source(t).String(), t.Env()}); err != nil {
+			}{t.Key, t.Typed(s), s.Source(t).String(), t.Env()}); err != nil {
 				return err
 			}
 		}
@@ -57,17 +58,13 @@ func printConfig(g *globals, s *stompserver.Settings) error {
 	}
 	tw := tabwriter.NewWriter(g.Stdout, 0, 0, 2, ' ', 0)
 	for _, t := range stompserver.All() {
-		value := t.Value(s)
-		if value == "" {
-			value = "-"
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", t.Key, value, s.Source(t))
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", t.Key, t.YAML(s), s.Source(t))
 	}
 	return tw.Flush()
 }
 
-func warn(w io.Writer, s *stompserver.Settings) {
-	for _, text := range s.Warnings {
+func warn(w io.Writer, warnings []string) {
+	for _, text := range warnings {
 		fmt.Fprintf(w, "warning: %s\n", text)
 	}
 }
@@ -87,20 +84,19 @@ func newCheckConfigCommand(g *globals) *cobra.Command {
 				o.File = files[0]
 			}
 			s, err := load(o)
+			if g.JSON {
+				return printCheck(g, s, err)
+			}
+			if bad := (*stompserver.ConfigError)(nil); errors.As(err, &bad) {
+				warn(g.Stderr, bad.Warnings)
+			}
 			if err != nil {
 				return err
 			}
-			warn(g.Stderr, s)
+			warn(g.Stderr, s.Warnings)
 			what := s.File
 			if what == "" {
 				what = "no " + stompserver.DefaultFile + " here: the defaults"
-			}
-			if g.JSON {
-				return json.NewEncoder(g.Stdout).Encode(struct {
-					File     string   `json:"file"`
-					OK       bool     `json:"ok"`
-					Warnings []string `json:"warnings"`
-				}{s.File, true, append([]string{}, s.Warnings...)})
 			}
 			fmt.Fprintf(g.Stdout, "%s: ok\n", what)
 			return nil
@@ -110,4 +106,41 @@ func newCheckConfigCommand(g *globals) *cobra.Command {
 	cmd.Flags().BoolVar(&g.JSON, "json", g.JSON, "print JSON")
 	hideSessionFlags(cmd)
 	return cmd
+}
+
+// A checkJSON is what check-config --json prints.
+type checkJSON struct {
+	File     string        `json:"file"` // "" if there is none
+	OK       bool          `json:"ok"`
+	Problems []problemJSON `json:"problems"`
+	Warnings []string      `json:"warnings"`
+}
+
+type problemJSON struct {
+	Source string `json:"source"` // the file as it was named, the flag or the variable
+	Line   int    `json:"line,omitempty"`
+	Text   string `json:"text"`
+}
+
+// printCheck prints what load returned. The problems are data, and not on standard error
+// too.
+func printCheck(g *globals, s *stompserver.Settings, err error) error {
+	out := checkJSON{OK: err == nil, Problems: []problemJSON{}, Warnings: []string{}}
+	var bad *stompserver.ConfigError
+	switch {
+	case errors.As(err, &bad):
+		out.File, out.Warnings = bad.File, append(out.Warnings, bad.Warnings...)
+		for _, p := range bad.Problems {
+			out.Problems = append(out.Problems, problemJSON{p.Source.Name, p.Source.Line, p.Text})
+		}
+		err = &exitError{Code: exitCode(err)}
+	case err != nil:
+		return err
+	default:
+		out.File, out.Warnings = s.File, append(out.Warnings, s.Warnings...)
+	}
+	if e := json.NewEncoder(g.Stdout).Encode(out); e != nil {
+		return ioError("standard output", e)
+	}
+	return err
 }
