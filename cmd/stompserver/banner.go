@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
 	"stompserver"
@@ -125,38 +123,3 @@ func shown(a net.Addr) string {
 }
 
 func port(addrs []net.Addr) int { return addrs[0].(*net.TCPAddr).Port }
-
-// writePortsFile writes the addresses in use, for a script that had a free port picked. The
-// file is there as a whole or not at all.
-func writePortsFile(path string, addrs []net.Addr) error {
-	all := make([]string, len(addrs))
-	for i, a := range addrs {
-		all[i] = a.String()
-	}
-	data, err := json.Marshal(struct {
-		PID       int      `json:"pid"`
-		STOMP     int      `json:"stomp"`
-		Addresses []string `json:"addresses"`
-	}{os.Getpid(), port(addrs), all})
-	if err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".ports-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(append(data, '\n'))
-	if e := tmp.Chmod(0o644); err == nil {
-		err = e
-	}
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		os.Remove(tmp.Name())
-	}
-	return err
-}

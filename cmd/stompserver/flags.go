@@ -53,7 +53,7 @@ var serveFlags = []serveFlag{
 	{name: "session-cache", shown: "session_cache", short: 'S', arg: "N", key: "session_cache", era: ng, doc: "Accepted; has no effect"},
 
 	{name: "log-format", arg: "FORMAT", key: "log.format", era: newer, doc: "text or json (default: text)"},
-	{name: "ports-file", arg: "FILE", era: newer, doc: "Write the address and port in use to a file, as JSON"},
+	{name: "ports-file", arg: "FILE", era: newer, doc: "Write the address and port in use to a file, as JSON; removed at a stop"},
 	{name: "no-color", era: newer, doc: "Print without colours (as with NO_COLOR in the environment)"},
 	{name: "version", short: 'V', era: newer, doc: "Show version, revision, date and Go"},
 

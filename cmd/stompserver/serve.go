@@ -118,10 +118,12 @@ func serve(ctx context.Context, g *globals, a *serverArgs) (err error) {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(opts.Dir, file) // a daemon has left it
 		}
-		if err := writePortsFile(file, p.server.Addrs()); err != nil {
+		ports, err := writePortsFile(file, p.server.Addrs())
+		if err != nil {
 			_ = p.server.Shutdown(ctx)
-			return &exitError{exitIO, fmt.Errorf("cannot write the ports file: %w", err)}
+			return &exitError{exitIO, err}
 		}
+		defer ports.remove()
 	}
 	over := make(chan struct{})
 	defer close(over)
