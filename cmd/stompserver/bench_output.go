@@ -53,7 +53,7 @@ func writeBenchText(w io.Writer, r *loadgen.Result, count func(int64) string) er
 }
 
 func writeIdleText(ew *errWriter, u *loadgen.IdleUse, count func(int64) string) {
-	ew.printf("%s idle connections with a subscription each, opened in %.2f s", count(int64(u.Connections)), u.OpenSeconds)
+	ew.printf("%s %s with a subscription each, opened in %.2f s", count(int64(u.Connections)), plural(int64(u.Connections), "idle connection"), u.OpenSeconds)
 	if u.RSSAfter > 0 {
 		ew.printf("   server memory %.1f MB before, %.1f MB after: %.2f KiB a connection  cpu %.2f s",
 			float64(u.RSSBefore)/1e6, float64(u.RSSAfter)/1e6, u.PerConnection/1024, u.CPU)

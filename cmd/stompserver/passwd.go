@@ -270,7 +270,7 @@ func (p *passwdCommand) convert(path, name string) error {
 			converted++
 			if !p.g.Quiet && time.Since(told) > time.Second {
 				told = time.Now()
-				fmt.Fprintf(p.g.Stderr, "stompserver: hashed %d of %d users\n", i+1, len(entries))
+				fmt.Fprintf(p.g.Stderr, "stompserver: hashed %d of %s\n", i+1, things(len(entries), "user"))
 			}
 		}
 		if name != "" && !found {
@@ -282,7 +282,7 @@ func (p *passwdCommand) convert(path, name string) error {
 		err = &exitError{exitIO, err}
 	}
 	if err == nil {
-		p.say("hashed %d plain passcodes in %s", converted, path)
+		p.say("hashed %s in %s", things(converted, "plain passcode"), path)
 	}
 	return err
 }

@@ -159,7 +159,7 @@ func TestPasswdConvert(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := passwdFile(t, string(data)+"php:old\nphp:$2y$05$ceEGSp8EUHR3P8uCOvYSaemdtDPebaMhCLAWsuBDYne8pQstdRNFC\n")
-	if code, out, errs := passwd(t, "", "convert", "colon", "--file", path); code != exitOK || out != "hashed 1 plain passcodes in "+path+"\n" || errs != "" {
+	if code, out, errs := passwd(t, "", "convert", "colon", "--file", path); code != exitOK || out != "hashed 1 plain passcode in "+path+"\n" || errs != "" {
 		t.Errorf("of one: exit code %d, printed %q and %q", code, out, errs)
 	}
 	if code, out, errs := passwd(t, "", "convert", "--file", path); code != exitOK || out != "hashed 2 plain passcodes in "+path+"\n" || errs != "" {

@@ -263,7 +263,7 @@ func (t *sender) send(ctx context.Context, body []byte, last bool) error {
 	}
 	t.messages++
 	t.bytes += int64(len(body))
-	t.progress.show("sent %s messages, %s bytes", t.progress.count(t.messages), t.progress.count(t.bytes))
+	t.progress.show("sent %s, %s", t.progress.things(t.messages, "message"), t.progress.things(t.bytes, "byte"))
 	return nil
 }
 
@@ -321,9 +321,9 @@ func (t *sender) report() error {
 		}{t.destination, t.messages, t.bytes})
 	case t.g.Quiet:
 	case t.messages == 1:
-		_, err = fmt.Fprintf(t.g.Stdout, "sent %s bytes to %s\n", t.progress.count(t.bytes), t.destination)
+		_, err = fmt.Fprintf(t.g.Stdout, "sent %s to %s\n", t.progress.things(t.bytes, "byte"), t.destination)
 	default:
-		_, err = fmt.Fprintf(t.g.Stdout, "sent %s messages, %s bytes to %s\n", t.progress.count(t.messages), t.progress.count(t.bytes), t.destination)
+		_, err = fmt.Fprintf(t.g.Stdout, "sent %s, %s to %s\n", t.progress.things(t.messages, "message"), t.progress.things(t.bytes, "byte"), t.destination)
 	}
 	if err != nil {
 		return ioError("standard output", err)

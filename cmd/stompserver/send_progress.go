@@ -54,3 +54,16 @@ func (p *progress) count(n int64) string {
 	}
 	return s
 }
+
+// things is "1 message" or "2,000 messages".
+func (p *progress) things(n int64, one string) string { return p.count(n) + " " + plural(n, one) }
+
+// things is "1 message" or "2000 messages".
+func things(n int, one string) string { return new(progress).things(int64(n), one) }
+
+func plural(n int64, one string) string {
+	if n == 1 {
+		return one
+	}
+	return one + "s"
+}

@@ -96,6 +96,8 @@ func TestSendAndSubscribe(t *testing.T) {
 
 		{args: "send|/queue/in|-", in: "of stdin", stdout: "sent 8 bytes to /queue/in\n"},
 		{args: "send|/queue/in|-|--lines", in: "1\n2\n", stdout: "sent 2 messages, 2 bytes to /queue/in\n"},
+		{args: "send|/queue/one|--lines", in: "x\n", stdout: "sent 1 byte to /queue/one\n"},
+		{args: "send|/queue/one|", stdout: "sent 0 bytes to /queue/one\n"},
 		{args: "subscribe|/queue/in|--count|3", stdout: "of stdin\n1\n2\n"},
 
 		{args: "send|/queue/a|--file|" + file + "|--quiet"},
@@ -176,7 +178,7 @@ func TestServerFlags(t *testing.T) {
 	broker(t, stompserver.Config{Auth: true, PasswdFiles: []string{passwd}})
 	addr := strings.TrimPrefix(os.Getenv("STOMPSERVER_URL"), "stomp://")
 	host, port, _ := strings.Cut(addr, ":")
-	const ok, refused = "sent 1 bytes to /queue/a\n", "stompserver: the server refused the connection: .*\n"
+	const ok, refused = "sent 1 byte to /queue/a\n", "stompserver: the server refused the connection: .*\n"
 	const nobody = `stompserver: cannot reach 127.0.0.1:1: connection refused\. Is a broker running there\? ` +
 		`Start one with "stompserver", or name another with --server\.` + "\n"
 	for _, tt := range []struct {

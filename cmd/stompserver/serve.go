@@ -292,7 +292,8 @@ func (p *process) stop(signals <-chan os.Signal) error {
 		}
 	}
 	if p.terminal {
-		fmt.Fprintf(p.g.Stdout, "stopping: %d connections told, %d messages in flight, storage closed\n", st.Connections, st.Unacked)
+		fmt.Fprintf(p.g.Stdout, "stopping: %s told, %s in flight, storage closed\n",
+			things(st.Connections, "connection"), things(st.Unacked, "message"))
 	}
 	if !p.terminal || p.log.file != nil {
 		p.log.Info("stopped", "connections", st.Connections, "in_flight", st.Unacked, "took", time.Since(start).Round(time.Millisecond))
