@@ -2,6 +2,7 @@ package stompserver
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -11,6 +12,9 @@ var (
 	queuesToBe  = []string{"file", "activerecord", "sql", "jetstream"}
 	queuesKnown = "memory, journal, file, dbm, activerecord (or sql), jetstream"
 )
+
+// QueueTypes are the queue types of this build.
+func QueueTypes() []string { return slices.Clone(queueTypes) }
 
 // absent are the keys that are settled but whose feature this build does not have. They
 // are refused by name, with all that is below them: a setting that is read and does

@@ -44,7 +44,8 @@ are due at fixed times, and latency counts from then.`,
   stompserver bench --topic --consumers 100
   stompserver bench --receipts --persistent --consumers 0 --window 100
   stompserver bench --idle 10000 --pid $(pidof stompserver)`,
-		Args: words(0, 0),
+		Args:              words(0, 0),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("duration") && c.Messages > 0 {
 				c.Duration = 0
@@ -78,6 +79,8 @@ are due at fixed times, and latency counts from then.`,
 	f.BoolVar(&c.PIDChildren, "pid-children", false, "and those of its child processes")
 	f.IntVar(&c.Idle, "idle", 0, "instead: open so many connections that only subscribe, and tell what one costs")
 	f.BoolVar(&b.csv, "csv", false, "print a line of names and a line of values")
+	completeWith(cmd, "ack", ackModes...)
+	completeWith(cmd, "protocol", "1.0", "1.1", "1.2")
 	return cmd
 }
 

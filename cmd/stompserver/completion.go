@@ -27,3 +27,11 @@ func newCompletionCommand(g *globals) *cobra.Command {
 		},
 	}
 }
+
+// completeWith makes the shell complete the value of a flag with those words.
+func completeWith(cmd *cobra.Command, name string, words ...string) {
+	// It fails for a flag that is not there.
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+var ackModes = []string{"auto", "client", "client-individual"}

@@ -18,6 +18,8 @@ func newConfigCommand(g *globals) *cobra.Command {
 		Use:   "config [options]",
 		Short: "Print the effective configuration and where each value comes from",
 		Args:  noWords,
+
+		DisableFlagsInUseLine: true,
 		RunE: func(*cobra.Command, []string) error {
 			s, err := load(a.options())
 			if err != nil {
@@ -75,6 +77,8 @@ func newCheckConfigCommand(g *globals) *cobra.Command {
 		Use:   "check-config [options] [FILE]",
 		Short: "Check a configuration file and exit",
 		Args:  words(0, 1),
+
+		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, files []string) error {
 			o := a.options()
 			if len(files) > 0 {

@@ -253,7 +253,7 @@ func (a *serverArgs) register(cmd *cobra.Command) {
 			p.NoOptDefVal = "true"
 		}
 		if words := f.words(); words != nil {
-			_ = cmd.RegisterFlagCompletionFunc(f.name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+			completeWith(cmd, f.name, words...)
 		}
 	}
 }
@@ -262,7 +262,7 @@ func (a *serverArgs) register(cmd *cobra.Command) {
 func (f *serveFlag) words() []string {
 	switch f.name {
 	case "queuetype":
-		return []string{"memory"}
+		return stompserver.QueueTypes()
 	case "log-level":
 		return []string{"debug", "info", "warn", "error"}
 	case "log-format":
@@ -302,4 +302,9 @@ func (v *flagValue) Set(s string) error {
 
 func (v *flagValue) String() string { return "" }
 
-func (v *flagValue) Type() string { return strings.ToLower(v.flag.arg) }
+func (v *flagValue) Type() string {
+	if v.flag.arg == "" {
+		return "bool"
+	}
+	return strings.ToLower(v.flag.arg)
+}

@@ -102,6 +102,8 @@ func newRootCommand(g *globals) *cobra.Command {
 	for _, make := range subcommands {
 		root.AddCommand(make(g))
 	}
+	// A command that only has commands of its own is not told as one that takes flags.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.SetFlagErrorFunc(flagProblem)
 	root.SetIn(g.Stdin)
 	root.SetOut(g.Stdout)

@@ -49,7 +49,8 @@ argument, a file, or, if that is missing or "-", standard input.`,
   stompserver send /queue/orders --file order.json --persistent
   tail -f events.log | stompserver send /topic/events --lines
   stompserver send /queue/convert --file in.doc --reply > out.pdf`,
-		Args: words(1, 2),
+		Args:              words(1, 2),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.destination = args[0]
 			if len(args) > 1 {

@@ -33,6 +33,7 @@ func (s *serverFlags) declare(cmd *cobra.Command) {
 	s.getenv = os.Getenv
 	f := cmd.Flags()
 	f.StringVar(&s.url, "server", "", "the broker: HOST, HOST:PORT or stomp://[user:pass@]HOST:PORT (default $STOMPSERVER_URL, else "+defaultURL+")")
+	completeWith(cmd, "server")
 	f.StringVar(&s.login, "login", "", "login name (default $STOMPSERVER_LOGIN)")
 	f.StringVar(&s.passcodeFile, "passcode-file", "", "file with the passcode (default $STOMPSERVER_PASSCODE)")
 }

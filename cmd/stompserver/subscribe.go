@@ -40,7 +40,8 @@ written, or once the command has succeeded): what was not, stays in the queue.`,
 		Example: `  stompserver subscribe /queue/orders --count 1 --headers
   stompserver subscribe /topic/events /topic/errors --for 10s
   stompserver subscribe /queue/mail --exec 'sendmail -t'`,
-		Args: words(1, -1),
+		Args:              words(1, -1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.run(cmd.Context(), g, args)
 		},
@@ -56,6 +57,7 @@ written, or once the command has succeeded): what was not, stays in the queue.`,
 	f.BoolVar(&s.headers, "headers", false, "print a line with time, size and headers before each body")
 	f.StringVar(&s.dump, "dump", "", "write bodies and headers to files in this directory, and print their names")
 	f.StringVar(&s.exec, "exec", "", "run this shell command for each message, with the body as its input; if it fails, the message is refused (NACK)")
+	completeWith(cmd, "ack", ackModes...)
 	refuseFlag(cmd, "durable", "durable subscriptions are not in this build yet")
 	refuseFlag(cmd, "selector", "selectors are not in this build yet")
 	return cmd
