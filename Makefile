@@ -3,7 +3,11 @@
 
 GO ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+# Of the commit, so that it can be built again to the same bytes. Both are empty without git:
+# then the program says what the go command knows.
+REVISION := $(shell git describe --always --abbrev=40 --exclude='*' --dirty=-modified 2>/dev/null)
+DATE := $(shell TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION) -X main.date=$(DATE)
 
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race)
