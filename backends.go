@@ -43,6 +43,7 @@ func Durable(queue string) bool { return backends[queue] != nil }
 
 // openStore opens the store of cfg. Failed is called when it fails for good.
 func openStore(cfg Config, failed func(error)) (store.Store, error) {
+	tellOthers(cfg)
 	open := backends[cfg.Queue]
 	if open == nil {
 		return spool.New(), nil

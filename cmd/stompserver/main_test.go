@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,21 @@ func TestScripts(t *testing.T) {
 				}
 			},
 			"ends": ends,
+			// damage DIR changes one byte of a message with the header type:x.
+			"damage": func(ts *testscript.TestScript, _ bool, args []string) {
+				files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*"))
+				ts.Check(err)
+				for _, file := range files {
+					b, err := os.ReadFile(file)
+					ts.Check(err)
+					if i := bytes.Index(b, []byte("type:x")); i >= 0 {
+						b[i] ^= 1
+						ts.Check(os.WriteFile(file, b, 0o600))
+						return
+					}
+				}
+				ts.Fatalf("no such message")
+			},
 		},
 	})
 }

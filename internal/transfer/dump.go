@@ -3,12 +3,15 @@ package transfer
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"stompserver/internal/frame"
@@ -24,7 +27,8 @@ import (
 // The body is body if it is UTF-8, else body_base64; and if one header is not UTF-8 all are in
 // headers_base64, names and values. Queue and at least an empty body must be
 // there; a queue that is missing is taken from a header "destination". Without seq messages
-// count from 1; headers may be an object as well. A line may be as long as 1 GiB.
+// count from 1, without arrived it is the time of the Ruby server's message-id or else now;
+// headers may be an object as well. A line may be as long as 1 GiB.
 type line struct {
 	Queue    string      `json:"queue,omitempty"`
 	Seq      store.Seq   `json:"seq,omitempty"`
@@ -65,13 +69,16 @@ func (f *fields) UnmarshalJSON(b []byte) error {
 }
 
 // Dump writes what from has to w.
-func Dump(w io.Writer, from Source, tell func(n int)) ([]Summary, error) {
+func Dump(ctx context.Context, w io.Writer, from Source, tell func(n int)) ([]Summary, error) {
 	var sums summaries
 	buf := bufio.NewWriterSize(w, 64<<10)
 	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
 	n := 0
 	for r, err := range from.Messages {
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return sums.list, errors.Join(err, buf.Flush())
 		}
@@ -171,6 +178,9 @@ func parseLine(text []byte) (store.Record, error) {
 		case "destination":
 			dest = h[1]
 		case "message-id": // the server gives one
+			if l.Arrived == 0 {
+				l.Arrived = rubyTime(h[1])
+			}
 		default:
 			f.Header.Add(h[0], h[1])
 		}
@@ -184,11 +194,33 @@ func parseLine(text []byte) (store.Record, error) {
 	if err := checkQueue(l.Queue); err != nil {
 		return store.Record{}, err
 	}
+	if l.Arrived == 0 {
+		l.Arrived = time.Now().UnixMilli()
+	}
 	m, err := message.New(&f, dest, message.At(l.Arrived))
 	if err != nil {
 		return store.Record{}, err
 	}
 	return store.Record{Kind: store.RecordPut, Queue: l.Queue, Seq: l.Seq, Attempts: l.Attempts, Msg: m}, nil
+}
+
+// rubyTime is when the Ruby server made a message-id, host-seconds-microseconds-n, in
+// milliseconds since 1970; 0 for any other.
+func rubyTime(id string) int64 {
+	parts := strings.Split(id, "-")
+	if len(parts) < 4 {
+		return 0
+	}
+	parts = parts[len(parts)-3:]
+	var n [3]int64
+	for i := range parts {
+		v, err := strconv.ParseInt(parts[i], 10, 48)
+		if err != nil {
+			return 0
+		}
+		n[i] = v
+	}
+	return n[0]*1000 + n[1]/1000
 }
 
 func checkQueue(name string) error {
