@@ -306,13 +306,23 @@ func (s *session) missed() bool {
 	return s.subs.outstanding() && s.c.gone()
 }
 
-// disconnect answers DISCONNECT: its receipt comes when all before it was processed.
+// disconnect answers DISCONNECT: its receipt comes when all before it was processed, and what
+// the client did not settle is back in the queues.
 func (s *session) disconnect(f *frame.Frame) error {
 	if id, ok := f.Header.Get("receipt"); ok {
 		id := bytes.Clone(id)
 		if err := s.await(s.processed); err != nil {
 			return err
 		}
+		s.release()
+		_ = s.c.net().SetWriteDeadline(time.Now().Add(flushWait))
+		if err := s.await(s.written); err != nil {
+			return err
+		}
+		if s.out.lost() {
+			return errLeave
+		}
+		s.subs.close(&s.wake)
 		s.confirm(s.expect(id))
 	}
 	return errLeave

@@ -235,6 +235,13 @@ func (o *outbox) take() {
 	o.size = 0
 }
 
+// lost reports whether nothing can be written any more.
+func (o *outbox) lost() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closed
+}
+
 // signal tells who waits for the end that it has come. Called with mu held.
 func (o *outbox) signal() {
 	if o.done != nil && !o.writing && (o.closed || o.size == 0) {

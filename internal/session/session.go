@@ -323,6 +323,13 @@ func (s *session) processed() bool {
 	return s.out.receipts.head == nil && s.uncommitted.Load() == 0
 }
 
+// written reports whether nothing waits to be written, or nothing can be.
+func (s *session) written() bool {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	return s.out.closed || s.out.size == 0 && !s.out.writing
+}
+
 // readUp reports whether the client has read enough of what it is owed, or left.
 func (s *session) readUp() bool {
 	s.out.mu.Lock()
@@ -439,10 +446,7 @@ func (s *session) giveBack() {
 	for _, r := range runs {
 		s.undo(r, false)
 	}
-	for _, sub := range s.subs.list {
-		sub.bs.Close(sub.written.Load(), &s.wake)
-	}
-	s.subs = subTable{}
+	s.subs.close(&s.wake)
 	s.wake.Run()
 }
 

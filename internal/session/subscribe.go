@@ -104,6 +104,14 @@ type subTable struct {
 	next uint64
 }
 
+// close ends all subscriptions, and gives back what was delivered and not settled.
+func (t *subTable) close(w *broker.Wake) {
+	for _, sub := range t.list {
+		sub.bs.Close(sub.written.Load(), w)
+	}
+	*t = subTable{}
+}
+
 // outstanding reports whether the client has to settle anything of a queue.
 func (t *subTable) outstanding() bool {
 	for _, sub := range t.list {

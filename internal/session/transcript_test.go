@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -317,3 +318,35 @@ func play(t *testing.T, s *server, script string) {
 }
 
 var _ = frame.V10
+
+// TestDisconnectGivesBackFirst: once a client has its RECEIPT for DISCONNECT, what it did not
+// settle is back in its place.
+func TestDisconnectGivesBackFirst(t *testing.T) {
+	s := newServer(t, broker.Config{}, session.Config{})
+	for range 300 {
+		a := s.dial(t)
+		a.connect("1.2")
+		a.send("SUBSCRIBE\nid:0\ndestination:/queue/a\nack:client\nprefetch-count:2\n\n^@")
+		for _, body := range []string{"1", "2", "3", "4"} {
+			a.send("SEND\ndestination:/queue/a\n\n" + body + "^@")
+		}
+		a.expect("MESSAGE\n")
+		a.expect("MESSAGE\n")
+		a.send("DISCONNECT\nreceipt:r\n\n^@")
+		a.expect("RECEIPT\n")
+		b := s.dial(t)
+		b.connect("1.2")
+		b.send("SUBSCRIBE\nid:0\ndestination:/queue/a\n\n^@")
+		for i, redelivered := range []string{"true", "true", "false", "false"} {
+			m, err := b.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := m.get("redelivered"); m.body != strconv.Itoa(i+1) || got != redelivered {
+				t.Fatalf("message %d: body %q, redelivered:%s, want %d and %s", i+1, m.body, got, i+1, redelivered)
+			}
+		}
+		b.send("DISCONNECT\nreceipt:r\n\n^@")
+		b.expect("RECEIPT\n")
+	}
+}

@@ -91,6 +91,7 @@ func (s *session) next(w *broker.Wake) bool {
 	o.writing = false
 	o.shrink()
 	o.signal()
+	s.nudge()
 	return false
 }
 
