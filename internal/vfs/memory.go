@@ -26,6 +26,8 @@ type Memory struct {
 	mu      sync.Mutex
 	names   map[string]*inode // as processes see them
 	durable map[string]*inode // as a crash leaves them
+	folders map[string]bool   // by name; true: as a crash leaves them too
+	gone    map[string]bool   // folders that were removed, and that a crash leaves
 	locked  bool
 	calls   int
 }
@@ -64,6 +66,7 @@ func (m *Memory) fault(op, name string) error {
 func (m *Memory) init() {
 	if m.names == nil {
 		m.names, m.durable = make(map[string]*inode), make(map[string]*inode)
+		m.folders, m.gone = make(map[string]bool), make(map[string]bool)
 	}
 }
 
@@ -75,17 +78,20 @@ func (m *Memory) Crash(r *rand.Rand) *Memory {
 	m.init()
 	after := &Memory{Room: m.Room}
 	after.init()
+	m.crashFolders(after, r)
 	for _, name := range slices.Sorted(maps.Keys(m.durable)) {
-		after.names[name] = m.durable[name].crash(r)
+		if after.holds(name) {
+			after.names[name] = m.durable[name].crash(r)
+		}
 	}
 	// A name that was made, moved or removed without SyncDir may be durable all the same.
 	for _, name := range slices.Sorted(maps.Keys(m.names)) {
-		if m.durable[name] != m.names[name] && r.IntN(2) == 0 {
+		if m.durable[name] != m.names[name] && after.holds(name) && r.IntN(2) == 0 {
 			after.names[name] = m.names[name].crash(r)
 		}
 	}
 	after.durable = maps.Clone(after.names)
-	m.names, m.durable = nil, nil
+	m.names = nil
 	m.init()
 	m.Fault = func(string, string) error { return ErrCrashed }
 	return after
@@ -142,7 +148,7 @@ func (m *Memory) Open(name string, create bool) (File, error) {
 	defer m.mu.Unlock()
 	m.init()
 	n := m.names[name]
-	if n == nil && !create {
+	if n == nil && !create || !m.holds(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	if n == nil {
@@ -156,11 +162,7 @@ func (m *Memory) Open(name string, create bool) (File, error) {
 }
 
 // List implements FS.
-func (m *Memory) List() ([]string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Sorted(maps.Keys(m.names)), nil
-}
+func (m *Memory) List() ([]string, error) { return m.list(""), nil }
 
 // Rename implements FS.
 func (m *Memory) Rename(from, to string) error {
@@ -190,16 +192,7 @@ func (m *Memory) Remove(name string) error {
 }
 
 // SyncDir implements FS.
-func (m *Memory) SyncDir() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.fault("syncdir", ""); err != nil {
-		return err
-	}
-	m.init()
-	m.durable = maps.Clone(m.names)
-	return nil
-}
+func (m *Memory) SyncDir() error { return m.syncDir("") }
 
 // Lock implements FS.
 func (m *Memory) Lock(string) (io.Closer, error) {
@@ -253,6 +246,9 @@ func (m *Memory) Clone() *Memory {
 		c.names[name] = &inode{data: slices.Clone(n.data), synced: slices.Clone(n.data)}
 	}
 	c.durable = maps.Clone(c.names)
+	for name := range m.folders {
+		c.folders[name] = true
+	}
 	return c
 }
 

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,7 +10,7 @@ import (
 )
 
 // Dir is the system's directory of that name, which is made if it is missing.
-func Dir(name string) (FS, error) {
+func Dir(name string) (Tree, error) {
 	if err := os.MkdirAll(name, 0o700); err != nil {
 		return nil, err
 	}
@@ -68,6 +69,33 @@ func (d dir) Lock(name string) (io.Closer, error) {
 	}
 	return f, nil
 }
+
+func (d dir) Folders() ([]string, error) {
+	entries, err := os.ReadDir(string(d))
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+func (d dir) Folder(name string) FS { return dir(d.path(name)) }
+
+func (d dir) MakeFolder(name string) error {
+	err := os.Mkdir(d.path(name), 0o700)
+	if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(d.path(name)) // and not where it may lead
+	if err == nil && !info.IsDir() {
+		err = &os.PathError{Op: "mkdir", Path: d.path(name), Err: errors.New("it is there, and no directory")}
+	}
+	return err
+}
+
+func (d dir) RemoveFolder(name string) error { return os.Remove(d.path(name)) }
 
 type file struct{ *os.File }
 

@@ -29,6 +29,23 @@ type FS interface {
 	Lock(name string) (io.Closer, error)
 }
 
+// A Tree is a directory with folders in it, one deep. Names of folders are without a slash too.
+type Tree interface {
+	FS
+
+	// Folders tells the names of all folders, in order. What only points to one is none.
+	Folders() ([]string, error)
+
+	// Folder is a folder, which need not be there before something is done in it.
+	Folder(name string) FS
+
+	// MakeFolder makes a folder, if it is not there already.
+	MakeFolder(name string) error
+
+	// RemoveFolder removes a folder, which must be empty.
+	RemoveFolder(name string) error
+}
+
 // A File is an open file. Reads may run beside each other and beside writes elsewhere in it.
 type File interface {
 	io.ReaderAt
