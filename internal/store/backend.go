@@ -54,4 +54,7 @@ type Info struct {
 	Count       int
 	Bytes       int64 // what the messages cost, by message.Size or close to it
 	Marked      Seq   // the last RecordMark: messages up to here may have been handed out before
+
+	// Where the counters of Stats begin, if the backend keeps such.
+	Enqueued, Dequeued uint64
 }

@@ -75,6 +75,7 @@ func (q *queue) restore(i store.Info, ready func()) {
 	t := &tail{ready: ready, last: i.Last, taken: i.Last, written: i.Last}
 	t.marking, t.marked, t.told = i.Marked, i.Marked, i.Marked
 	q.tail = t
+	q.enqueued, q.dequeued = i.Enqueued, i.Dequeued
 	if i.Count == 0 {
 		q.win.init(i.Last + 1)
 		return

@@ -339,7 +339,7 @@ func (s *stage) sameInfos(ref *Reference) {
 		m := map[string]store.Info{}
 		for _, i := range infos {
 			if i.Count > 0 {
-				i.Bytes = 0
+				i.Bytes, i.Enqueued, i.Dequeued = 0, 0, 0
 				m[i.Name] = i
 			}
 		}
