@@ -1,0 +1,298 @@
+package file
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"stompserver/internal/store"
+	"stompserver/internal/vfs"
+)
+
+// flush brings what the redo log says to the files, and begins a new log. ErrFull leaves it
+// undone, to be tried again: all is in the log still. Index has qinfo written as well, clean
+// says that nothing comes after it.
+func (f *File) flush(index, clean bool) error {
+	err := f.syncRedo() // no file may change before it is sure why
+	if err == nil {
+		err = f.tryFlush(index, clean)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case vfs.IsFull(err):
+		return fmt.Errorf("file: %w: %w", store.ErrFull, err)
+	}
+	return f.fail(err)
+}
+
+func (f *File) tryFlush(index, clean bool) error {
+	if err := f.unlink(); err != nil {
+		return err
+	}
+	if err := f.file(); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.touched)) {
+		if err := f.fs.Folder(name).SyncDir(); err != nil {
+			return err
+		}
+		delete(f.touched, name)
+	}
+	if f.topTouched {
+		if err := f.fs.SyncDir(); err != nil {
+			return err
+		}
+		f.topTouched = false
+	}
+	digests := f.digests
+	if index {
+		b, err := appendQinfo(nil, f.sorted(), f.cfg.Dir, f.nameOf)
+		if err != nil {
+			return err
+		}
+		if err := f.write(qinfoName+newSuffix, b); err != nil {
+			return err
+		}
+		f.digests = append(slices.Clip(digests), digestOf(b))
+		if err := f.writeState(false); err != nil {
+			f.digests = digests
+			return err
+		}
+		f.forget()
+		if err := f.fs.Rename(qinfoName+newSuffix, qinfoName); err != nil {
+			return err
+		}
+		if err := f.fs.SyncDir(); err != nil {
+			return err
+		}
+		f.digests = f.digests[len(digests):]
+		f.dirty = false
+		if !clean {
+			return nil // a state with a digest too many does no harm
+		}
+	}
+	if err := f.writeState(clean); err != nil {
+		return err
+	}
+	f.forget()
+	return nil
+}
+
+// unlink removes the files of messages that are acked, and folders that are empty then.
+func (f *File) unlink() error {
+	f.files.Lock()
+	defer f.files.Unlock()
+	for i, p := range f.dead {
+		if err := f.remove(p); err != nil {
+			f.dead = f.dead[i:]
+			return err
+		}
+		f.touched[p.folder] = true
+		f.holds[p.folder]--
+	}
+	f.dead = nil
+	wanted := make(map[string]bool)
+	for _, q := range f.queues {
+		wanted[q.folder] = wanted[q.folder] || q.count > 0
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.touched)) {
+		if f.holds[name] > 0 || wanted[name] {
+			continue
+		}
+		// There may be files that are not ours; then it stays.
+		if f.fs.RemoveFolder(name) == nil {
+			f.topTouched = true
+			delete(f.touched, name)
+			delete(f.holds, name)
+		}
+	}
+	return nil
+}
+
+// file gives a file to each message that has none.
+func (f *File) file() error {
+	w := filing{f: f, open: make([]opened, 0, 4*f.cfg.Syncs)}
+	for _, q := range f.sorted() {
+		if len(q.pending) == 0 {
+			continue
+		}
+		if _, ok := f.holds[q.folder]; !ok {
+			if err := f.fs.MakeFolder(q.folder); err != nil {
+				return err
+			}
+			f.holds[q.folder] = 0
+			f.topTouched = true
+		}
+		f.touched[q.folder] = true
+		for _, seq := range slices.Sorted(maps.Keys(q.pending)) {
+			if p := q.pending[seq]; !p.filed {
+				if err := w.add(q, seq, p); err != nil {
+					w.abandon()
+					return err
+				}
+			}
+		}
+	}
+	return w.sync()
+}
+
+// A filing is files that are being written, and synced many at a time.
+type filing struct {
+	f    *File
+	buf  []byte
+	open []opened
+}
+
+type opened struct {
+	file vfs.File
+	p    *pending
+}
+
+func (w *filing) add(q *queue, seq store.Seq, p *pending) error {
+	f, name := w.f, w.f.nameOf(q, seq)
+	var err error
+	if w.buf, err = appendFile(w.buf[:0], p.msg, name); err != nil {
+		return err
+	}
+	folder := f.fs.Folder(q.folder)
+	file, err := folder.Open(name, true)
+	if err != nil {
+		return err
+	}
+	was := p.there
+	if !was {
+		f.holds[q.folder]++
+		p.there = true
+	}
+	_, err = file.WriteAt(w.buf, 0)
+	if err == nil && was {
+		err = file.Truncate(int64(len(w.buf)))
+	}
+	if err != nil {
+		_ = file.Close()
+		if vfs.IsFull(err) { // make room for acks
+			if e := folder.Remove(name); e != nil {
+				return e
+			}
+			f.holds[q.folder]--
+			p.there = false
+		}
+		return err
+	}
+	if w.open = append(w.open, opened{file, p}); len(w.open) == cap(w.open) {
+		return w.sync()
+	}
+	return nil
+}
+
+// sync makes durable what was written, side by side.
+func (w *filing) sync() error {
+	errs := make([]error, len(w.open))
+	one := func(i int) {
+		o := &w.open[i]
+		if errs[i] = o.file.Sync(); errs[i] == nil {
+			o.p.filed = true
+		}
+		if err := o.file.Close(); errs[i] == nil {
+			errs[i] = err
+		}
+	}
+	n := min(w.f.cfg.Syncs, len(w.open))
+	if n <= 1 {
+		for i := range w.open {
+			one(i)
+		}
+	} else {
+		var wg sync.WaitGroup
+		for first := range n {
+			wg.Go(func() {
+				for i := first; i < len(w.open); i += n {
+					one(i)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	w.open = w.open[:0]
+	for _, err := range errs {
+		if err != nil {
+			return fmt.Errorf("a file could not be synced; what it holds is not sure any more: %w", err)
+		}
+	}
+	return nil
+}
+
+func (w *filing) abandon() {
+	for _, o := range w.open {
+		_ = o.file.Close()
+	}
+	w.open = nil
+}
+
+// write makes a file of b, in place of one of that name.
+func (f *File) write(name string, b []byte) error {
+	file, err := f.fs.Open(name, true)
+	if err != nil {
+		return err
+	}
+	err = file.Truncate(0)
+	if err == nil {
+		_, err = file.WriteAt(b, 0)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if e := file.Close(); err == nil {
+		err = e
+	}
+	if err != nil && vfs.IsFull(err) {
+		if e := f.fs.Remove(name); e != nil {
+			return e
+		}
+	}
+	return err
+}
+
+// writeState puts a new state in place, from where the log begins anew.
+func (f *File) writeState(clean bool) error {
+	s := state{salt: newSalt(), clean: clean, prefix: f.prefix, nextID: f.nextID, floor: uint64(f.floor), digests: f.digests, queues: f.sorted()}
+	if err := f.write(stateName+newSuffix, s.append(nil)); err != nil {
+		return err
+	}
+	if err := f.fs.Rename(stateName+newSuffix, stateName); err != nil {
+		return err
+	}
+	if err := f.fs.SyncDir(); err != nil {
+		return err
+	}
+	f.salt, f.pos, f.number, f.synced = s.salt, 0, 0, 0
+	for _, q := range s.queues {
+		q.named = true
+	}
+	if f.redo != nil && f.size > f.cfg.RedoSize+redoReserve {
+		if err := f.redo.Truncate(f.cfg.RedoSize + redoReserve); err != nil {
+			return err
+		}
+		f.size = f.cfg.RedoSize + redoReserve
+	}
+	return nil
+}
+
+// forget lets go of messages that have a file by now.
+func (f *File) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, q := range f.queues {
+		clear(q.pending)
+	}
+}
+
+func (f *File) remove(p path) error {
+	err := f.fs.Folder(p.folder).Remove(p.name)
+	if isMissing(err) {
+		return nil
+	}
+	return err
+}

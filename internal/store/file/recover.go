@@ -1,0 +1,521 @@
+package file
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+	"stompserver/internal/vfs"
+)
+
+// A DamageError says what of a directory is not what was written.
+type DamageError struct{ Problems []string }
+
+func (e *DamageError) Error() string {
+	s := "the stored queues are damaged: " + e.Problems[0]
+	if n := len(e.Problems) - 1; n > 0 {
+		s += fmt.Sprintf(" (and %d more)", n)
+	}
+	return s + ". Nothing was changed. Restore them from a copy, or start with what is whole: on_damage: start"
+}
+
+// A recovery reads a directory.
+type recovery struct {
+	f        *File
+	problems []string
+	unsure   bool // what there is to be is not known: all is taken that there is
+
+	state   *state // nil: there is none
+	qinfo   []byte // nil: there is none
+	redo    redoLog
+	noLog   bool
+	listing map[path]*found
+	folders []string
+	queues  map[uint64]*queue // by their numbers, as state and log have them
+	missing []string          // messages without a file
+}
+
+// A found file is of a message, once it is known of which.
+type found struct {
+	q   *queue
+	seq store.Seq
+}
+
+func (r *recovery) problem(format string, args ...any) {
+	r.problems = append(r.problems, fmt.Sprintf(format, args...))
+}
+
+func (f *File) open() error {
+	begin := time.Now()
+	r := &recovery{f: f, listing: make(map[path]*found), queues: make(map[uint64]*queue)}
+	trusted, err := r.run()
+	if err != nil {
+		return fmt.Errorf("file: %w", err)
+	}
+	if len(r.problems) > 0 {
+		if !f.cfg.StartDamaged {
+			return &DamageError{r.problems}
+		}
+		for _, p := range r.problems {
+			f.log.Error("the stored queues are damaged", "problem", p)
+		}
+	}
+	if r.redo.cut {
+		f.log.Warn("an unfinished write was cut off; it was never confirmed", "where", redoName)
+	}
+	r.report()
+	count := 0
+	for name, q := range f.queues {
+		if count += q.count; q.count == 0 { // forgotten, so that names do not gather for ever
+			f.floor = max(f.floor, q.last)
+			delete(f.queues, name)
+		}
+	}
+	if r.state != nil {
+		r.sweep()
+	}
+	if f.redo, err = f.fs.Open(redoName, true); err == nil {
+		if f.size, err = f.redo.Size(); err == nil && f.size < f.cfg.RedoSize+redoReserve {
+			if err = f.redo.Allocate(f.cfg.RedoSize + redoReserve); err == nil {
+				f.size = f.cfg.RedoSize + redoReserve
+			} else if vfs.IsFull(err) && trusted {
+				err = nil // then some of what there is has to go first
+			}
+		}
+	}
+	if err == nil && r.noLog {
+		err = f.fs.SyncDir() // no state without a log
+	}
+	if err != nil {
+		return fmt.Errorf("file: %w", err)
+	}
+	switch err := f.flush(false, false); {
+	case errors.Is(err, store.ErrFull) && trusted:
+		f.log.Warn("no room left to bring the log to the files; it is kept", "err", err)
+	case err != nil:
+		return err
+	}
+	if count > 0 {
+		f.log.Info("queues read", "queues", len(f.queues), "messages", count, "took", time.Since(begin).Round(time.Millisecond))
+	}
+	return nil
+}
+
+// run reads all there is. It reports whether the names of files said it.
+func (r *recovery) run() (trusted bool, err error) {
+	if err := r.read(); err != nil {
+		return false, err
+	}
+	f := r.f
+	f.prefix = newPrefix()
+	if r.state != nil {
+		f.prefix, f.nextID, f.floor, f.salt = r.state.prefix, r.state.nextID, store.Seq(r.state.floor), r.state.salt
+		for _, q := range r.state.queues {
+			r.define(q)
+		}
+		for _, rec := range r.redo.records {
+			if rec.kind == kindQueue && r.queues[rec.id] == nil {
+				q := newQueue(rec.name, rec.folder, rec.id)
+				q.named = true
+				r.define(q)
+			}
+		}
+		r.attach()
+		r.replay()
+		f.pos, f.number, f.synced = r.redo.end, r.redo.groups, r.redo.groups
+	}
+	now := digestOf(r.qinfo)
+	if r.state != nil && slices.Contains(r.state.digests, now) {
+		f.digests = []digest{now}
+		r.hold()
+		return true, nil
+	}
+	f.digests = []digest{now}
+	err = r.takeOver()
+	r.hold()
+	return false, err
+}
+
+// read reads the files that are not of messages, and the names of all others.
+func (r *recovery) read() error {
+	b, err := r.whole(stateName)
+	if err != nil {
+		return err
+	}
+	if b != nil {
+		var later *versionError
+		if r.state, err = parseState(b); errors.As(err, &later) {
+			return fmt.Errorf("%s: %w", stateName, err)
+		} else if err != nil {
+			r.problem("%s: %v", stateName, err)
+			r.unsure = true
+		}
+	}
+	redo, err := r.whole(redoName)
+	if err != nil {
+		return err
+	}
+	r.noLog = redo == nil
+	switch {
+	case r.state != nil && redo == nil && !r.state.clean:
+		r.problem("%s is missing", redoName)
+	case r.state != nil:
+		r.redo = parseLog(redo, r.state.salt)
+		r.problems = append(r.problems, r.redo.problems...)
+	case b == nil && parseLog(redo, 0).used:
+		r.problem("%s is missing, though there is %s", stateName, redoName)
+	}
+	if r.qinfo, err = r.whole(qinfoName); err != nil {
+		return err
+	}
+	folders, err := r.f.fs.Folders()
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		if !isFolder(folder) {
+			continue
+		}
+		names, err := r.f.fs.Folder(folder).List()
+		if err != nil {
+			return err
+		}
+		r.folders = append(r.folders, folder)
+		for _, name := range names {
+			r.listing[path{folder, name}] = &found{}
+		}
+	}
+	return nil
+}
+
+// whole reads a file; nil says that there is none.
+func (r *recovery) whole(name string) ([]byte, error) {
+	file, err := r.f.fs.Open(name, false)
+	if isMissing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	b, err := readAll(file)
+	if err == nil && b == nil {
+		b = []byte{}
+	}
+	return b, err
+}
+
+func (r *recovery) define(q *queue) {
+	r.queues[q.id] = q
+	r.f.queues[q.name] = q
+	r.f.nextID = max(r.f.nextID, q.id+1)
+}
+
+// attach finds out of which message each file is that is ours, or was taken over.
+func (r *recovery) attach() {
+	for _, q := range r.queues {
+		for seq, name := range q.foreign {
+			if at := r.listing[path{q.folder, name}]; at != nil {
+				at.q, at.seq = q, seq
+			} else {
+				delete(q.foreign, seq)
+			}
+		}
+	}
+	seqs := make(map[*queue][]store.Seq)
+	for p, at := range r.listing {
+		if at.q == nil {
+			id, seq, ok := parseName(r.f.prefix, p.name)
+			q := r.queues[id]
+			if !ok || q == nil || q.folder != p.folder {
+				continue
+			}
+			at.q, at.seq = q, seq
+		}
+		seqs[at.q] = append(seqs[at.q], at.seq)
+	}
+	for _, q := range r.queues {
+		list := seqs[q]
+		slices.Sort(list)
+		size := int64(1)
+		if n := int64(len(list)); n > 0 {
+			size = q.bytes / n
+		}
+		q.bytes = 0
+		for _, seq := range list {
+			q.add(seq, size)
+		}
+	}
+}
+
+// replay applies the log to what the files say.
+func (r *recovery) replay() {
+	for _, rec := range r.redo.records {
+		q := r.queues[rec.id]
+		if q == nil {
+			r.problem("%s: a record is of queue %d, which is not known", redoName, rec.id)
+			continue
+		}
+		switch rec.kind {
+		case kindPut:
+			r.f.put(q, rec.seq, rec.msg)
+			q.enqueued++
+		case kindAck:
+			q.dequeued += r.f.ack(q, rec.seq, rec.last)
+		case kindMark:
+			q.marked = rec.seq
+		case kindAttempts:
+			r.f.tried(q, rec.seq, rec.attempts)
+		}
+	}
+	for _, q := range r.queues { // tries of what went when the log was brought to the files
+		for seq := range q.tries {
+			if !q.has(seq) {
+				delete(q.tries, seq)
+			}
+		}
+	}
+}
+
+// An item is a message in the order that qinfo has it in.
+type item struct {
+	name  string // of its file; "": it has none yet
+	seq   store.Seq
+	tries uint32
+	size  int64
+	held  *pending
+}
+
+// takeOver takes what qinfo says, and behind it what there is of ours besides.
+func (r *recovery) takeOver() error {
+	f := r.f
+	var all []indexed
+	if r.qinfo != nil {
+		var err error
+		if all, err = parseQinfo(r.qinfo); err != nil {
+			r.problem("%s: %v", qinfoName, err)
+			r.unsure = true
+		}
+	}
+	if r.unsure && f.cfg.StartDamaged {
+		more, err := r.byFrames(all)
+		if err != nil {
+			return err
+		}
+		all = more
+	}
+	top := f.floor // no Seq is above it
+	for _, q := range f.queues {
+		top = max(top, q.last)
+	}
+	for i := range all {
+		in := &all[i]
+		q := f.queues[in.name]
+		if q == nil {
+			q = newQueue(in.name, folderName(in.name), f.nextID)
+			r.define(q)
+		}
+		q.enqueued, q.dequeued, q.exceptions = in.enqueued, in.dequeued, in.putBackAll
+		if in.msgid > 1 {
+			q.last = max(q.last, store.Seq(in.msgid-1))
+		}
+		items, err := r.items(q, in)
+		if err != nil {
+			return err
+		}
+		for _, it := range items {
+			top = max(top, it.seq)
+		}
+		r.order(q, items, max(top, q.last))
+		top = max(top, q.last)
+	}
+	return nil
+}
+
+// items are the messages of q: those that qinfo lists first.
+func (r *recovery) items(q *queue, in *indexed) (items []item, err error) {
+	f := r.f
+	taken, listed := make(map[store.Seq]bool), make(map[string]bool)
+	for _, id := range in.frames {
+		p := path{q.folder, id}
+		at := r.listing[p]
+		if at == nil || at.q != nil && at.q != q {
+			r.missing = append(r.missing, id)
+			continue
+		}
+		if listed[id] {
+			continue
+		}
+		listed[id] = true
+		it := item{name: id, seq: lastNumber(id), tries: uint32(max(in.exceptions[id], 0))}
+		if at.q == q {
+			it.seq, it.held = at.seq, q.pending[at.seq]
+			taken[at.seq] = true
+		}
+		if ok, err := r.look(q, &it, p); err != nil {
+			return nil, err
+		} else if ok {
+			items = append(items, it)
+		}
+		at.q = q
+	}
+	for _, s := range q.slots {
+		if s.size == 0 || taken[s.seq] {
+			continue
+		}
+		it := item{seq: s.seq, tries: q.tries[s.seq], held: q.pending[s.seq]}
+		if it.held == nil || it.held.there {
+			it.name = f.nameOf(q, s.seq)
+		}
+		if ok, err := r.look(q, &it, path{q.folder, it.name}); err != nil {
+			return nil, err
+		} else if ok {
+			items = append(items, it)
+		}
+	}
+	return items, nil
+}
+
+// look reads a message, and reports whether it can be served.
+func (r *recovery) look(q *queue, it *item, p path) (bool, error) {
+	if it.held != nil {
+		it.size = int64(it.held.msg.Size())
+		return true, nil
+	}
+	m, err := r.f.readMessage(p, q.name)
+	if errors.Is(err, errDamaged) {
+		r.problem("%v", err)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	it.size = int64(m.Size())
+	return true, nil
+}
+
+// order gives q the messages that it is to have, in that order. They keep their numbers if
+// these are in order too; else they get new ones, above last.
+func (r *recovery) order(q *queue, items []item, last store.Seq) {
+	inOrder, before := true, store.Seq(0)
+	for _, it := range items {
+		inOrder = inOrder && it.seq > before
+		before = it.seq
+	}
+	q.slots, q.empty, q.count, q.bytes = nil, 0, 0, 0
+	clear(q.pending)
+	clear(q.foreign)
+	clear(q.tries)
+	for _, it := range items {
+		if !inOrder {
+			last++
+			it.seq = last
+		}
+		q.add(it.seq, it.size)
+		if it.held != nil {
+			q.pending[it.seq] = it.held
+		}
+		if it.name != "" && it.name != messageName(r.f.prefix, q.id, it.seq) {
+			q.foreign[it.seq] = it.name
+		}
+		if it.tries > 0 {
+			q.tries[it.seq] = it.tries
+		}
+		if at := r.listing[path{q.folder, it.name}]; at != nil {
+			at.q, at.seq = q, it.seq
+		}
+	}
+	q.marked = 0
+}
+
+// byFrames adds to what qinfo says the messages that it does not list, each to the queue that
+// it was sent to.
+func (r *recovery) byFrames(all []indexed) ([]indexed, error) {
+	byName, listed := make(map[string]int), make(map[path]bool)
+	for i := range all {
+		byName[all[i].name] = i
+		for _, id := range all[i].frames {
+			listed[path{folderName(all[i].name), id}] = true
+		}
+	}
+	of := make(map[string][]string)
+	for p, at := range r.listing {
+		if at.q != nil || listed[p] {
+			continue
+		}
+		m, err := r.f.readMessage(p, "")
+		if errors.Is(err, errDamaged) {
+			r.problem("%v", err)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if dest := destination(m); folderName(dest) == p.folder {
+			of[dest] = append(of[dest], p.name)
+		}
+	}
+	for name, ids := range of {
+		slices.SortFunc(ids, func(a, b string) int {
+			return cmp.Or(cmp.Compare(nameTime(a), nameTime(b)), cmp.Compare(lastNumber(a), lastNumber(b)), cmp.Compare(a, b))
+		})
+		i, ok := byName[name]
+		if !ok {
+			i = len(all)
+			all = append(all, indexed{name: name})
+		}
+		all[i].frames = append(all[i].frames, ids...)
+	}
+	return all, nil
+}
+
+// destination is where a message that was read for no queue was sent to.
+func destination(m *message.Message) string {
+	dest, _ := m.Header("original-destination")
+	return dest
+}
+
+// hold counts what each folder has.
+func (r *recovery) hold() {
+	for _, folder := range r.folders {
+		r.f.holds[folder] = 0
+	}
+	for p, at := range r.listing {
+		if at.q != nil {
+			r.f.holds[p.folder]++
+		}
+	}
+}
+
+// sweep removes folders that a crash left empty.
+func (r *recovery) sweep() {
+	for _, folder := range r.folders {
+		if r.f.holds[folder] == 0 && r.f.fs.RemoveFolder(folder) == nil {
+			delete(r.f.holds, folder)
+		}
+	}
+}
+
+// report tells of files that are not served, and of messages without a file.
+func (r *recovery) report() {
+	var names []string
+	for p, at := range r.listing {
+		if at.q == nil {
+			names = append(names, p.folder+"/"+p.name)
+		}
+	}
+	some := func(names []string) []string {
+		slices.Sort(names)
+		return names[:min(len(names), 10)]
+	}
+	if n := len(names); n > 0 {
+		r.f.log.Warn("files that the index does not list are left as they are, and not delivered", "count", n, "files", some(names))
+	}
+	if n := len(r.missing); n > 0 {
+		r.f.log.Warn("messages of the index have no file", "count", n, "message_ids", some(r.missing))
+	}
+}
