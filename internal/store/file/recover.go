@@ -79,12 +79,8 @@ func (f *File) open() error {
 		r.sweep()
 	}
 	if f.redo, err = f.fs.Open(redoName, true); err == nil {
-		if f.size, err = f.redo.Size(); err == nil && f.size < f.cfg.RedoSize+redoReserve {
-			if err = f.redo.Allocate(f.cfg.RedoSize + redoReserve); err == nil {
-				f.size = f.cfg.RedoSize + redoReserve
-			} else if vfs.IsFull(err) && trusted {
-				err = nil // then some of what there is has to go first
-			}
+		if err = f.widen(); vfs.IsFull(err) && trusted {
+			err = nil // then some of what there is has to go first
 		}
 	}
 	if err == nil && r.noLog {
@@ -104,6 +100,24 @@ func (f *File) open() error {
 	}
 	return nil
 }
+
+// widen gives the log all of its room. It is written to, for what is written over is quicker
+// to sync.
+func (f *File) widen() (err error) {
+	if f.size, err = f.redo.Size(); err != nil {
+		return err
+	}
+	for want := f.cfg.RedoSize + redoReserve; f.size < want; {
+		n, err := f.redo.WriteAt(blank[:min(want-f.size, int64(len(blank)))], f.size)
+		if err != nil {
+			return errors.Join(err, f.redo.Truncate(f.size))
+		}
+		f.size += int64(n)
+	}
+	return nil
+}
+
+var blank [256 << 10]byte
 
 // run reads all there is. It reports whether the names of files said it.
 func (r *recovery) run() (trusted bool, err error) {
