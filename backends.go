@@ -7,6 +7,7 @@ import (
 
 	"stompserver/internal/store"
 	"stompserver/internal/store/dbm"
+	"stompserver/internal/store/file"
 	"stompserver/internal/store/journal"
 	"stompserver/internal/store/spool"
 	"stompserver/internal/vfs"
@@ -32,6 +33,9 @@ var backends = map[string]func(Config) (store.Backend, error){
 			return nil, err
 		}
 		return journal.Open(journal.Config{FS: fs, NoSync: c.Checkpoint > 0, StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
+	},
+	"file": func(c Config) (store.Backend, error) {
+		return file.Open(file.Config{Dir: c.Storage, NoSync: c.Checkpoint > 0, StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
 	},
 	"dbm": func(c Config) (store.Backend, error) {
 		return dbm.Open(dbm.Config{Path: filepath.Join(c.Storage, "queues.db"), NoSync: c.Checkpoint > 0})

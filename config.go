@@ -23,7 +23,7 @@ type Config struct {
 	Port int // default 61613; AnyPort picks a free one
 
 	// Queue is the kind of store that keeps queues: "memory", which is the default,
-	// "journal" or "dbm".
+	// "journal", "file" or "dbm".
 	Queue   string
 	Storage string // directory of a store that keeps messages on a disk; default .stompserver
 
@@ -31,7 +31,7 @@ type Config struct {
 	// cut. Default 0: at once, and every RECEIPT waits for it.
 	Checkpoint time.Duration
 
-	// OnDamage is what to do with a journal that is not what was written: RefuseDamaged,
+	// OnDamage is what to do with a journal or file that is not what was written: RefuseDamaged,
 	// the default, or StartDamaged with what is whole.
 	OnDamage string
 

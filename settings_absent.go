@@ -8,8 +8,8 @@ import (
 
 // Queue types, by what -q and queue take.
 var (
-	queueTypes  = []string{"memory", "journal", "dbm"}
-	queuesToBe  = []string{"file", "activerecord", "sql", "jetstream"}
+	queueTypes  = []string{"memory", "journal", "file", "dbm"}
+	queuesToBe  = []string{"activerecord", "sql", "jetstream"}
 	queuesKnown = "memory, journal, file, dbm, activerecord (or sql), jetstream"
 )
 

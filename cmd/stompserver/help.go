@@ -27,7 +27,7 @@ func writeHelp(w io.Writer, root *cobra.Command) {
 	fmt.Fprint(w, `
 Long options may be shortened, in any case, with "-" for "_". A flag beats the environment
 (STOMPSERVER_PORT, STOMPSERVER_LOG_LEVEL, ...), which beats the configuration file.
-Queue type memory, the default, keeps nothing over a restart; journal and dbm keep all in the storage directory.
+Queue type memory, the default, keeps nothing over a restart; journal, file and dbm keep all in the storage directory.
 "stompserver man" has the whole manual, "stompserver COMMAND -h" the help of a command.
 `)
 }

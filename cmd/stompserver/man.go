@@ -86,7 +86,7 @@ func manual1(p *page, root *cobra.Command) {
 		p.item(fmt.Sprint(c.code), c.text)
 	}
 	p.section("QUEUE TYPES")
-	p.text("memory keeps queues in memory: the fastest, and gone with the process. journal, file, dbm, activerecord and jetstream are not in this build yet and are refused. So -s, -c and -y, which are for them, have no effect.")
+	p.text("memory keeps queues in memory: the fastest, and gone with the process. journal, a log made for a disk, file, the Ruby server's own files, and dbm, a file of bbolt, keep them in the storage directory (-s). activerecord and jetstream are not in this build yet and are refused; so -y, which is for the former, has no effect.")
 }
 
 // A page is written as text for a terminal or as source for man(1).
