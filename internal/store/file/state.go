@@ -64,9 +64,12 @@ func (s *state) append(dst []byte) []byte {
 	for _, q := range s.queues {
 		dst = q.append(dst)
 	}
-	binary.LittleEndian.PutUint32(dst[at:], crc32.Checksum(dst[at+4:], castagnoli))
+	putSum(dst[at:])
 	return dst
 }
+
+// putSum fills in the checksum that b begins with.
+func putSum(b []byte) { binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli)) }
 
 func (q *queue) append(dst []byte) []byte {
 	dst = appendString(appendString(dst, q.name), q.folder)

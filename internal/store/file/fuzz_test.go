@@ -1,0 +1,111 @@
+package file
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+func addFiles(f *testing.F, pattern string) {
+	names, err := filepath.Glob(filepath.Join("testdata", "ruby", pattern))
+	if err != nil || len(names) == 0 {
+		f.Fatalf("%s: %q, %v", pattern, names, err)
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+}
+
+// FuzzFile reads a message; what is read is the same when it was written and read again.
+func FuzzFile(f *testing.F) {
+	addFiles(f, "*/*")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := parseFile(b, "/queue/a", "vm-1795418394-273907-2")
+		if err != nil {
+			return
+		}
+		b, err = appendFile(nil, m, "x-1-q1-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parseFile(b, "/queue/a", "x-1-q1-1")
+		if err != nil {
+			t.Fatalf("written as %q: %v", b, err)
+		}
+		if want, got := m.AppendRecord(nil), again.AppendRecord(nil); !bytes.Equal(want, got) {
+			t.Fatalf("got\n%q\nwant\n%q", got, want)
+		}
+	})
+}
+
+// FuzzQinfo reads an index.
+func FuzzQinfo(f *testing.F) {
+	addFiles(f, "qinfo")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		qs, err := parseQinfo(b)
+		for _, q := range qs {
+			if err == nil && q.exceptions == nil {
+				t.Error("a queue without what was put back")
+			}
+		}
+	})
+}
+
+// FuzzLog reads a redo log, with checksums that fit, and records as they are.
+func FuzzLog(f *testing.F) {
+	q := newQueue("/queue/a", "_queue_a", 1)
+	b := appendQueue(make([]byte, groupSize), q)
+	for _, r := range []store.Record{
+		{Kind: store.RecordPut, Seq: 1, Msg: message.Text("/queue/a", "x", 1)}, {Kind: store.RecordAck, Seq: 1, Last: 3},
+		{Kind: store.RecordMark, Seq: 1}, {Kind: store.RecordAttempts, Seq: 2, Attempts: 3},
+	} {
+		b = appendRecord(b, 1, &r)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		parseLog(b, 7)
+		if len(b) < groupSize {
+			return
+		}
+		b = bytes.Clone(b)
+		putGroup(b, 7, 1, 0)
+		if l := parseLog(b, 7); l.groups != 1 || l.end != aligned(int64(len(b))) {
+			t.Errorf("%d groups, end at %d of %d", l.groups, l.end, len(b))
+		}
+	})
+}
+
+// FuzzState reads a state; what is read is the same when it was written and read again.
+func FuzzState(f *testing.F) {
+	q := newQueue("/queue/a", "_queue_a", 1)
+	q.foreign[3], q.tries[3] = "vm-1-2-3", 2
+	s := state{salt: 7, prefix: "vm-1", digests: []digest{{1}}, queues: []*queue{q}}
+	f.Add(s.append(nil)[len(stateMagic)+4:])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := parseState(sum(b))
+		if err != nil {
+			return
+		}
+		once := s.append(nil)
+		again, err := parseState(once)
+		if err != nil || !bytes.Equal(again.append(nil), once) {
+			t.Errorf("written as %q, %v", once, err)
+		}
+	})
+}
+
+// sum puts before the rest of a state what it begins with.
+func sum(rest []byte) []byte {
+	b := append([]byte(stateMagic), 0, 0, 0, 0)
+	b = append(b, rest...)
+	putSum(b[len(stateMagic):])
+	return b
+}
