@@ -22,6 +22,9 @@ const rubyServer = "/usr/bin/stompserver"
 // here and there.
 func TestRubyServer(t *testing.T) {
 	if _, err := os.Stat(rubyServer); err != nil {
+		if os.Getenv("TEST_REQUIRE_ALL") == "1" {
+			t.Fatal("the Ruby server, Debian package stompserver, is not installed")
+		}
 		t.Skip("the Ruby server, Debian package stompserver, is not installed")
 	}
 	dir := t.TempDir()

@@ -164,7 +164,7 @@ func (f *File) Write(rs []store.Record) error {
 		case err == nil:
 			f.encode(rs)
 			n = aligned(int64(len(f.buf)))
-		case !errors.Is(err, store.ErrFull) || !acks || f.pos+n > f.cfg.RedoSize+redoReserve:
+		case !errors.Is(err, store.ErrFull) || !acks || f.pos+n > f.room():
 			return err
 		}
 	}
@@ -199,6 +199,9 @@ func (f *File) Write(rs []store.Record) error {
 	}
 	return nil
 }
+
+// room is how long the log is, with what is kept back for acks.
+func (f *File) room() int64 { return f.cfg.RedoSize + min(redoReserve, f.cfg.RedoSize/4) }
 
 // encode makes a group of rs in buf.
 func (f *File) encode(rs []store.Record) {

@@ -271,11 +271,11 @@ func (f *File) writeState(clean bool) error {
 	for _, q := range s.queues {
 		q.named = true
 	}
-	if f.redo != nil && f.size > f.cfg.RedoSize+redoReserve {
-		if err := f.redo.Truncate(f.cfg.RedoSize + redoReserve); err != nil {
+	if f.redo != nil && f.size > f.room() {
+		if err := f.redo.Truncate(f.room()); err != nil {
 			return err
 		}
-		f.size = f.cfg.RedoSize + redoReserve
+		f.size = f.room()
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func (f *File) widen() (err error) {
 	if f.size, err = f.redo.Size(); err != nil {
 		return err
 	}
-	for want := f.cfg.RedoSize + redoReserve; f.size < want; {
+	for want := f.room(); f.size < want; {
 		n, err := f.redo.WriteAt(blank[:min(want-f.size, int64(len(blank)))], f.size)
 		if err != nil {
 			return errors.Join(err, f.redo.Truncate(f.size))
@@ -365,6 +365,9 @@ func (r *recovery) items(q *queue, in *indexed) (items []item, err error) {
 			continue
 		}
 		listed[id] = true
+		if at.q == q && !q.has(at.seq) {
+			continue // acked, which the Ruby server could not know after a crash
+		}
 		it := item{name: id, seq: lastNumber(id), tries: uint32(max(in.exceptions[id], 0))}
 		if at.q == q {
 			it.seq, it.held = at.seq, q.pending[at.seq]
