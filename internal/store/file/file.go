@@ -4,10 +4,11 @@
 //
 // A Write goes to a redo log, as one group with one sync. The log is no larger than a few
 // MiB. When it is full, and at Sync and Close, what it says is brought to the files: those
-// of messages that were acked meanwhile are removed, those that are still there written and
-// synced, and then a new state is put in place of the old, which begins a new log. So a
-// message that is acked soon never has a file of its own. After a crash the log is played
-// again; a file that it does not mention is whole.
+// of messages that were acked are removed, as far as they are there still, messages that
+// have none get one, and then a new state is put in place of the old, which begins a new
+// log. So a message that is acked soon never has a file of its own. After a crash the log is
+// played again; a file that it does not mention is whole. What is brought to the files may
+// take long, and Writes wait for it; goroutines that sync files end with it.
 //
 // The directory holds
 //
@@ -45,7 +46,7 @@ const (
 	qinfoName = "qinfo"
 	newSuffix = ".new"
 
-	defaultRedo = 4 << 20
+	defaultRedo = 2 << 20
 	redoReserve = 256 << 10 // of the log, for acks when the disk is full
 )
 
@@ -62,7 +63,7 @@ type Config struct {
 	// NoSync has Write return before the disk confirms it; Sync is to be called.
 	NoSync bool
 
-	RedoSize int64 // bytes of the redo log; default 4 MiB
+	RedoSize int64 // bytes of the redo log; default 2 MiB
 	Syncs    int   // files that are synced side by side; default 16
 
 	Log *slog.Logger // default: none
@@ -194,6 +195,9 @@ func (f *File) Write(rs []store.Record) error {
 	f.size = max(f.size, f.pos)
 	f.dirty = true
 	f.apply(rs)
+	if err := f.unlinkSome(2*len(rs) + 16); err != nil {
+		return err
+	}
 	if cap(f.buf) > 32<<20 {
 		f.buf = nil
 	}

@@ -80,11 +80,23 @@ func (f *File) tryFlush(index, clean bool) error {
 	return nil
 }
 
-// unlink removes the files of messages that are acked, and folders that are empty then.
-func (f *File) unlink() error {
+// unlinkSome removes some of the files that are to go, so that they do not gather until there
+// is much to do at once.
+func (f *File) unlinkSome(n int) error {
+	if len(f.dead) == 0 || f.synced != f.number {
+		return nil
+	}
 	f.files.Lock()
 	defer f.files.Unlock()
-	for i, p := range f.dead {
+	if err := f.removeDead(n); err != nil && !vfs.IsFull(err) {
+		return f.fail(err)
+	}
+	return nil
+}
+
+func (f *File) removeDead(n int) error {
+	n = min(n, len(f.dead))
+	for i, p := range f.dead[:n] {
 		if err := f.remove(p); err != nil {
 			f.dead = f.dead[i:]
 			return err
@@ -92,7 +104,19 @@ func (f *File) unlink() error {
 		f.touched[p.folder] = true
 		f.holds[p.folder]--
 	}
-	f.dead = nil
+	if f.dead = f.dead[n:]; len(f.dead) == 0 {
+		f.dead = nil
+	}
+	return nil
+}
+
+// unlink removes the files of messages that are acked, and folders that are empty then.
+func (f *File) unlink() error {
+	f.files.Lock()
+	defer f.files.Unlock()
+	if err := f.removeDead(len(f.dead)); err != nil {
+		return err
+	}
 	wanted := make(map[string]bool)
 	for _, q := range f.queues {
 		wanted[q.folder] = wanted[q.folder] || q.count > 0
