@@ -1,6 +1,7 @@
 package file
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,12 +35,11 @@ func (f *File) tryFlush(index, clean bool) error {
 	if err := f.file(); err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(f.touched)) {
-		if err := f.fs.Folder(name).SyncDir(); err != nil {
-			return err
-		}
-		delete(f.touched, name)
+	touched := slices.Sorted(maps.Keys(f.touched))
+	if err := f.beside(len(touched), func(i int) error { return f.fs.Folder(touched[i]).SyncDir() }); err != nil {
+		return err
 	}
+	clear(f.touched)
 	if f.topTouched {
 		if err := f.fs.SyncDir(); err != nil {
 			return err
@@ -213,39 +213,49 @@ func (w *filing) add(q *queue, seq store.Seq, p *pending) error {
 
 // sync makes durable what was written, side by side.
 func (w *filing) sync() error {
-	errs := make([]error, len(w.open))
-	one := func(i int) {
+	err := w.f.beside(len(w.open), func(i int) error {
 		o := &w.open[i]
-		if errs[i] = o.file.Sync(); errs[i] == nil {
-			o.p.filed = true
-		}
-		if err := o.file.Close(); errs[i] == nil {
-			errs[i] = err
-		}
-	}
-	n := min(w.f.cfg.Syncs, len(w.open))
-	if n <= 1 {
-		for i := range w.open {
-			one(i)
-		}
-	} else {
-		var wg sync.WaitGroup
-		for first := range n {
-			wg.Go(func() {
-				for i := first; i < len(w.open); i += n {
-					one(i)
-				}
-			})
-		}
-		wg.Wait()
-	}
+		err := o.file.Sync()
+		o.p.filed = err == nil
+		return errors.Join(err, o.file.Close())
+	})
 	w.open = w.open[:0]
-	for _, err := range errs {
-		if err != nil {
-			return fmt.Errorf("a file could not be synced; what it holds is not sure any more: %w", err)
-		}
+	if err != nil {
+		return fmt.Errorf("a file could not be synced; what it holds is not sure any more: %w", err)
 	}
 	return nil
+}
+
+// beside does n things, some of them side by side, and waits for them. Of their errors one
+// that is final comes before one of a full disk.
+func (f *File) beside(n int, do func(i int) error) error {
+	errs := make([]error, n)
+	at := min(f.cfg.Syncs, n)
+	if at <= 1 {
+		for i := range n {
+			errs[i] = do(i)
+		}
+		return worst(errs)
+	}
+	var wg sync.WaitGroup
+	for first := range at {
+		wg.Go(func() {
+			for i := first; i < n; i += at {
+				errs[i] = do(i)
+			}
+		})
+	}
+	wg.Wait()
+	return worst(errs)
+}
+
+func worst(errs []error) (err error) {
+	for _, e := range errs {
+		if e != nil && (err == nil || !vfs.IsFull(e)) {
+			err = e
+		}
+	}
+	return err
 }
 
 func (w *filing) abandon() {
