@@ -46,7 +46,7 @@ const (
 	qinfoName = "qinfo"
 	newSuffix = ".new"
 
-	defaultRedo = 2 << 20
+	defaultRedo = 4 << 20
 	redoReserve = 256 << 10 // of the log, for acks when the disk is full
 )
 
@@ -63,7 +63,7 @@ type Config struct {
 	// NoSync has Write return before the disk confirms it; Sync is to be called.
 	NoSync bool
 
-	RedoSize int64 // bytes of the redo log; default 2 MiB
+	RedoSize int64 // bytes of the redo log; default 4 MiB
 	Syncs    int   // files that are synced side by side; default 16
 
 	Log *slog.Logger // default: none
