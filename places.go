@@ -17,18 +17,22 @@ import (
 	"stompserver/internal/vfs"
 )
 
-// traces tell by a name in the storage directory that a store of a type is there.
-var traces = map[string]string{
-	"journal": "journal",
-	"dbm":     "queues.db",
+// traces tell by names in the storage directory that a store of a type is there.
+var traces = map[string][]string{
+	"journal": {"journal"},
+	"file":    {"qinfo", "stompserver.state", "stompserver.redo"},
+	"dbm":     {"queues.db"},
 }
 
 // FindStores returns the types of queue whose data lie in a storage directory, in the order
 // of their names.
 func FindStores(storage string) []string {
 	var found []string
-	for queue, trace := range traces {
-		if _, err := os.Stat(filepath.Join(storage, trace)); err == nil {
+	for queue, names := range traces {
+		if slices.ContainsFunc(names, func(name string) bool {
+			_, err := os.Stat(filepath.Join(storage, name))
+			return err == nil
+		}) {
 			found = append(found, queue)
 		}
 	}
@@ -233,7 +237,7 @@ func Check(ctx context.Context, p Place) (*StoreReport, error) {
 }
 
 func checkJournal(p Place) (*StoreReport, error) {
-	fs, err := vfs.Dir(filepath.Join(p.Storage, traces["journal"]))
+	fs, err := vfs.Dir(filepath.Join(p.Storage, "journal"))
 	if err != nil {
 		return nil, &StorageError{Queue: p.Queue, Dir: p.Storage, Err: err}
 	}

@@ -59,3 +59,22 @@ func TestDocsOfRubyDump(t *testing.T) {
 		t.Errorf("docs/migrating.md does not have\n%s", rubyDump)
 	}
 }
+
+// TestMigrateFromRuby moves what the Ruby server left in its files.
+func TestMigrateFromRuby(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "old"), os.DirFS("../../internal/store/file/testdata/ruby")); err != nil {
+		t.Fatal(err)
+	}
+	from, to := "file:"+filepath.Join(dir, "old"), "journal:"+filepath.Join(dir, "new")
+	for range 2 { // the second time it is all there
+		var out, errs bytes.Buffer
+		g := &globals{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
+		if code := run(context.Background(), g, []string{"migrate", "--from", from, "--to", to}); code != 0 {
+			t.Fatalf("code %d\n%s", code, errs.String())
+		}
+		if !strings.Contains(out.String(), "\n/queue/test            7         63\n") || !strings.Contains(out.String(), "\n9 messages copied from "+from+" to "+to) {
+			t.Errorf("it says\n%s", out.String())
+		}
+	}
+}
