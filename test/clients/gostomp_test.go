@@ -64,6 +64,8 @@ func (g gostomp) dial(t *testing.T, opts ...func(*stomp.Conn) error) *goConn {
 		stomp.ConnOpt.Login("guest", "guest"), stomp.ConnOpt.AcceptVersion(g.version),
 		stomp.ConnOpt.HeartBeat(0, 0), stomp.ConnOpt.RcvReceiptTimeout(wait), stomp.ConnOpt.DisconnectReceiptTimeout(wait),
 		stomp.ConnOpt.Logger(silent{}),
+		// Its wait with a time limit can miss that the RECEIPT has come, if that is fast.
+		stomp.ConnOpt.UnsubscribeReceiptTimeout(0),
 	}, opts...)
 	c, err := stomp.Connect(socket, opts...)
 	if err != nil {
