@@ -1,0 +1,176 @@
+// Package psych reads and writes the YAML in which the Ruby stompserver keeps frames: an
+// object with command, headers and body, as Psych (Ruby 1.9 and later) and Syck (Ruby 1.8)
+// spell it. What it writes both read, and so does a Rails model with "serialize :frame".
+package psych
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// A Frame is what the Ruby server calls a StompFrame.
+type Frame struct {
+	Command string
+	Headers [][2]string // in order; reading gives each name once
+	Body    string
+}
+
+// Get returns the value of the first header called name.
+func (f *Frame) Get(name string) (string, bool) {
+	for _, h := range f.Headers {
+		if h[0] == name {
+			return h[1], true
+		}
+	}
+	return "", false
+}
+
+const tag = "!ruby/object:StompServer::StompFrame"
+
+// Append appends the document of f. Of headers that are there twice the first is written: a
+// YAML mapping has each name once.
+func Append(dst []byte, f *Frame) []byte {
+	dst = append(dst, "--- "+tag+"\ncommand: "...)
+	dst = appendScalar(dst, f.Command)
+	dst = append(dst, "\nheaders:"...)
+	if len(f.Headers) == 0 {
+		dst = append(dst, " {}"...)
+	}
+	for i, h := range f.Headers {
+		if first(f.Headers[:i], h[0]) {
+			// A key of more than 1024 characters must be told to be one.
+			if long := len(h[0]) > 200; long {
+				dst = append(dst, "\n  ? "...)
+				dst = append(appendScalar(dst, h[0]), "\n  "...)
+			} else {
+				dst = append(dst, "\n  "...)
+				dst = appendScalar(dst, h[0])
+			}
+			dst = append(dst, ": "...)
+			dst = appendScalar(dst, h[1])
+		}
+	}
+	dst = append(dst, "\nbody: "...)
+	return append(appendScalar(dst, f.Body), '\n')
+}
+
+func first(before [][2]string, name string) bool {
+	for _, h := range before {
+		if h[0] == name {
+			return false
+		}
+	}
+	return true
+}
+
+// appendScalar appends s in double quotes, or in base64 if it is no text.
+func appendScalar(dst []byte, s string) []byte {
+	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
+		dst = append(dst, `!binary "`...)
+		dst = base64.StdEncoding.AppendEncode(dst, []byte(s))
+		return append(dst, '"')
+	}
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for _, c := range s {
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', byte(c))
+		case c == '\n':
+			dst = append(dst, `\n`...)
+		case c < ' ' || c >= 0x7f && c < 0xa0:
+			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
+		case c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe || c == 0xffff:
+			dst = fmt.Appendf(dst, `\u%04x`, c)
+		default:
+			dst = utf8.AppendRune(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
+
+var errNoFrame = errors.New("it is not the YAML of a frame")
+
+// Parse reads a document. Any input is safe; the result does not refer to text.
+func Parse(text []byte) (*Frame, error) {
+	var docs []yaml.Node
+	if err := yaml.Load(text, &docs, yaml.WithAllDocuments()); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoFrame, err)
+	}
+	if len(docs) != 1 {
+		return nil, errNoFrame
+	}
+	n := &docs[0]
+	for n.Kind == yaml.DocumentNode && len(n.Content) == 1 {
+		n = n.Content[0]
+	}
+	if n.Kind != yaml.MappingNode || !strings.HasPrefix(n.Tag, "!ruby/object:") {
+		return nil, errNoFrame
+	}
+	f := &Frame{}
+	found := false
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		value := n.Content[i+1]
+		var err error
+		switch n.Content[i].Value {
+		case "command":
+			f.Command, err = scalar(value)
+		case "headers":
+			found = true
+			err = f.headers(value)
+		case "body":
+			f.Body, err = scalar(value)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", n.Content[i].Value, err)
+		}
+	}
+	if !found {
+		return nil, fmt.Errorf("%w: it has no headers", errNoFrame)
+	}
+	return f, nil
+}
+
+func (f *Frame) headers(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return errNoFrame
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, err := scalar(n.Content[i])
+		if err != nil {
+			return err
+		}
+		value, err := scalar(n.Content[i+1])
+		if err != nil {
+			return err
+		}
+		f.Headers = append(f.Headers, [2]string{name, value})
+	}
+	return nil
+}
+
+// scalar returns the text of n, or what its base64 says.
+func scalar(n *yaml.Node) (string, error) {
+	if n.Kind == yaml.AliasNode && n.Alias != nil && n.Alias.Kind == yaml.ScalarNode {
+		n = n.Alias
+	}
+	if n.Kind != yaml.ScalarNode {
+		return "", errNoFrame
+	}
+	switch n.Tag {
+	case "!binary", "!!binary", "tag:yaml.org,2002:binary":
+		b, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(n.Value), ""))
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", errNoFrame, err)
+		}
+		return string(b), nil
+	case "!!null":
+		return "", nil
+	}
+	return n.Value, nil
+}
