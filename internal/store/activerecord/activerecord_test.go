@@ -1,0 +1,296 @@
+package activerecord_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+	"stompserver/internal/store/activerecord"
+	"stompserver/internal/store/spool"
+	"stompserver/internal/store/storetest"
+)
+
+func inSQLite(dir string) activerecord.Config {
+	return activerecord.Config{
+		Database: activerecord.Database{Adapter: "sqlite3", Database: filepath.Join(dir, "stompserver_development")},
+		NoSync:   true, // what most of these tests are after is the same without
+	}
+}
+
+func open(t testing.TB, cfg activerecord.Config) *activerecord.Store {
+	t.Helper()
+	b, err := activerecord.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func spooled(t testing.TB, cfg activerecord.Config) store.Store {
+	t.Helper()
+	st, err := spool.Open(spool.Config{Backend: open(t, cfg), Window: 1 << 20, Memory: 4 << 20, Failed: func(err error) { t.Errorf("failed: %v", err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// suite runs what every store has to pass; at says which database a place is.
+func suite(t *testing.T, at func(t testing.TB, place string) activerecord.Config) {
+	t.Run("backend", func(t *testing.T) {
+		storetest.RunBackend(t, func(t testing.TB, place string) store.Backend { return open(t, at(t, place)) })
+	})
+	t.Run("store", func(t *testing.T) {
+		storetest.Run(t, func(t testing.TB) store.Store { return spooled(t, at(t, t.TempDir())) })
+	})
+	t.Run("durable", func(t *testing.T) {
+		storetest.RunDurable(t, func(t testing.TB, place string) store.Store { return spooled(t, at(t, place)) })
+	})
+}
+
+func TestSQLite(t *testing.T) {
+	suite(t, func(t testing.TB, place string) activerecord.Config { return inSQLite(place) })
+}
+
+func BenchmarkSQLite(b *testing.B) {
+	storetest.Bench(b, func(t testing.TB) store.Store {
+		cfg := inSQLite(t.TempDir())
+		cfg.NoSync = false
+		return spooled(t, cfg)
+	})
+}
+
+func put(queue string, seq store.Seq, m *message.Message) store.Record {
+	return store.Record{Kind: store.RecordPut, Queue: queue, Seq: seq, Msg: m}
+}
+
+// TestMessagesAreKeptWhole stores what YAML has its trouble with.
+func TestMessagesAreKeptWhole(t *testing.T) {
+	b := open(t, inSQLite(t.TempDir()))
+	defer b.Close()
+	var want []*message.Message
+	for _, headers := range [][]string{
+		{}, {"a", "1", "a", "2"}, {"", "x"}, {"n\xff", "\xfe"}, {"a:b", "c\nd\\\r"}, {"persistent", "false", "max-exceptions", "3"},
+		{"timestamp", "then"}, {"message-id", "theirs"}, {"y", "yes", "null", "~"},
+	} {
+		f := &frame.Frame{Command: frame.Send, Body: []byte("b\x00\xff" + strings.Join(headers, "|"))}
+		for i := 0; i+1 < len(headers); i += 2 {
+			f.Header.Add(headers[i], headers[i+1])
+		}
+		m, err := message.New(f, "/queue/a", message.At(1795418394273))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, m, m.Redirect("/queue/deadletter", "original-destination", "/queue/a"))
+	}
+	for i, m := range want {
+		if err := b.Write([]store.Record{put(m.Destination(), store.Seq(i+1), m)}); err != nil {
+			t.Fatal(err)
+		}
+		rs, _, err := b.Read(nil, m.Destination(), store.Seq(i), 1, 1<<20)
+		if err != nil || len(rs) != 1 {
+			t.Fatal(rs, err)
+		}
+		if got, want := rs[0].Msg.AppendRecord(nil), m.AppendRecord(nil); !bytes.Equal(got, want) {
+			t.Errorf("message %d:\n got %q\nwant %q", i, got, want)
+		}
+	}
+}
+
+// TestRubysDatabase opens one that the Ruby server left.
+func TestRubysDatabase(t *testing.T) {
+	dir := t.TempDir()
+	data, err := os.ReadFile("testdata/ruby.sqlite3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := inSQLite(dir)
+	if err := os.WriteFile(cfg.Database.Database, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is nothing to take over
+		b := open(t, cfg)
+		var got []string
+		for _, q := range []string{"/queue/test", "/queue/orders/eu_west", "/queue/empty_body"} {
+			rs, more, err := b.Read(nil, q, 0, 100, 1<<30)
+			if err != nil || more {
+				t.Fatal(more, err)
+			}
+			for _, r := range rs {
+				n, _ := r.Msg.Header("x-n")
+				got = append(got, fmt.Sprintf("%s %d %q %s %d", r.Queue, r.Seq, r.Msg.Body(), n, r.Msg.Arrived()))
+			}
+		}
+		want := []string{
+			`/queue/test 1 "message 3" 3 1795418363502`, `/queue/test 2 "message 4" 4 1795418363554`, `/queue/test 3 "message 5" 5 1795418363604`,
+			`/queue/test 4 "message 6" 6 1795418363655`, `/queue/test 5 "message 7" 7 1795418363705`,
+			`/queue/test 6 "bin\x00ary\xff\x01"  1795418363755`, `/queue/test 7 "message 2" 2 1795418363452`,
+			`/queue/orders/eu_west 1 "Grüße ☃"  1795418363806`, `/queue/empty_body 1 ""  1795418363856`,
+		}
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDamagedRow: one that is no frame is an error that names it, or left out.
+func TestDamagedRow(t *testing.T) {
+	cfg := inSQLite(t.TempDir())
+	b := open(t, cfg)
+	if err := b.Write([]store.Record{put("/queue/a", 1, storetest.Message(t, "/queue/a", []byte("x"))), put("/queue/a", 2, storetest.Message(t, "/queue/a", []byte("y")))}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", cfg.Database.Database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"UPDATE ar_messages SET frame = 'nonsense' WHERE seq = 1", "INSERT INTO ar_messages (stomp_id, frame) VALUES ('x', '--- !ruby/object:StompServer::StompFrame\nheaders: {}\n')"} {
+		if _, err := db.Exec(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := activerecord.Open(cfg); err == nil || !strings.Contains(err.Error(), "ar_messages: the row with id 3 is damaged: it has no destination") {
+		t.Fatalf("Open: %v", err)
+	}
+	cfg.StartDamaged = true
+	var log bytes.Buffer
+	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	b = open(t, cfg)
+	defer b.Close()
+	rs, _, err := b.Read(nil, "/queue/a", 0, 9, 1<<20)
+	if err != nil || len(rs) != 1 || string(rs[0].Msg.Body()) != "y" {
+		t.Errorf("%v, %v", rs, err)
+	}
+	for _, id := range []string{"the row with id 3 is damaged", "the row with id 1 is damaged"} {
+		if !strings.Contains(log.String(), id) {
+			t.Errorf("the log does not say %q:\n%s", id, log.String())
+		}
+	}
+}
+
+func TestOneServerOnly(t *testing.T) {
+	oneServerOnly(t, inSQLite(t.TempDir()))
+}
+
+func oneServerOnly(t *testing.T, cfg activerecord.Config) {
+	t.Helper()
+	b := open(t, cfg)
+	if _, err := activerecord.Open(cfg); err == nil || !strings.Contains(err.Error(), "another") {
+		t.Errorf("a second one: %v", err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = open(t, cfg)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRails has a model of ActiveRecord, with "serialize :frame", read what is written here,
+// and write a row of its own.
+func TestRails(t *testing.T) {
+	ruby, err := exec.LookPath("ruby")
+	if err != nil || exec.Command(ruby, "-e", "require 'active_record'; require 'sqlite3'").Run() != nil {
+		if os.Getenv("TEST_REQUIRE_ALL") == "1" {
+			t.Fatal("ruby-activerecord and ruby-sqlite3 are not installed")
+		}
+		t.Skip("ruby-activerecord and ruby-sqlite3 are not installed")
+	}
+	cfg := inSQLite(t.TempDir())
+	b := open(t, cfg)
+	for i, body := range []string{"plain", "b\x00\xff", "grüß\n"} {
+		f := &frame.Frame{Command: frame.Send, Body: []byte(body)}
+		f.Header.Add("type", "yes")
+		m, err := message.New(f, "/queue/a", message.At(1795418394273))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Write([]store.Record{put("/queue/a", store.Seq(i+1), m)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(ruby, "testdata/model.rb", cfg.Database.Database).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	want := `"/queue/a" "yes" "plain" true
+"/queue/a" "yes" "b\x00\xFF" true
+"/queue/a" "yes" "gr\u00FC\u00DF\n" true
+`
+	if string(out) != want {
+		t.Errorf("got\n%swant\n%s", out, want)
+	}
+	b = open(t, cfg)
+	defer b.Close()
+	rs, _, err := b.Read(nil, "/queue/a", 3, 9, 1<<20)
+	if err != nil || len(rs) != 1 || string(rs[0].Msg.Body()) != "of Ruby" || rs[0].Seq != 4 {
+		t.Errorf("%+v, %v", rs, err)
+	}
+}
+
+func TestDatabaseYML(t *testing.T) {
+	for _, tt := range []struct {
+		name, text, env string
+		want            activerecord.Database
+	}{
+		{"flat", "adapter: postgresql\ndatabase: stomp\nhost: db\nport: 5433\nusername: u\npassword: 12\n", "", activerecord.Database{Adapter: "postgresql", Database: "stomp", Host: "db", Port: "5433", Username: "u", Password: "12"}},
+		{"sections", "default: &d\n  adapter: mysql2\n  username: u\n  socket: /run/m.sock\nproduction:\n  <<: *d\n  database: p\ndevelopment:\n  <<: *d\n  database: d\n", "production", activerecord.Database{Adapter: "mysql2", Database: "p", Username: "u", Socket: "/run/m.sock"}},
+		{"development", "development:\n  adapter: trilogy\n  database: d\n", "", activerecord.Database{Adapter: "mysql2", Database: "d"}},
+		{"url", "url: postgres://u:p%40@db:5433/stomp?sslmode=require\n", "", activerecord.Database{Adapter: "postgresql", Database: "stomp", Host: "db", Port: "5433", Username: "u", Password: "p@", SSLMode: "require"}},
+		{"sqlite", "adapter: sqlite3\ndatabase: x.db\n", "", activerecord.Database{Adapter: "sqlite3", Database: "/dir/x.db"}},
+		{"nothing", "", "", activerecord.Database{Adapter: "sqlite3", Database: "/dir/stompserver_development"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "database.yml")
+			if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := activerecord.ReadDatabaseYML(file, tt.env, "/dir")
+			if err != nil || got != tt.want {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+	for text, want := range map[string]string{
+		"adapter: oracle\n":                    `adapter: "oracle" is not known; it may be sqlite3, postgresql or mysql2`,
+		"adapter: postgresql\n":                "database is missing",
+		"test:\n  adapter: sqlite3\n":          `there is no section "development" (RAILS_ENV chooses it)`,
+		"a: [":                                 "this is not the YAML of a database.yml",
+		"url: postgres://u:secret@%zz/stomp\n": "url: it is not a URL",
+	} {
+		file := filepath.Join(t.TempDir(), "database.yml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := activerecord.ReadDatabaseYML(file, "", "/dir")
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), file) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+	if _, err := activerecord.ReadDatabaseYML("/nowhere", "", "/"); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
