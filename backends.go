@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"stompserver/internal/store"
+	"stompserver/internal/store/activerecord"
 	"stompserver/internal/store/dbm"
 	"stompserver/internal/store/file"
 	"stompserver/internal/store/journal"
@@ -36,6 +37,16 @@ var backends = map[string]func(Config) (store.Backend, error){
 	},
 	"file": func(c Config) (store.Backend, error) {
 		return file.Open(file.Config{Dir: c.Storage, NoSync: c.Checkpoint > 0, StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
+	},
+	"activerecord": func(c Config) (store.Backend, error) {
+		at := activerecord.Database{Adapter: "sqlite3", Database: filepath.Join(c.Storage, "stompserver_development")}
+		if c.DatabaseYML != "" {
+			var err error
+			if at, err = activerecord.ReadDatabaseYML(c.DatabaseYML, c.RailsEnv, c.Storage); err != nil {
+				return nil, err
+			}
+		}
+		return activerecord.Open(activerecord.Config{Database: at, NoSync: c.Checkpoint > 0, StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
 	},
 	"dbm": func(c Config) (store.Backend, error) {
 		return dbm.Open(dbm.Config{Path: filepath.Join(c.Storage, "queues.db"), NoSync: c.Checkpoint > 0})

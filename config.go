@@ -23,9 +23,15 @@ type Config struct {
 	Port int // default 61613; AnyPort picks a free one
 
 	// Queue is the kind of store that keeps queues: "memory", which is the default,
-	// "journal", "file" or "dbm".
+	// "journal", "file", "dbm" or "activerecord".
 	Queue   string
 	Storage string // directory of a store that keeps messages on a disk; default .stompserver
+
+	// DatabaseYML is the file that says which database queue activerecord has, flat or with
+	// a section for each of Rails' environments, of which RailsEnv is chosen, or else
+	// development. Without a file it is SQLite, stompserver_development in Storage.
+	DatabaseYML string
+	RailsEnv    string
 
 	// Checkpoint is how often what such a store has written is made safe from a power
 	// cut. Default 0: at once, and every RECEIPT waits for it.

@@ -246,7 +246,7 @@ func (l *loader) finish() {
 	if s.Given("session_cache") {
 		l.warn("%s: session_cache is accepted and has no effect", s.sources["session_cache"])
 	}
-	if s.Given("dbyml") {
+	if s.Given("dbyml") && s.Config.Queue != "activerecord" {
 		l.warn("%s: dbyml has no effect with queue %s", s.sources["dbyml"], s.Config.Queue)
 	}
 
@@ -259,7 +259,18 @@ func (l *loader) finish() {
 	under(s.WorkingDir, &s.EtcDir)
 	under(s.WorkingDir, &s.LogDir)
 	under(s.WorkingDir, &s.Config.Storage)
-	under(s.WorkingDir, &s.DatabaseYML)
+	under(s.WorkingDir, &s.Config.DatabaseYML)
+	if yml := filepath.Join(s.EtcDir, "database.yml"); s.Config.DatabaseYML == "" && s.Config.Queue == "activerecord" {
+		if _, err := os.Stat(yml); err == nil {
+			s.Config.DatabaseYML = yml
+			s.sources["dbyml"] = s.sources["etcdir"]
+		}
+	}
+	for _, v := range l.Env {
+		if env, ok := strings.CutPrefix(v, "RAILS_ENV="); ok {
+			s.Config.RailsEnv = env
+		}
+	}
 	if s.LogFile == "" && s.Daemon {
 		s.LogFile = "stompserver.log"
 		s.sources["log.file"] = s.sources["daemon"]

@@ -103,7 +103,7 @@ stompserver.conf:3: auth: "maybe" is neither true nor false`},
 		{"line by line", "limits: {body: big}\nport: x\nprot: 1\n:queue: jetstream\ntls: {cert: a}\nserver_header: \"a\\nb\"\nauth: maybe\n", `stompserver.conf:1: limits.body: "big" is not a size: write a number and B, kB, KiB, MiB or GiB
 stompserver.conf:2: port: "x" is not a whole number
 stompserver.conf:3: unknown key "prot"; did you mean "port"?
-stompserver.conf:4: queue: jetstream is not in this build yet: it has memory, journal, file, dbm
+stompserver.conf:4: queue: jetstream is not in this build yet: it has memory, journal, file, dbm, activerecord
 stompserver.conf:5: tls is not in this build yet
 stompserver.conf:6: server_header: control characters cannot be in a header
 stompserver.conf:7: auth: "maybe" is neither true nor false`},
@@ -138,8 +138,8 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 		{"dead letters to a topic", "destinations: {dead_letter: /topic/x}", `stompserver.conf:1: destinations.dead_letter: "/topic/x" is not a queue: its name starts with /queue`},
 		{"deliveries", "destinations: {max_deliveries: 0}", "stompserver.conf:1: destinations.max_deliveries: 0 is not between 1 and 2147483647"},
 		{"header injection", `server_header: "a\nb"`, "stompserver.conf:1: server_header: control characters cannot be in a header"},
-		{"queue to come", "queue: jetstream", "stompserver.conf:1: queue: jetstream is not in this build yet: it has memory, journal, file, dbm"},
-		{"queue to come, Ruby", ":queue: :jetstream", "stompserver.conf:1: queue: jetstream is not in this build yet: it has memory, journal, file, dbm"},
+		{"queue to come", "queue: jetstream", "stompserver.conf:1: queue: jetstream is not in this build yet: it has memory, journal, file, dbm, activerecord"},
+		{"queue to come, Ruby", ":queue: :jetstream", "stompserver.conf:1: queue: jetstream is not in this build yet: it has memory, journal, file, dbm, activerecord"},
 		{"no queue", "queue: memroy", `stompserver.conf:1: queue: "memroy" is not a queue type: they are memory, journal, file, dbm, activerecord (or sql), jetstream; did you mean "memory"?`},
 		{"tls", "tls: {cert: a}", "stompserver.conf:1: tls is not in this build yet"},
 		{"tls, Ruby", ":tls: true", "stompserver.conf:1: tls is not in this build yet"},

@@ -22,6 +22,8 @@ var traces = map[string][]string{
 	"journal": {"journal"},
 	"file":    {"qinfo", "stompserver.state", "stompserver.redo"},
 	"dbm":     {"queues.db"},
+
+	"activerecord": {"stompserver_development"},
 }
 
 // FindStores returns the types of queue whose data lie in a storage directory, in the order
@@ -62,10 +64,14 @@ type Place struct {
 	cfg     Config
 }
 
-// ParsePlace reads TYPE or TYPE:DIR; without DIR it is the storage directory of cfg.
+// ParsePlace reads TYPE or TYPE:DIR; without DIR it is the storage directory of cfg. Of
+// activerecord it may be a database.yml, too.
 func ParsePlace(text string, cfg Config) (Place, error) {
 	queue, dir, named := strings.Cut(text, ":")
 	queue = strings.ToLower(queue)
+	if queue == "sql" {
+		queue = "activerecord"
+	}
 	if !Durable(queue) {
 		var known []string
 		for name := range backends {
@@ -78,18 +84,27 @@ func ParsePlace(text string, cfg Config) (Place, error) {
 		return Place{}, fmt.Errorf("%q names no directory behind the colon", text)
 	}
 	cfg = cfg.withDefaults()
-	if named {
-		cfg.Storage = dir
+	switch {
+	case named && queue == "activerecord" && (strings.HasSuffix(dir, ".yml") || strings.HasSuffix(dir, ".yaml")):
+		cfg.DatabaseYML = dir
+	case named:
+		cfg.Storage, cfg.DatabaseYML = dir, ""
 	}
 	cfg.Queue, cfg.Checkpoint = queue, 0
 	return Place{Queue: queue, Storage: cfg.Storage, cfg: cfg}, nil
 }
 
-func (p Place) String() string { return p.Queue + ":" + p.Storage }
+func (p Place) String() string {
+	if p.Queue == "activerecord" && p.cfg.DatabaseYML != "" {
+		return p.Queue + ":" + p.cfg.DatabaseYML
+	}
+	return p.Queue + ":" + p.Storage
+}
 
 // open opens it, and makes it only if it may.
 func (p Place) open(mayMake bool) (store.Backend, error) {
-	if !mayMake && !slices.Contains(FindStores(p.Storage), p.Queue) {
+	elsewhere := p.cfg.Queue == "activerecord" && p.cfg.DatabaseYML != ""
+	if !mayMake && !elsewhere && !slices.Contains(FindStores(p.Storage), p.Queue) {
 		return nil, &StorageError{Queue: p.Queue, Dir: p.Storage, Err: errors.New("there is none")}
 	}
 	if err := os.MkdirAll(p.Storage, 0o700); err != nil {
@@ -127,7 +142,7 @@ func (t Transfer) tell(of int) func(n int) {
 // before this one wrote until it was broken off. Sequence numbers, order and delivery counts
 // are kept; from stays as it is.
 func (t Transfer) Migrate(ctx context.Context, from, to Place) (sums []QueueSummary, err error) {
-	if from.Queue == to.Queue && filepath.Clean(from.Storage) == filepath.Clean(to.Storage) {
+	if from.Queue == to.Queue && filepath.Clean(from.String()) == filepath.Clean(to.String()) {
 		return nil, fmt.Errorf("%s is where it is already", from)
 	}
 	from.cfg.Log, to.cfg.Log = t.Log, t.Log

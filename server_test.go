@@ -133,7 +133,7 @@ func TestNewRefuses(t *testing.T) {
 		cfg  stompserver.Config
 		want string
 	}{
-		{"queue to come", stompserver.Config{Queue: "jetstream"}, "stompserver: queue: jetstream is not in this build yet: it has memory, journal, file, dbm"},
+		{"queue to come", stompserver.Config{Queue: "jetstream"}, "stompserver: queue: jetstream is not in this build yet: it has memory, journal, file, dbm, activerecord"},
 		{"slow consumer", stompserver.Config{Destinations: stompserver.Destinations{SlowConsumer: "kill"}}, `stompserver: slow consumer: "kill" is not one of drop_oldest, disconnect`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

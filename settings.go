@@ -27,7 +27,6 @@ type Settings struct {
 	Daemon       bool
 	User, Group  string // to become before anything is opened; "" stays
 	SessionCache int    // of stompserver_ng; has no effect
-	DatabaseYML  string // of the activerecord store; has no effect on the memory store
 
 	// File is the configuration file that was read, "" if there was none.
 	File string
@@ -102,7 +101,7 @@ var settings = []*Setting{
 		func(s *Settings) string { return strconv.Itoa(max(s.Config.Port, 0)) }),
 	Setting{Key: "working_dir", Restart: true, Doc: "base of relative paths"}.text(func(s *Settings) *string { return &s.WorkingDir }),
 	Setting{Key: "storage", Restart: true, Doc: "directory of the queues; relative to working_dir; not used by queue memory"}.text(func(s *Settings) *string { return &s.Config.Storage }),
-	Setting{Key: "queue", Restart: true, Doc: "kind of store that keeps the queues: memory, journal, file or dbm"}.with(setQueue, func(s *Settings) string { return s.Config.Queue }),
+	Setting{Key: "queue", Restart: true, Doc: "kind of store that keeps the queues: memory, journal, file, dbm or activerecord (also sql)"}.with(setQueue, func(s *Settings) string { return s.Config.Queue }),
 	Setting{Key: "checkpoint", Restart: true, Doc: "seconds between checkpoints of the queues; 0 waits for the disk before each RECEIPT; no effect on queue memory"}.with(setCheckpoint, getCheckpoint),
 	Setting{Key: "on_damage", Restart: true, Doc: "what to do with damaged queues of type journal or file: refuse, or start with what is whole"}.word(func(s *Settings) *string { return &s.Config.OnDamage }, RefuseDamaged, StartDamaged),
 	Setting{Key: "auth", Restart: true, Doc: "ask clients for a login of <etcdir>/.passwd or <working_dir>/.passwd"}.flag(func(s *Settings) *bool { return &s.Config.Auth }),
@@ -115,7 +114,7 @@ var settings = []*Setting{
 	Setting{Key: "etcdir", Restart: true, Doc: "directory of .passwd; relative to working_dir"}.text(func(s *Settings) *string { return &s.EtcDir }),
 	Setting{Key: "logdir", Restart: true, Doc: "directory of log.file and pidfile; relative to working_dir"}.text(func(s *Settings) *string { return &s.LogDir }),
 	Setting{Key: "pidfile", Restart: true, Doc: "file for the process id; relative to logdir"}.text(func(s *Settings) *string { return &s.PIDFile }),
-	Setting{Key: "dbyml", Restart: true, Doc: "database.yml of queue activerecord; no effect on queue memory"}.text(func(s *Settings) *string { return &s.DatabaseYML }),
+	Setting{Key: "dbyml", Restart: true, Doc: "database.yml of queue activerecord, relative to working_dir; default database.yml in etcdir, or else SQLite in storage"}.text(func(s *Settings) *string { return &s.Config.DatabaseYML }),
 	Setting{Key: "session_cache", Restart: true, Doc: "accepted for stompserver_ng; no effect"}.number(0, 1<<31-1, func(s *Settings) *int { return &s.SessionCache }),
 	Setting{Key: "monitor", Restart: true, Doc: "publish statistics of all queues to /queue/monitor every 5 seconds"}.unset(func(s *Settings) *bool { return &s.Config.NoMonitor }),
 

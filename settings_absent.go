@@ -8,8 +8,8 @@ import (
 
 // Queue types, by what -q and queue take.
 var (
-	queueTypes  = []string{"memory", "journal", "file", "dbm"}
-	queuesToBe  = []string{"activerecord", "sql", "jetstream"}
+	queueTypes  = []string{"memory", "journal", "file", "dbm", "activerecord"}
+	queuesToBe  = []string{"jetstream"}
 	queuesKnown = "memory, journal, file, dbm, activerecord (or sql), jetstream"
 )
 
@@ -31,6 +31,9 @@ func notHere(name string) string { return name + " is not in this build yet" }
 
 func setQueue(s *Settings, v string) error {
 	v = strings.ToLower(strings.TrimSpace(v))
+	if v == "sql" {
+		v = "activerecord"
+	}
 	for _, known := range queueTypes {
 		if v == known {
 			s.Config.Queue = v

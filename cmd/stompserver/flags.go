@@ -49,7 +49,7 @@ var serveFlags = []serveFlag{
 	{name: "logfile", short: 'L', arg: "FILE", key: "log.file", era: ng, doc: "Log file, relative to logdir (default: standard error; with -z stompserver.log)"},
 	{name: "pidfile", short: 'P', arg: "FILE", key: "pidfile", era: ng, doc: "File for the process id, relative to logdir (default: stompserver.pid)"},
 	{name: "daemon", short: 'z', key: "daemon", era: ng, doc: "Run in the background"},
-	{name: "dbyml", short: 'y', arg: "FILE", key: "dbyml", era: ng, doc: "database.yml of queue type activerecord; no effect on others"},
+	{name: "dbyml", short: 'y', arg: "FILE", key: "dbyml", era: ng, doc: "database.yml of queue type activerecord (default: database.yml in etcdir, or else SQLite in the storage directory)"},
 	{name: "session-cache", shown: "session_cache", short: 'S', arg: "N", key: "session_cache", era: ng, doc: "Accepted; has no effect"},
 
 	{name: "log-format", arg: "FORMAT", key: "log.format", era: newer, doc: "text or json (default: text)"},

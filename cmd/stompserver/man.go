@@ -86,7 +86,7 @@ func manual1(p *page, root *cobra.Command) {
 		p.item(fmt.Sprint(c.code), c.text)
 	}
 	p.section("QUEUE TYPES")
-	p.text("memory keeps queues in memory: the fastest, and gone with the process. journal, a log made for a disk, file, the Ruby server's own files, and dbm, a file of bbolt, keep them in the storage directory (-s). activerecord and jetstream are not in this build yet and are refused; so -y, which is for the former, has no effect.")
+	p.text("memory keeps queues in memory: the fastest, and gone with the process. journal, a log made for a disk, file, the Ruby server's own files, and dbm, a file of bbolt, keep them in the storage directory (-s). activerecord keeps them in the table of the Ruby server, in the database that database.yml (-y) names: PostgreSQL, MySQL, or SQLite in the storage directory. jetstream is not in this build yet and is refused.")
 }
 
 // A page is written as text for a terminal or as source for man(1).

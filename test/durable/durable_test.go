@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { process.Main(m, race) }
 
 // stores are the queue types that outlive the process.
-var stores = []string{"journal", "file", "dbm"}
+var stores = []string{"journal", "file", "dbm", "activerecord"}
 
 func start(t *testing.T, dir, queue string) *process.Server {
 	t.Helper()
