@@ -256,6 +256,12 @@ func (j *Journal) makeReserve() {
 // seal ends a segment with its index. Next is the number of the one that follows; 0 at a
 // stop, when the file is cut behind it.
 func (j *Journal) seal(s *segment, next uint64) error {
+	if next != 0 && s.size < s.promised { // it was cut, and its index needs the room
+		if err := s.file.Allocate(s.promised); err != nil {
+			return err
+		}
+		s.size = s.promised
+	}
 	t := trailer{number: s.number, index: s.pos, length: len(s.index), sum: checksum(s.index), group: s.last, next: next}
 	b := append(j.buf[:0], s.index...)
 	end := s.size - trailerSize
