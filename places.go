@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"stompserver/internal/store"
+	"stompserver/internal/store/file"
 	"stompserver/internal/store/journal"
 	"stompserver/internal/transfer"
 	"stompserver/internal/vfs"
@@ -207,6 +208,41 @@ func (t Transfer) Export(ctx context.Context, from Place, w io.Writer) (sums []Q
 func (t Transfer) Import(ctx context.Context, r io.Reader, name string, to Place) ([]QueueSummary, error) {
 	to.cfg.Log = t.Log
 	return t.into(ctx, to, transfer.Undump(r, name))
+}
+
+// Append is Import into a place that holds messages: those of r come behind them. It is not to
+// be begun again after an error.
+func (t Transfer) Append(ctx context.Context, r io.Reader, name string, to Place) ([]QueueSummary, error) {
+	return t.behind(ctx, transfer.Undump(r, name), to)
+}
+
+// AppendOrphans stores the messages whose files the index of a directory of the Ruby server
+// does not list, as after a crash of it, behind what another place holds. The files stay.
+func (t Transfer) AppendOrphans(ctx context.Context, from, to Place) (sums []QueueSummary, err error) {
+	from.cfg.Log = slog.New(slog.DiscardHandler)
+	b, err := from.open(false)
+	if err != nil {
+		return nil, err
+	}
+	defer closeWith(&err, b.Close)
+	f, ok := b.(*file.File)
+	if !ok {
+		return nil, fmt.Errorf("only the type file has files that its index does not list, not %s", from.Queue)
+	}
+	return t.behind(ctx, transfer.Source{Messages: f.Orphans()}, to)
+}
+
+func (t Transfer) behind(ctx context.Context, src transfer.Source, to Place) (sums []QueueSummary, err error) {
+	if t.DryRun {
+		return transfer.Look(ctx, src, t.tell(0))
+	}
+	to.cfg.Log = slog.New(slog.DiscardHandler)
+	b, err := to.open(true)
+	if err != nil {
+		return nil, err
+	}
+	defer closeWith(&err, b.Close)
+	return transfer.Append(ctx, b, src, t.tell(0))
 }
 
 // A StoreReport is what Check found.

@@ -213,6 +213,7 @@ const rubyDump = `    ruby -rdbm -rjson -e '
 
 func newImportCommand(g *globals) *cobra.Command {
 	c := &storeCommand{g: g}
+	orphans, behind := "", false
 	cmd := &cobra.Command{
 		Use:   "import --to TYPE[:DIR] FILE",
 		Short: "Store the messages of an export, or of another broker",
@@ -231,11 +232,31 @@ The Ruby server's queue type dbm is brought over with Ruby's own library, which 
 uses in its storage directory (or with gdbm and GDBM in place of dbm and DBM):
 
 ` + rubyDump[:len(rubyDump)-1],
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, words []string) error {
+			switch {
+			case orphans != "" && len(words) > 0:
+				return fmt.Errorf("unexpected word %q: with --orphans there is no FILE", words[0])
+			case orphans == "" && len(words) == 0:
+				return errors.New("FILE is missing. The form is: stompserver import --to TYPE[:DIR] FILE")
+			case len(words) > 1:
+				return fmt.Errorf("unexpected word %q. The form is: stompserver import --to TYPE[:DIR] FILE", words[1])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, words []string) error {
 			to, err := c.place("to", c.to)
 			if err != nil {
 				return err
+			}
+			if orphans != "" {
+				from, err := c.place("orphans", "file:"+orphans)
+				if err != nil {
+					return err
+				}
+				return c.transfer(cmd.Context(), g.Stdout, fmt.Sprintf("that the index of %s does not list stored in %s", orphans, to),
+					func(ctx context.Context, t stompserver.Transfer) ([]stompserver.QueueSummary, error) {
+						return t.AppendOrphans(ctx, from, to)
+					})
 			}
 			r, name := g.Stdin, "standard input"
 			if words[0] != "-" {
@@ -248,11 +269,16 @@ uses in its storage directory (or with gdbm and GDBM in place of dbm and DBM):
 			}
 			return c.transfer(cmd.Context(), g.Stdout, fmt.Sprintf("stored from %s in %s", name, to),
 				func(ctx context.Context, t stompserver.Transfer) ([]stompserver.QueueSummary, error) {
+					if behind {
+						return t.Append(ctx, r, name, to)
+					}
 					return t.Import(ctx, r, name, to)
 				})
 		},
 	}
 	cmd.Flags().StringVar(&c.to, "to", "", "where the messages are to go: `TYPE[:DIR]`")
+	cmd.Flags().BoolVar(&behind, "append", false, "store them behind what the place holds; an import that failed is then not to be repeated")
+	cmd.Flags().StringVar(&orphans, "orphans", "", "instead of FILE, the messages in `DIR`, a storage directory of type file, that its index does not list: a crash of the Ruby server leaves them, consumed ones among them; they come behind what the place holds")
 	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "read all of it, and write nothing")
 	c.flags(cmd)
 	return cmd

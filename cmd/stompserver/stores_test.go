@@ -78,3 +78,49 @@ func TestMigrateFromRuby(t *testing.T) {
 		}
 	}
 }
+
+// TestOrphans brings over what the index of the Ruby server does not list.
+func TestOrphans(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "old")
+	if err := os.CopyFS(old, os.DirFS("../../internal/store/file/testdata/ruby")); err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{"vm-1795418394-273907-2": "vm-1795418394-373907-20", "vm-1795418394-578054-8": "vm-1795418394-478054-18"} {
+		b, err := os.ReadFile(filepath.Join(old, "_queue_test", from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(old, "_queue_test", to), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dump := filepath.Join(dir, "dump")
+	if err := os.WriteFile(dump, []byte(`{"queue":"/queue/test","body":"before"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to := "--to=journal:" + filepath.Join(dir, "new")
+	var out, errs bytes.Buffer
+	for _, args := range [][]string{
+		{"import", to, "--quiet", dump}, {"import", to, "--orphans", old, "--dry-run", "--quiet"}, {"import", to, "--orphans", old},
+		{"import", to, "--append", "--quiet", dump}, {"export", "--quiet", "--from=journal:" + filepath.Join(dir, "new")},
+	} {
+		g := &globals{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
+		if code := run(context.Background(), g, args); code != 0 {
+			t.Fatalf("%q: code %d\n%s", args, code, errs.String())
+		}
+	}
+	if !strings.Contains(out.String(), "2 messages that the index of "+old+" does not list stored in journal:") {
+		t.Errorf("it says\n%s", out.String())
+	}
+	var got []string
+	for _, line := range strings.Split(out.String(), "\n") {
+		if strings.HasPrefix(line, "{") {
+			_, body, _ := strings.Cut(line, `"body`)
+			got = append(got, body)
+		}
+	}
+	if want := `":"before"} ":"message 2"} _base64":"YmluAGFyef8B"} ":"before"}`; strings.Join(got, " ") != want {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, " "), want)
+	}
+}

@@ -181,11 +181,47 @@ func Copy(ctx context.Context, to store.Backend, from Source, tell func(n int)) 
 	return c.sums.list, c.finish()
 }
 
+// Append writes what from has behind what to has. It is not to be begun again.
+func Append(ctx context.Context, to store.Backend, from Source, tell func(n int)) ([]Summary, error) {
+	c := copier{to: to, last: make(map[string]store.Seq)}
+	infos, err := to.Queues()
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range infos {
+		c.floor = max(c.floor, i.Last)
+		if i.Name != "" {
+			c.last[i.Name] = i.Last
+		}
+	}
+	n := 0
+	for r, err := range from.Messages {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			if _, ok := c.last[r.Queue]; !ok {
+				c.last[r.Queue] = c.floor
+			}
+			r.Seq = 0
+			err = c.add(r)
+		}
+		if err != nil {
+			return c.sums.list, errors.Join(err, c.flush())
+		}
+		if n++; tell != nil {
+			tell(n)
+		}
+	}
+	return c.sums.list, c.flush()
+}
+
 type copier struct {
 	to    store.Backend
 	there map[string]store.Info // in to, before
 	known map[string]store.Info // of the source
 	last  map[string]store.Seq  // by queue: the Seq that came last
+	floor store.Seq             // no queue of to had one above it
 	group []store.Record
 	bytes int
 	sums  summaries

@@ -78,6 +78,8 @@ type File struct {
 
 	files sync.RWMutex // held for reading by who reads files, else by who removes some
 
+	orphans []path // files that the index does not list; found by Open
+
 	mu     sync.Mutex // guards queues and what they hold against Read; Write alone changes it
 	queues map[string]*queue
 	floor  store.Seq

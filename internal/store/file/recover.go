@@ -523,6 +523,7 @@ func (r *recovery) report() {
 	for p, at := range r.listing {
 		if at.q == nil {
 			names = append(names, p.folder+"/"+p.name)
+			r.f.orphans = append(r.f.orphans, p)
 		}
 	}
 	some := func(names []string) []string {
