@@ -82,7 +82,12 @@ func (s *Store) Write(rs []store.Record) error {
 func (s *Store) withConn(do func(ctx context.Context) error) error {
 	return s.again(func(ctx context.Context) error {
 		if s.conn == nil {
-			if err := s.connect(ctx); err != nil {
+			err := s.connect(ctx)
+			if errors.Is(err, ErrInUse) {
+				// The database may not know yet that our own last connection is gone.
+				return fmt.Errorf("%w: %w", errBad, err)
+			}
+			if err != nil {
 				return err
 			}
 		}

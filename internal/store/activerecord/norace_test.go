@@ -1,0 +1,5 @@
+//go:build !race
+
+package activerecord_test
+
+const race = false
