@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
+	"stompserver/internal/ruby/messageid"
 	"stompserver/internal/store"
 )
 
@@ -179,7 +179,7 @@ func parseLine(text []byte) (store.Record, error) {
 			dest = h[1]
 		case "message-id": // the server gives one
 			if l.Arrived == 0 {
-				l.Arrived = rubyTime(h[1])
+				l.Arrived, _ = messageid.Time(h[1])
 			}
 		default:
 			f.Header.Add(h[0], h[1])
@@ -202,25 +202,6 @@ func parseLine(text []byte) (store.Record, error) {
 		return store.Record{}, err
 	}
 	return store.Record{Kind: store.RecordPut, Queue: l.Queue, Seq: l.Seq, Attempts: l.Attempts, Msg: m}, nil
-}
-
-// rubyTime is when the Ruby server made a message-id, host-seconds-microseconds-n, in
-// milliseconds since 1970; 0 for any other.
-func rubyTime(id string) int64 {
-	parts := strings.Split(id, "-")
-	if len(parts) < 4 {
-		return 0
-	}
-	parts = parts[len(parts)-3:]
-	var n [3]int64
-	for i := range parts {
-		v, err := strconv.ParseInt(parts[i], 10, 48)
-		if err != nil {
-			return 0
-		}
-		n[i] = v
-	}
-	return n[0]*1000 + n[1]/1000
 }
 
 func checkQueue(name string) error {

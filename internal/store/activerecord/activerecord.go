@@ -18,12 +18,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"stompserver/internal/message"
+	"stompserver/internal/ruby/messageid"
 	"stompserver/internal/store"
 )
 
@@ -92,7 +92,7 @@ func Open(cfg Config) (_ *Store, err error) {
 	if d == nil {
 		return nil, fmt.Errorf("adapter %q is not known", cfg.Database.Adapter)
 	}
-	s := &Store{cfg: cfg, d: d, host: hostName(), queues: make(map[string]state)}
+	s := &Store{cfg: cfg, d: d, host: messageid.Host(), queues: make(map[string]state)}
 	defer func() {
 		if err != nil {
 			_ = s.close()
@@ -114,21 +114,6 @@ func Open(cfg Config) (_ *Store, err error) {
 		}
 	}
 	return s, nil
-}
-
-// hostName is this machine's, as far as it may stand in a message-id.
-func hostName() string {
-	name, _ := os.Hostname()
-	name = strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' {
-			return r
-		}
-		return '_'
-	}, name)
-	if name == "" {
-		return "localhost"
-	}
-	return name[:min(len(name), 100)]
 }
 
 // create makes tables, columns and index that are missing.

@@ -3,12 +3,11 @@ package activerecord
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
+	"stompserver/internal/ruby/messageid"
 	"stompserver/internal/ruby/psych"
 	"stompserver/internal/store"
 )
@@ -64,7 +63,7 @@ func parse(text []byte, id string) (*message.Message, error) {
 	if dest == "" {
 		return nil, errors.New("it has no destination")
 	}
-	at, ok := arrived(id)
+	at, ok := messageid.Time(id)
 	if !ok {
 		at = time.Now().UnixMilli()
 	}
@@ -83,16 +82,4 @@ func parse(text []byte, id string) (*message.Message, error) {
 		}
 		f.Header = kept
 	}
-}
-
-// arrived is when a message-id was made, host-seconds-microseconds-n, in milliseconds since
-// 1970.
-func arrived(id string) (ms int64, ok bool) {
-	parts := strings.Split(id, "-")
-	if len(parts) < 4 {
-		return 0, false
-	}
-	secs, err1 := strconv.ParseInt(parts[len(parts)-3], 10, 48)
-	micros, err2 := strconv.ParseInt(parts[len(parts)-2], 10, 48)
-	return secs*1000 + micros/1000, err1 == nil && err2 == nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"stompserver/internal/ruby/messageid"
 	"stompserver/internal/store"
 )
 
@@ -96,18 +97,6 @@ func lastNumber(name string) store.Seq {
 // nameTime is when the Ruby server named a message, in milliseconds since 1970; 0 if it did
 // not.
 func nameTime(name string) int64 {
-	parts := strings.Split(name, "-")
-	n := len(parts)
-	if n < 4 || len(parts[n-2]) != 6 {
-		return 0
-	}
-	sec, err := strconv.ParseInt(parts[n-3], 10, 40)
-	if err != nil || sec < 0 {
-		return 0
-	}
-	micro, err := strconv.ParseInt(parts[n-2], 10, 32)
-	if err != nil || micro < 0 {
-		return 0
-	}
-	return sec*1000 + micro/1000
+	ms, _ := messageid.Time(name)
+	return ms
 }
