@@ -210,7 +210,11 @@ func (j *Journal) newFile(h *head, need int64, acks bool) (*segment, error) {
 			err = j.fs.Rename(temp, name)
 		}
 		if err == nil {
-			err = j.fs.SyncDir()
+			if err = j.fs.SyncDir(); err != nil {
+				// A crash may leave the new segment or not: were the old one written on,
+				// the next start could not tell which of them is the newest.
+				err = j.fail(fmt.Errorf("the name of %s could not be synced: %w", name, err))
+			}
 		}
 		if err != nil {
 			_ = f.Close()
@@ -225,11 +229,14 @@ func (j *Journal) newFile(h *head, need int64, acks bool) (*segment, error) {
 		}, nil
 	}
 	seg, err := try(from, h.size, blank)
+	if j.failure != nil {
+		return nil, j.failure
+	}
 	if err != nil && vfs.IsFull(err) && acks && j.reserve && need <= reserveSize {
 		j.reserve = false
 		seg, err = try(reserveName, reserveSize, 0)
 	}
-	if err != nil && vfs.IsFull(err) {
+	if j.failure == nil && err != nil && vfs.IsFull(err) {
 		err = fmt.Errorf("%w: %w", store.ErrFull, err)
 	} else if err != nil {
 		err = j.fail(err)
