@@ -236,7 +236,9 @@ func (s *Store) adopt(ctx context.Context) error {
 			return err
 		}
 		var page []row
+		read := 0
 		for rows.Next() {
+			read++
 			var frame []byte
 			if err := rows.Scan(&after, &frame); err != nil {
 				return errors.Join(err, rows.Close())
@@ -258,7 +260,7 @@ func (s *Store) adopt(ctx context.Context) error {
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 			return err
 		}
-		if len(page) == 0 {
+		if read == 0 {
 			if n > 0 {
 				s.cfg.Log.Info("messages taken over that another program wrote", "messages", n)
 			}

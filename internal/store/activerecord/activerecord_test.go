@@ -191,6 +191,38 @@ func TestDamagedRow(t *testing.T) {
 	}
 }
 
+// TestManyDamagedRows: a page of nothing else does not end the taking over.
+func TestManyDamagedRows(t *testing.T) {
+	cfg := inSQLite(t.TempDir())
+	b := open(t, cfg)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", cfg.Database.Database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 601 {
+		text := "nonsense"
+		if i == 600 {
+			text = "--- !ruby/object:StompServer::StompFrame\nheaders:\n  destination: /queue/a\nbody: good\n"
+		}
+		if _, err := db.Exec("INSERT INTO ar_messages (stomp_id, frame) VALUES ('x', ?)", text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.StartDamaged = true
+	b = open(t, cfg)
+	defer b.Close()
+	rs, _, err := b.Read(nil, "/queue/a", 0, 9, 1<<20)
+	if err != nil || len(rs) != 1 || string(rs[0].Msg.Body()) != "good" {
+		t.Errorf("%v, %v", rs, err)
+	}
+}
+
 func TestOneServerOnly(t *testing.T) {
 	oneServerOnly(t, inSQLite(t.TempDir()))
 }

@@ -46,7 +46,7 @@ var dialects = map[string]*dialect{
 		dsn: func(d Database, noSync bool) string {
 			sync := "FULL"
 			if noSync {
-				sync = "OFF"
+				sync = "NORMAL" // of a write-ahead log: whole after a power cut, and synced by a checkpoint
 			}
 			q := url.Values{}
 			for _, p := range []string{"busy_timeout(10000)", "journal_mode(wal)", "synchronous(" + sync + ")"} {
@@ -124,8 +124,10 @@ var dialects = map[string]*dialect{
 			c.InterpolateParams = true
 			c.Collation = "utf8mb4_bin"
 			switch d.SSLMode {
-			case "required", "preferred":
+			case "preferred":
 				c.TLSConfig = "preferred"
+			case "required": // encrypted, whoever it is
+				c.TLSConfig = "skip-verify"
 			case "verify_ca", "verify_identity":
 				c.TLSConfig = "true"
 			}
