@@ -14,7 +14,6 @@ import (
 type inflight struct {
 	slots    []slot // by tag, ascending; those that are gone leave holes, which push closes
 	head     int    // the first of slots that is in use
-	live     int    // slots neither settled nor held
 	gone     int    // slots settled, from head on
 	last     uint64 // the tag given last
 	unsorted bool   // a redelivery broke the order of the Seqs
@@ -50,7 +49,6 @@ func (f *inflight) push(d store.Delivery) uint64 {
 	}
 	f.last++
 	f.slots = append(f.slots, slot{tag: f.last, seq: d.Seq, msg: d.Msg, attempt: d.Attempt})
-	f.live++
 	return f.last
 }
 
@@ -115,17 +113,11 @@ func (f *inflight) from(i int, cumulative bool) int {
 	return i
 }
 
-// set changes the state of slot i, which is not gone, and keeps the counts.
+// set changes the state of slot i, which is not gone, and keeps the count.
 func (f *inflight) set(i int, to slotState) {
 	s := &f.slots[i]
-	if s.state == slotLive {
-		f.live--
-	}
 	s.state = to
-	switch to {
-	case slotLive:
-		f.live++
-	case slotGone:
+	if to == slotGone {
 		f.gone++
 		s.msg = nil
 	}
