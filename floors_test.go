@@ -15,7 +15,7 @@ import (
 var floors = map[string]int{
 	"internal/frame": 0, "internal/vfs": 0, "internal/ruby/marshal": 0, "internal/ruby/psych": 0, "internal/ruby/messageid": 0,
 	"internal/message": 1, "internal/client": 1,
-	"internal/store": 2, "internal/loadgen": 2,
+	"internal/store": 2, "internal/loadgen": 2, "scripts/internal/trial": 2,
 	"internal/broker": 3, "internal/auth": 3,
 	"internal/store/spool": 3, "internal/store/storetest": 3, "internal/store/file": 3, "internal/store/dbm": 3,
 	"internal/transfer": 3, "internal/store/activerecord": 3, "internal/store/journal": 3, "internal/store/jetstream": 3,

@@ -14,12 +14,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
+
+	"stompserver/scripts/internal/trial"
 )
 
 type options struct {
@@ -35,8 +34,8 @@ type options struct {
 func main() {
 	var o options
 	var peerNames, rowNames string
-	flag.StringVar(&peerNames, "peers", "", "comma separated; default all: "+names(peers, func(p *peer) string { return p.key }))
-	flag.StringVar(&rowNames, "rows", "", "comma separated; default all: "+names(rows, func(r *row) string { return r.key }))
+	flag.StringVar(&peerNames, "peers", "", "comma separated; default all: "+trial.Names(peers, func(p *peer) string { return p.key }))
+	flag.StringVar(&rowNames, "rows", "", "comma separated; default all: "+trial.Names(rows, func(r *row) string { return r.key }))
 	flag.DurationVar(&o.duration, "duration", 2*time.Second, "measured part of each run")
 	flag.DurationVar(&o.warmup, "warmup", time.Second, "before it")
 	flag.IntVar(&o.rounds, "rounds", 1, "how often; the medians are shown")
@@ -53,29 +52,24 @@ func main() {
 }
 
 func run(ctx context.Context, o *options, peerNames, rowNames string) (err error) {
-	chosen, err := choose(peers, peerNames, func(p *peer) string { return p.key })
+	chosen, err := trial.Choose(peers, peerNames, func(p *peer) string { return p.key })
 	if err != nil {
 		return err
 	}
-	work, err := choose(rows, rowNames, func(r *row) string { return r.key })
+	work, err := trial.Choose(rows, rowNames, func(r *row) string { return r.key })
 	if err != nil {
 		return err
-	}
-	if o.root, err = os.Getwd(); err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(o.root, "scripts", "bench-peers")); err != nil {
-		return fmt.Errorf("run it in the repository's top directory: %w", err)
 	}
 	if o.dir, err = os.MkdirTemp("", "bench-peers-"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(o.dir)
-	if o.tool == "" {
-		o.tool = filepath.Join(o.dir, "stompserver")
-		if err := command(ctx, o.root, "go", "build", "-o", o.tool, "./cmd/stompserver"); err != nil {
-			return fmt.Errorf("building stompserver: %w", err)
-		}
+	built, root, err := trial.Build(ctx, o.dir)
+	if err != nil {
+		return err
+	}
+	if o.root = root; o.tool == "" {
+		o.tool = built
 	}
 
 	var field []*runner
@@ -87,15 +81,15 @@ func run(ctx context.Context, o *options, peerNames, rowNames string) (err error
 	for _, p := range chosen {
 		r := &runner{peer: p, o: o}
 		if err := p.prepare(ctx, o); err != nil {
-			progress("%s: left out: %v", p.title, err)
+			trial.Progress("%s: left out: %v", p.title, err)
 			continue
 		}
 		if err := r.start(ctx); err != nil {
-			progress("%s: left out: %v", p.title, err)
+			trial.Progress("%s: left out: %v", p.title, err)
 			r.stop()
 			continue
 		}
-		progress("%s: accepted its first connection after %v", p.title, r.startTime.Round(100*time.Microsecond))
+		trial.Progress("%s: accepted its first connection after %v", p.title, r.StartTime.Round(100*time.Microsecond))
 		r.warm(ctx)
 		field = append(field, r)
 	}
@@ -111,54 +105,14 @@ func run(ctx context.Context, o *options, peerNames, rowNames string) (err error
 				}
 				v := w.measure(ctx, r)
 				t.add(w, r, v)
-				progress("%s, round %d, %s: %s", w.title, round+1, r.peer.title, v)
+				trial.Progress("%s, round %d, %s: %s", w.title, round+1, r.peer.title, v)
 			}
 		}
 	}
 	text := t.markdown(o)
 	fmt.Println(text)
 	if o.out != "" {
-		return replaceTable(o.out, text)
-	}
-	return nil
-}
-
-func progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
-}
-
-func names[T any](all []*T, key func(*T) string) string {
-	var s []string
-	for _, t := range all {
-		s = append(s, key(t))
-	}
-	return strings.Join(s, ",")
-}
-
-func choose[T any](all []*T, list string, key func(*T) string) (chosen []*T, err error) {
-	if list == "" {
-		return all, nil
-	}
-	for _, name := range strings.Split(list, ",") {
-		found := false
-		for _, t := range all {
-			if key(t) == strings.TrimSpace(name) {
-				chosen, found = append(chosen, t), true
-			}
-		}
-		if !found {
-			return nil, fmt.Errorf("%q is not one of %s", name, names(all, key))
-		}
-	}
-	return chosen, nil
-}
-
-// command runs a program and puts what it said into the error.
-func command(ctx context.Context, dir, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
+		return trial.ReplaceTable(o.out, "bench-peers", text)
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"stompserver/scripts/internal/trial"
 )
 
 // peers are the brokers compared, ours first.
@@ -20,17 +22,17 @@ var peers = []*peer{
 		command: func(o *options, dir string, port int) (*exec.Cmd, error) {
 			return exec.Command(o.tool, "-p", strconv.Itoa(port), "-b", "127.0.0.1", "-w", dir), nil
 		},
-		version: func(o *options) string { return firstLine(o.tool, "version") },
+		version: func(o *options) string { return trial.FirstLine(o.tool, "version") },
 	},
 	{
 		key: "nats", title: "nats-server", scheme: "nats", startup: 10 * time.Second,
-		prepare: func(context.Context, *options) error { return needs("nats-server") },
+		prepare: func(context.Context, *options) error { return trial.Needs("nats-server") },
 		command: func(_ *options, dir string, port int) (*exec.Cmd, error) {
 			conf := filepath.Join(dir, "nats.conf")
 			text := fmt.Sprintf("listen: 127.0.0.1:%d\nmax_payload: 64MB\nmax_pending: 256MB\nmax_connections: 100000\n", port)
 			return exec.Command("nats-server", "-c", conf), os.WriteFile(conf, []byte(text), 0o600)
 		},
-		version: func(*options) string { return firstLine("nats-server", "--version") },
+		version: func(*options) string { return trial.FirstLine("nats-server", "--version") },
 		without: func(row string) string {
 			if row == "acks" || row == "receipts" {
 				return "no acks"
@@ -41,7 +43,7 @@ var peers = []*peer{
 	{
 		key: "gostomp", title: "go-stomp server", scheme: "stomp", protocol: "1.1", startup: 10 * time.Second,
 		prepare: func(ctx context.Context, o *options) error {
-			return command(ctx, filepath.Join(o.root, "scripts", "bench-peers", "gostomp"), "go", "build", "-o", filepath.Join(o.dir, "gostomp"), ".")
+			return trial.Do(ctx, filepath.Join(o.root, "scripts", "bench-peers", "gostomp"), "go", "build", "-o", filepath.Join(o.dir, "gostomp"), ".")
 		},
 		command: func(o *options, _ string, port int) (*exec.Cmd, error) {
 			return exec.Command(filepath.Join(o.dir, "gostomp"), fmt.Sprintf("127.0.0.1:%d", port)), nil
@@ -53,18 +55,18 @@ var peers = []*peer{
 			return ""
 		},
 		version: func(o *options) string {
-			return "go-stomp " + firstLine("sed", "-n", "s/.*go-stomp\\/stomp\\/v3 //p", filepath.Join(o.root, "scripts", "bench-peers", "gostomp", "go.mod"))
+			return "go-stomp " + trial.FirstLine("sed", "-n", "s/.*go-stomp\\/stomp\\/v3 //p", filepath.Join(o.root, "scripts", "bench-peers", "gostomp", "go.mod"))
 		},
 	},
 	{
 		key: "ruby", title: "Ruby stompserver", scheme: "stomp", protocol: "1.0", startup: 10 * time.Second,
-		prepare: func(context.Context, *options) error { return needs("ruby", "/usr/bin/stompserver") },
+		prepare: func(context.Context, *options) error { return trial.Needs("ruby", "/usr/bin/stompserver") },
 		command: func(o *options, dir string, port int) (*exec.Cmd, error) {
 			patch := filepath.Join(o.root, "scripts", "bench-peers", "ruby_stompserver.rb")
 			return exec.Command("ruby", "-W0", "-r", patch, "/usr/bin/stompserver", "-p", strconv.Itoa(port), "-w", dir), nil
 		},
 		version: func(*options) string {
-			return "stompserver " + debianVersion("stompserver") + ", " + firstLine("ruby", "--version")
+			return "stompserver " + trial.DebianVersion("stompserver") + ", " + trial.FirstLine("ruby", "--version")
 		},
 		without: func(row string) string {
 			if row == "acks" {
@@ -76,19 +78,19 @@ var peers = []*peer{
 	{
 		key: "rabbitmq", title: "RabbitMQ", scheme: "stomp", path: "/%2F", protocol: "1.2", startup: time.Minute, children: true,
 		prepare: func(context.Context, *options) error {
-			return needs("epmd", "/usr/lib/rabbitmq/bin/rabbitmq-server")
+			return trial.Needs("epmd", "/usr/lib/rabbitmq/bin/rabbitmq-server")
 		},
 		command: rabbitmq,
-		version: func(*options) string { return "rabbitmq-server " + debianVersion("rabbitmq-server") },
+		version: func(*options) string { return "rabbitmq-server " + trial.DebianVersion("rabbitmq-server") },
 	},
 	{
 		key: "activemq", title: "ActiveMQ", scheme: "stomp", protocol: "1.2", startup: time.Minute, warmup: 15 * time.Second,
 		prepare: func(context.Context, *options) error {
-			return needs("java", "/usr/share/activemq/bin/activemq.jar")
+			return trial.Needs("java", "/usr/share/activemq/bin/activemq.jar")
 		},
 		command: activemq,
 		version: func(*options) string {
-			return "activemq " + debianVersion("activemq") + ", " + firstLine("java", "-version")
+			return "activemq " + trial.DebianVersion("activemq") + ", " + trial.FirstLine("java", "-version")
 		},
 	},
 }
@@ -96,11 +98,11 @@ var peers = []*peer{
 // rabbitmq runs a node of its own: name, ports, cookie and database are in dir, and so is
 // its port mapper, which otherwise would outlive it.
 func rabbitmq(_ *options, dir string, port int) (*exec.Cmd, error) {
-	dist, err := freePort()
+	dist, err := trial.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	mapper, err := freePort()
+	mapper, err := trial.FreePort()
 	if err != nil {
 		return nil, err
 	}

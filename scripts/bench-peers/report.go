@@ -3,14 +3,12 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"stompserver/scripts/internal/trial"
 )
 
 // A table holds the values of all rounds.
@@ -66,7 +64,7 @@ func (t *table) markdown(o *options) string {
 	if len(flaws) > 0 {
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "Made %s on %s; %d round(s) of %v after %v of warm-up, medians.\n", time.Now().Format(time.DateOnly), machine(), o.rounds, o.duration, o.warmup)
+	fmt.Fprintf(&b, "Made %s on %s; %d round(s) of %v after %v of warm-up, medians.\n", time.Now().Format(time.DateOnly), trial.Machine(), o.rounds, o.duration, o.warmup)
 	for _, r := range t.field {
 		fmt.Fprintf(&b, "- %s: %s\n", r.peer.title, r.peer.version(o))
 	}
@@ -98,61 +96,13 @@ func (w *row) spell(v value) string {
 	}
 	switch w.unit {
 	case perCPU:
-		return fmt.Sprintf("%s (%s)", short(v.main), short(v.more))
+		return fmt.Sprintf("%s (%s)", trial.Short(v.main), trial.Short(v.more))
 	case bytesCPU:
-		return short(v.main) + "B"
+		return trial.Short(v.main) + "B"
 	case latency:
 		return fmt.Sprintf("%.3g / %.3g", v.main, v.more)
 	case perConn:
 		return fmt.Sprintf("%.1f KiB", v.main)
 	}
 	return fmt.Sprintf("%.0f ms", v.main)
-}
-
-// short spells a number with three digits.
-func short(n float64) string {
-	for _, s := range []struct {
-		of   float64
-		name string
-	}{{1e9, " G"}, {1e6, " M"}, {1e3, " k"}} {
-		if n >= s.of {
-			return fmt.Sprintf("%.3g%s", n/s.of, s.name)
-		}
-	}
-	return fmt.Sprintf("%.3g", n)
-}
-
-// machine says what kind of machine this is.
-func machine() string {
-	cpu := runtime.GOARCH
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.SplitSeq(string(text), "\n") {
-			if name, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				cpu = strings.TrimSpace(v)
-				break
-			}
-		}
-	}
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return fmt.Sprintf("%d cores of %s, Linux %s, %s", runtime.NumCPU(), cpu, strings.TrimSpace(string(kernel)), runtime.Version())
-}
-
-const (
-	tableBegin = "<!-- bench-peers begin -->\n"
-	tableEnd   = "<!-- bench-peers end -->\n"
-)
-
-// replaceTable puts text between the marks in file.
-func replaceTable(file, text string) error {
-	old, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	head, rest, ok := bytes.Cut(old, []byte(tableBegin))
-	_, tail, ok2 := bytes.Cut(rest, []byte(tableEnd))
-	if !ok || !ok2 {
-		return errors.New(file + " has no place for the table")
-	}
-	out := string(head) + tableBegin + text + tableEnd + string(tail)
-	return os.WriteFile(file, []byte(out), 0o644)
 }

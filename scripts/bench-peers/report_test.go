@@ -3,8 +3,6 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -31,27 +29,5 @@ func TestTable(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
-	}
-}
-
-func TestReplaceTable(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "b.md")
-	if err := os.WriteFile(file, []byte("head\n"+tableBegin+"old\n"+tableEnd+"tail\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := replaceTable(file, "new\n"); err != nil {
-			t.Fatal(err)
-		}
-		got, _ := os.ReadFile(file)
-		if want := "head\n" + tableBegin + "new\n" + tableEnd + "tail\n"; string(got) != want {
-			t.Fatalf("got %q, want %q", got, want)
-		}
-	}
-	if err := os.WriteFile(file, []byte("nothing"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := replaceTable(file, "new\n"); err == nil {
-		t.Error("a file without the marks was changed")
 	}
 }

@@ -3,15 +3,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strconv"
-	"strings"
 	"time"
+
+	"stompserver/scripts/internal/trial"
 )
 
 // A row is one kind of work.
@@ -62,27 +60,6 @@ func (v value) String() string {
 	return fmt.Sprintf("%.4g (%.4g) %s", v.main, v.more, v.flaw)
 }
 
-// outcome is the part of bench's JSON that is wanted here.
-type outcome struct {
-	Seconds      float64 `json:"seconds"`
-	ReceivedRate float64 `json:"received_per_second"`
-	Lost         int64   `json:"lost"`
-	Duplicated   int64   `json:"duplicated"`
-	Disorder     int64   `json:"out_of_order"`
-	Problem      string  `json:"problem"`
-	Latency      *struct {
-		P50 float64 `json:"p50"`
-		P99 float64 `json:"p99"`
-	} `json:"latency_ms"`
-	Use *struct {
-		PerCPU   float64 `json:"messages_per_cpu_second"`
-		BytesCPU float64 `json:"bytes_per_cpu_second"`
-	} `json:"server_use"`
-	Idle *struct {
-		PerConnection float64 `json:"rss_per_connection"`
-	} `json:"idle"`
-}
-
 // measure puts the row's load on r's broker once. A broker that died of the row before is
 // started again.
 func (w *row) measure(ctx context.Context, r *runner) value {
@@ -98,11 +75,11 @@ func (w *row) measure(ctx context.Context, r *runner) value {
 			return value{note: "failed: " + err.Error()}
 		}
 		if w.unit == started {
-			return value{main: float64(own.startTime) / 1e6}
+			return value{main: float64(own.StartTime) / 1e6}
 		}
 		r = own
-	} else if !r.alive() {
-		progress("%s has died, starting it again", r.peer.title)
+	} else if !r.Alive() {
+		trial.Progress("%s has died, starting it again", r.peer.title)
 		if err := r.start(ctx); err != nil {
 			return value{note: "failed: " + err.Error()}
 		}
@@ -117,9 +94,9 @@ func (w *row) measure(ctx context.Context, r *runner) value {
 	return w.read(out)
 }
 
-func (w *row) bench(ctx context.Context, r *runner) (out outcome, err error) {
+func (w *row) bench(ctx context.Context, r *runner) (trial.Outcome, error) {
 	o := r.o
-	args := append([]string{"bench", "--json", "--quiet", "--server", r.url(), "--pid", strconv.Itoa(r.cmd.Process.Pid)}, w.args...)
+	args := append([]string{"--server", r.url(), "--pid", strconv.Itoa(r.Cmd.Process.Pid)}, w.args...)
 	if r.peer.children {
 		args = append(args, "--pid-children")
 	}
@@ -131,26 +108,11 @@ func (w *row) bench(ctx context.Context, r *runner) (out outcome, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.duration+o.warmup+time.Minute)
 	defer cancel()
-	return o.bench(ctx, args)
+	return trial.Bench(ctx, o.tool, args...)
 }
 
-// bench runs `stompserver bench`.
-func (o *options) bench(ctx context.Context, args []string) (out outcome, err error) {
-	cmd := exec.CommandContext(ctx, o.tool, args...)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	text, err := cmd.Output()
-	if len(text) == 0 && err != nil {
-		if ctx.Err() != nil {
-			return out, errors.New("it hung")
-		}
-		return out, errors.New(strings.TrimPrefix(strings.TrimSpace(said.String()), "stompserver: "))
-	}
-	return out, json.Unmarshal(text, &out)
-}
-
-func (w *row) read(out outcome) value {
-	var v value
+func (w *row) read(out trial.Outcome) value {
+	v := value{flaw: out.Flaw()}
 	switch {
 	case w.unit == perConn && out.Idle != nil:
 		v.main = out.Idle.PerConnection / 1024
@@ -162,16 +124,6 @@ func (w *row) read(out outcome) value {
 		v.main = out.Use.BytesCPU
 	default:
 		return value{note: "failed: " + out.Problem}
-	}
-	switch {
-	case out.Problem != "":
-		v.flaw = out.Problem
-	case out.Lost > 0:
-		v.flaw = fmt.Sprintf("lost %d", out.Lost)
-	case out.Duplicated > 0:
-		v.flaw = fmt.Sprintf("duplicated %d", out.Duplicated)
-	case out.Disorder > 0:
-		v.flaw = "out of order"
 	}
 	return v
 }
