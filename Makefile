@@ -15,7 +15,7 @@ RACE := $(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race)
 FUZZTIME ?= 10s
 PLATFORMS ?= linux/amd64 linux/arm64 linux/arm darwin/arm64 windows/amd64 freebsd/amd64
 
-.PHONY: build run test clients lint fuzz bench bench-peers crash cross clean
+.PHONY: build run test clients lint fuzz bench bench-peers bench-stores crash cross clean
 
 # One static file: bin/stompserver.
 build:
@@ -62,6 +62,10 @@ bench:
 # The same load on the brokers that are installed here: make bench-peers ARGS='-out docs/benchmarks.md'.
 bench-peers:
 	$(GO) run ./scripts/bench-peers $(ARGS)
+
+# What the stores do, beside the disk and the libraries alone: make bench-stores ARGS='-out docs/benchmarks.md'.
+bench-stores: build
+	$(GO) run ./scripts/bench-stores -stompserver bin/stompserver $(ARGS)
 
 # Does it, tests included, compile for the systems that it is made for?
 cross:

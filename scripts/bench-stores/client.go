@@ -1,0 +1,177 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// size is that of the bodies.
+const size = 1024
+
+// sendFrame is a SEND as the clients of this program send it: it is the same bytes for all
+// that is compared.
+func sendFrame(queue string) []byte {
+	return fmt.Appendf(nil, "SEND\ndestination:%s\npersistent:true\ncontent-length:%d\nreceipt:1\n\n%s\x00", queue, size, strings.Repeat("x", size))
+}
+
+// A client sends and waits, with one goroutine and nothing between it and the socket.
+type client struct {
+	conn net.Conn
+	in   []byte
+}
+
+func dial(ctx context.Context, addr string) (*client, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{conn: conn, in: make([]byte, 64<<10)}
+	if err := c.ask([]byte("CONNECT\nlogin:\npasscode:\n\n\x00")); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// ask writes a frame and reads the one that answers it.
+func (c *client) ask(frame []byte) error {
+	if _, err := c.conn.Write(frame); err != nil {
+		return err
+	}
+	for have := 0; ; {
+		n, err := c.conn.Read(c.in[have:])
+		if err != nil {
+			return err
+		}
+		have += n
+		answer := bytes.TrimLeft(c.in[:have], "\n")
+		if bytes.IndexByte(answer, 0) < 0 {
+			continue
+		}
+		if bytes.HasPrefix(answer, []byte("ERROR")) {
+			return fmt.Errorf("the server said: %s", answer)
+		}
+		return nil
+	}
+}
+
+// roundTrips has n connections send a message, wait for its receipt, and so on.
+func roundTrips(addr string, n int) func(context.Context, time.Duration) (int64, time.Duration, error) {
+	return func(ctx context.Context, d time.Duration) (int64, time.Duration, error) {
+		return sendAll(ctx, addr, n, d)
+	}
+}
+
+func sendAll(ctx context.Context, addr string, n int, d time.Duration) (all int64, took time.Duration, err error) {
+	var cs []*client
+	defer func() {
+		for _, c := range cs {
+			_ = c.conn.Close()
+		}
+	}()
+	for range n {
+		c, err := dial(ctx, addr)
+		if err != nil {
+			return 0, 0, err
+		}
+		cs = append(cs, c)
+	}
+	frame := sendFrame("/queue/bench")
+	var wg sync.WaitGroup
+	var count atomic.Int64
+	errs := make(chan error, n)
+	begin := time.Now()
+	for _, c := range cs {
+		wg.Go(func() {
+			k := int64(0)
+			for time.Since(begin) < d {
+				if err := c.ask(frame); err != nil {
+					errs <- err
+					return
+				}
+				k++
+			}
+			count.Add(k)
+		})
+	}
+	wg.Wait()
+	select {
+	case err := <-errs:
+		return 0, 0, err
+	default:
+	}
+	return count.Load(), time.Since(begin), nil
+}
+
+// drain takes n messages out of a queue, each acknowledged by itself.
+func drain(ctx context.Context, addr, queue string, n int) (time.Duration, error) {
+	c, err := dial(ctx, addr)
+	if err != nil {
+		return 0, err
+	}
+	defer c.conn.Close()
+	begin := time.Now()
+	if _, err := fmt.Fprintf(c.conn, "SUBSCRIBE\nid:1\ndestination:%s\nack:client-individual\nprefetch-count:1000\n\n\x00", queue); err != nil {
+		return 0, err
+	}
+	var acks []byte
+	have := 0
+	for left := n; left > 0; {
+		_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+		k, err := c.conn.Read(c.in[have:])
+		if err != nil {
+			return 0, fmt.Errorf("with %d messages left: %w", left, err)
+		}
+		have += k
+		b := c.in[:have]
+		acks = acks[:0]
+		for {
+			b = bytes.TrimLeft(b, "\n")
+			head, _, ok := bytes.Cut(b, []byte("\n\n"))
+			if !ok {
+				break
+			}
+			if bytes.HasPrefix(head, []byte("ERROR")) {
+				return 0, fmt.Errorf("the server said: %s", head)
+			}
+			length, _ := strconv.Atoi(field(head, "content-length"))
+			end := len(head) + 2 + length + 1
+			if length == 0 {
+				return 0, errors.New("a frame without content-length")
+			}
+			if len(b) < end {
+				break
+			}
+			acks = fmt.Appendf(acks, "ACK\nmessage-id:%s\nsubscription:1\n\n\x00", field(head, "message-id"))
+			b = b[end:]
+			left--
+		}
+		have = copy(c.in, b)
+		if _, err := c.conn.Write(acks); err != nil {
+			return 0, err
+		}
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
+	err = c.ask([]byte("DISCONNECT\nreceipt:end\n\n\x00"))
+	return time.Since(begin), err
+}
+
+func field(head []byte, name string) string {
+	for line := range strings.SplitSeq(string(head), "\n") {
+		if v, ok := strings.CutPrefix(line, name+":"); ok {
+			return v
+		}
+	}
+	return ""
+}

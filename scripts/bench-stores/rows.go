@@ -1,0 +1,270 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"stompserver/scripts/internal/trial"
+)
+
+// bench puts the load of args on r, in rounds, and notes messages a CPU-second and a second.
+func bench(ctx context.Context, o *options, b *book, row string, stores []*runner, args ...string) error {
+	for round := range o.rounds {
+		for _, r := range stores {
+			all := append([]string{"--server", r.url(), "--pid", r.pid(), "--size", strconv.Itoa(size), "--persistent",
+				"--duration", o.turn.String(), "--warmup", (o.turn / 2).String()}, args...)
+			out, err := trial.Bench(ctx, o.tool, all...)
+			if err == nil && (out.Flaw() != "" || out.Use == nil) {
+				err = errors.New(out.Flaw())
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.kind.key, err)
+			}
+			b.add(row, r.kind.key, out.Use.PerCPU)
+			b.add(row+" rate", r.kind.key, out.ReceivedRate)
+			trial.Progress("%s, round %d, %s: %s per CPU-second, %s/s", row, round+1, r.kind.key, trial.Short(out.Use.PerCPU), trial.Short(out.ReceivedRate))
+		}
+	}
+	return nil
+}
+
+func safe(ctx context.Context, o *options, b *book, stores []*runner) error {
+	return bench(ctx, o, b, "safe", stores, "--receipts", "--ack", "client-individual")
+}
+
+func keepUp(ctx context.Context, o *options, b *book, stores []*runner) error {
+	return bench(ctx, o, b, "keepup", stores)
+}
+
+// one is one connection that waits for each receipt, and what bounds it.
+func one(ctx context.Context, o *options, b *book, stores []*runner) error {
+	return receipts(ctx, o, b, "one", stores, 1, "solo", (*disk).loop)
+}
+
+// many is 64 connections, each of which waits for each receipt, and what bounds them.
+func many(ctx context.Context, o *options, b *book, stores []*runner) error {
+	together := func(d *disk, record []byte) func(context.Context, time.Duration) (int64, time.Duration, error) {
+		return d.together(record, connections)
+	}
+	if err := receipts(ctx, o, b, "many", stores, connections, "group", together); err != nil {
+		return err
+	}
+	return libraries(ctx, o, b, stores)
+}
+
+const connections = 64
+
+func receipts(ctx context.Context, o *options, b *book, row string, stores []*runner, conns int, mode string,
+	raw func(*disk, []byte) func(context.Context, time.Duration) (int64, time.Duration, error),
+) error {
+	d, err := newDisk(filepath.Join(o.dir, "disk-"+row))
+	if err != nil {
+		return err
+	}
+	defer d.file.Close()
+	disked, err := startEcho(ctx, o, mode)
+	if err != nil {
+		return err
+	}
+	defer disked.Kill()
+	plain, err := startEcho(ctx, o, "none")
+	if err != nil {
+		return err
+	}
+	defer plain.Kill()
+	record := sendFrame("/queue/bench")
+	all := []contestant{
+		{"disk", raw(d, record)}, {"echo", roundTrips(plain.addr(), conns)}, {"echo+disk", roundTrips(disked.addr(), conns)},
+	}
+	for _, r := range stores {
+		own, err := r.fresh(ctx)
+		if err != nil {
+			return err
+		}
+		defer own.close()
+		all = append(all, contestant{r.kind.key, roundTrips(own.addr(), conns)})
+	}
+	return turns(ctx, o, b, row, all)
+}
+
+// libraries compares the stores that are made of somebody's database with that alone.
+func libraries(ctx context.Context, o *options, b *book, stores []*runner) error {
+	for _, r := range stores {
+		if r.kind.key != "dbm" && r.kind.queue != "activerecord" {
+			continue
+		}
+		if err := library(ctx, o, b, r); err != nil {
+			return fmt.Errorf("%s: %w", r.kind.key, err)
+		}
+	}
+	return nil
+}
+
+func library(ctx context.Context, o *options, b *book, r *runner) error {
+	r, err := r.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	key := r.kind.key
+	if _, _, err := sendAll(ctx, r.addr(), connections, o.turn/4); err != nil { // warms up, and makes a row to copy
+		return err
+	}
+	lib, err := r.bare(ctx)
+	if err != nil {
+		return err
+	}
+	defer lib.Close()
+	for round := range o.rounds {
+		before, err := r.transactions(ctx)
+		if err != nil {
+			return err
+		}
+		n, took, err := sendAll(ctx, r.addr(), connections, o.turn)
+		if err != nil {
+			return err
+		}
+		after, err := r.transactions(ctx)
+		if err != nil {
+			return err
+		}
+		rows := float64(n) / max(1, float64(after-before))
+		limit, err := putFor(ctx, lib, max(1, int(math.Round(rows))), o.turn)
+		if err != nil {
+			return err
+		}
+		rate := float64(n) / took.Seconds()
+		b.add("store", key, rate)
+		b.add("rows", key, rows)
+		b.add("library", key, limit)
+		trial.Progress("library, round %d, %s: %s/s, %.1f rows a transaction; alone %s/s", round+1, key, trial.Short(rate), rows, trial.Short(limit))
+	}
+	return nil
+}
+
+// backlog fills a queue, starts the server anew after a kill and after a stop, and empties it.
+func backlog(ctx context.Context, o *options, b *book, stores []*runner) error {
+	for _, r := range stores {
+		own, err := r.fresh(ctx)
+		if err != nil {
+			return err
+		}
+		err = own.backlog(ctx, b)
+		own.close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.kind.key, err)
+		}
+	}
+	return nil
+}
+
+func (r *runner) backlog(ctx context.Context, b *book) error {
+	key, n := r.kind.key, r.o.backlog
+	cpu, took, half := 0.0, 0.0, 0.0
+	for i := range 2 { // what the second half needs is what a message needs: the window is full by then
+		before := r.cpu()
+		out, err := trial.Bench(ctx, r.o.tool, "--server", r.url(), "--size", strconv.Itoa(size), "--persistent", "--receipts",
+			"--producers", "4", "--consumers", "0", "--messages", strconv.Itoa(n/2), "--destination", backlogQueue)
+		if err == nil && (out.Flaw() != "" || out.Unconfirmed > 0) {
+			err = fmt.Errorf("%s; %d without receipt", out.Flaw(), out.Unconfirmed)
+		}
+		if err != nil {
+			return err
+		}
+		cpu += r.cpu() - before
+		took += float64(n/2) / out.SentRate
+		if i == 0 {
+			half = r.rss()
+		}
+	}
+	b.add("in", key, float64(n)/cpu)
+	b.add("in rate", key, float64(n)/took)
+	b.add("memory", key, max(0, r.rss()-half)/float64(n/2))
+	b.add("resident", key, r.rss()/(1<<20))
+	if r.kind.queue != "memory" {
+		if err := r.restarts(ctx, b); err != nil {
+			return err
+		}
+	}
+	before := r.cpu()
+	emptied, err := drain(ctx, r.addr(), backlogQueue, n/2*2)
+	if err != nil {
+		return err
+	}
+	b.add("out", key, float64(n)/(r.cpu()-before))
+	b.add("out rate", key, float64(n)/emptied.Seconds())
+	trial.Progress("backlog, %s: in %s and out %s per CPU-second, %.0f bytes of memory a message, ready %.0f ms after a kill and %.0f ms after a stop", key,
+		trial.Short(b.median("in", key)), trial.Short(b.median("out", key)), b.median("memory", key), b.median("killed", key), b.median("stopped", key))
+	return nil
+}
+
+const backlogQueue = "/queue/backlog"
+
+// restarts notes how long the server takes to be ready again.
+func (r *runner) restarts(ctx context.Context, b *book) error {
+	r.Kill()
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	b.add("killed", r.kind.key, float64(r.StartTime)/1e6)
+	r.Stop(time.Minute)
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	b.add("stopped", r.kind.key, float64(r.StartTime)/1e6)
+	return nil
+}
+
+// original compares the file store with that of the Ruby server, which is made to sync.
+func original(ctx context.Context, o *options, b *book, stores []*runner) error {
+	const program = "/usr/bin/stompserver"
+	var ours *runner
+	for _, r := range stores {
+		if r.kind.key == "file" {
+			ours = r
+		}
+	}
+	if ours == nil {
+		return nil
+	}
+	err := trial.Needs("ruby", program)
+	if err != nil {
+		trial.Progress("the Ruby server is left out: %v", err)
+		return nil
+	}
+	if ours, err = ours.fresh(ctx); err != nil {
+		return err
+	}
+	defer ours.close()
+	theirs := &runner{kind: &kind{key: "ruby"}, o: o, dir: filepath.Join(o.dir, "ruby")}
+	defer theirs.close()
+	if theirs.port, err = trial.FreePort(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(theirs.dir, "etc"), 0o755); err != nil {
+		return err
+	}
+	scripts := filepath.Join(o.root, "scripts")
+	// The index of all messages, which it otherwise writes with each, would become its only work.
+	cmd := exec.Command("ruby", "-W0", "-r", filepath.Join(scripts, "bench-peers", "ruby_stompserver.rb"), "-r", filepath.Join(scripts, "bench-stores", "ruby_fsync.rb"),
+		program, "-p", strconv.Itoa(theirs.port), "-w", theirs.dir, "-q", "file", "-c", "3600")
+	if theirs.Process, err = trial.Start(ctx, cmd, theirs.dir, 10*time.Second, trial.Accepts(theirs.port)); err != nil {
+		return err
+	}
+	for _, n := range []int{1, connections} {
+		err := turns(ctx, o, b, fmt.Sprint("ruby ", n), []contestant{{"ruby", roundTrips(theirs.addr(), n)}, {"file", roundTrips(ours.addr(), n)}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
