@@ -1,0 +1,128 @@
+package spool
+
+import (
+	"sync"
+	"time"
+
+	"stompserver/internal/store"
+)
+
+const (
+	// A group is as many batches as become durable together.
+	groupBatches = 16 << 10
+	groupBytes   = 16 << 20
+
+	// What nobody waits for is left alone for lazyFor, or until so much has gathered:
+	// of a queue that keeps up most has been acked by then, and is never written.
+	lazyFor   = 10 * time.Millisecond
+	lazyBytes = 8 << 20
+
+	batchSize = 64 // what a batch counts for on top of its messages
+)
+
+// A pending list holds the batches that the committer has not taken up, in order.
+type pending struct {
+	mu      sync.Mutex
+	batches []*store.Batch
+	bytes   int
+	urgent  bool
+	marks   []*queue // that want a mark
+	closed  bool
+	wake    chan struct{}
+}
+
+// add reports false if the store is closed. Called with the locks of all of b's queues, so
+// that batches of one queue keep their order.
+func (p *pending) add(b *store.Batch) bool {
+	n := batchSize
+	for _, c := range b.Changes() {
+		if c.Msg != nil {
+			n += c.Msg.Size()
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.batches = append(p.batches, b)
+	p.bytes += n
+	if !b.Lazy || p.bytes >= lazyBytes {
+		p.urgent = true
+	}
+	if p.urgent || len(p.batches) == 1 {
+		signal(p.wake)
+	}
+	return true
+}
+
+// mark has the committer write the mark that q wishes for. Called with q.mu held.
+func (p *pending) mark(q *queue) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.marks = append(p.marks, q)
+	p.urgent = true
+	signal(p.wake)
+}
+
+// close makes add refuse, and has the committer end once nothing is pending.
+func (p *pending) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed, p.urgent = true, true
+	signal(p.wake)
+}
+
+// next waits for work and moves it into g; it reports false when all is over. Between it
+// calls sync, if that is due.
+func (p *pending) next(g *group, due <-chan time.Time, sync func()) bool {
+	var hurry <-chan time.Time
+	for {
+		p.mu.Lock()
+		switch {
+		case len(p.batches) == 0 && len(p.marks) == 0 && p.closed:
+			p.mu.Unlock()
+			return false
+		case p.urgent:
+			p.moveTo(g)
+			p.mu.Unlock()
+			return true
+		case len(p.batches) > 0 && hurry == nil:
+			hurry = time.After(lazyFor)
+		}
+		p.mu.Unlock()
+		select {
+		case <-p.wake:
+		case <-due:
+			sync()
+		case <-hurry:
+			p.mu.Lock()
+			p.urgent = true
+			p.mu.Unlock()
+		}
+	}
+}
+
+func (p *pending) moveTo(g *group) {
+	n, size := 0, 0
+	for n < len(p.batches) && n < groupBatches && size < groupBytes {
+		size += batchSize
+		for _, c := range p.batches[n].Changes() {
+			if c.Msg != nil {
+				size += c.Msg.Size()
+			}
+		}
+		n++
+	}
+	g.batches = append(g.batches, p.batches[:n]...)
+	rest := copy(p.batches, p.batches[n:])
+	clear(p.batches[rest:])
+	p.batches = p.batches[:rest]
+	p.bytes -= size
+	g.marks = append(g.marks, p.marks...)
+	clear(p.marks)
+	p.marks = p.marks[:0]
+	if p.urgent = rest > 0 || p.closed; p.urgent {
+		signal(p.wake)
+	}
+}
