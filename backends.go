@@ -53,6 +53,10 @@ var backends = map[string]func(Config) (store.Backend, error){
 	},
 }
 
+// brief are those that never wait for anything but one write and one sync: no other server,
+// no thousand files.
+var brief = map[string]bool{"journal": true, "dbm": true}
+
 // Durable reports whether messages of that type of queue outlive the process.
 func Durable(queue string) bool { return backends[queue] != nil }
 
@@ -72,7 +76,7 @@ func openStore(cfg Config, failed func(error)) (store.Store, error) {
 		return nil, bad(err)
 	}
 	st, err := spool.Open(spool.Config{
-		Backend: b, Memory: cfg.memoryLimit() / 2, Checkpoint: cfg.Checkpoint, Failed: failed, Log: cfg.Log,
+		Backend: b, Memory: cfg.memoryLimit() / 2, Checkpoint: cfg.Checkpoint, Brief: brief[cfg.Queue], Failed: failed, Log: cfg.Log,
 	})
 	if err != nil {
 		_ = b.Close()

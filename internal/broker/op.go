@@ -43,6 +43,14 @@ func NewOp(owner Owner) *Op {
 // Done.
 func (op *Op) Relax() { op.batch.Lazy = true }
 
+// Attend says that its owner will call Broker.Attend. It holds until Done.
+func (op *Op) Attend() { op.batch.Attended = true }
+
+// Attend has the store make durable, on this goroutine, what was committed with Op.Attend, if
+// it finds that quicker, and reports whether it did. It may wait for the disk, but not for
+// other clients. Called with no lock held.
+func (b *Broker) Attend() bool { return b.store.Attend() }
+
 func opDone(b *store.Batch, err error) { b.Context.(*Op).Finish(err) }
 
 // Finish completes the operation without a store: a SEND to a topic, an ACK that changes
@@ -57,7 +65,7 @@ func (op *Op) Finish(err error) {
 		op.Owner = nil
 	}
 	op.Bytes, op.Token = 0, nil
-	op.batch.Lazy = false
+	op.batch.Lazy, op.batch.Attended = false, false
 	op.batch.Reset()
 	ops.Put(op)
 }

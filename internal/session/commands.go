@@ -101,6 +101,7 @@ func (s *session) op(f *frame.Frame, n int) *broker.Op {
 	s.uncommitted.Add(int64(op.Bytes))
 	if id, ok := f.Header.Get("receipt"); ok {
 		op.Token = s.expect(id)
+		s.attends.to(s.c, op)
 	} else if f.Command != frame.Commit { // of which nothing shows before it is durable
 		op.Relax()
 	}

@@ -17,6 +17,9 @@ type conn interface {
 	wait() error
 	waits() bool
 
+	// more reports whether there is something to read; false also if that cannot be told.
+	more() bool
+
 	// tryWrite writes as much of the pieces, from pos of the first, as goes without
 	// waiting. ok is false if it cannot tell and nothing was written.
 	tryWrite(ps []piece, pos int) (n int, ok bool, err error)
@@ -64,6 +67,7 @@ func (p *plainConn) read(space func() []byte, idle func()) (int, error) {
 func (p *plainConn) wait() error { return nil }
 func (p *plainConn) waits() bool { return false }
 func (p *plainConn) gone() bool  { return false }
+func (p *plainConn) more() bool  { return false }
 
 func (p *plainConn) tryWrite([]piece, int) (int, bool, error) { return 0, false, nil }
 

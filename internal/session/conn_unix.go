@@ -85,6 +85,12 @@ func readable(fd uintptr) bool {
 	return n > 0 || err != nil && err != unix.EINTR
 }
 
+func (r *rawConn) more() bool {
+	some := false
+	err := r.raw.Control(func(fd uintptr) { some = readable(fd) })
+	return err != nil || some
+}
+
 func (r *rawConn) gone() bool {
 	closed := false
 	err := r.raw.Control(func(fd uintptr) {

@@ -50,17 +50,18 @@ func freeChunk(c []byte) {
 type outbox struct {
 	b *broker.Broker
 
-	mu      sync.Mutex
-	chunk   []byte    // being filled; follows pieces
-	pieces  []piece   // full chunks and shared bytes, in order
-	size    int       // bytes of both
-	runs    []run     // which deliveries they hold
-	held    []*subscr // subscriptions whose queue holds back
-	flagged bool      // noted in a Wake
-	burst   bool      // the reader is at work and will flush when its bytes are used up
-	writing bool      // somebody is writing
-	last    bool      // the session ends: no delivery is added any more
-	closed  bool      // nothing is written any more
+	mu       sync.Mutex
+	chunk    []byte    // being filled; follows pieces
+	pieces   []piece   // full chunks and shared bytes, in order
+	size     int       // bytes of both
+	runs     []run     // which deliveries they hold
+	held     []*subscr // subscriptions whose queue holds back
+	flagged  bool      // noted in a Wake
+	burst    bool      // the reader is at work and will flush when its bytes are used up
+	attended bool      // the reader is with the store, and will flush the receipts that brings
+	writing  bool      // somebody is writing
+	last     bool      // the session ends: no delivery is added any more
+	closed   bool      // nothing is written any more
 
 	done chan struct{} // closed once last is set, all is written and nobody writes
 

@@ -71,6 +71,8 @@ type session struct {
 	spaceFn func() []byte // space and rest, bound once
 	restFn  func()
 
+	attends attention
+
 	failure atomic.Pointer[Error]
 	dropped atomic.Uint64 // deliveries missed because the client is slow
 }
@@ -250,8 +252,16 @@ func (s *session) work() error {
 	return err
 }
 
-// flush ends a burst: what this client is owed goes out, then what it brought others.
+// flush ends a burst: what this client is owed goes out, then what it brought others, and
+// then what it waits for is seen to.
 func (s *session) flush() {
+	s.flushAll()
+	if s.attends.due {
+		s.attend()
+	}
+}
+
+func (s *session) flushAll() {
 	s.out.mu.Lock()
 	s.out.burst = false
 	mine := s.out.size > 0 && !s.out.flagged

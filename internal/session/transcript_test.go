@@ -31,8 +31,14 @@ type server struct {
 
 func newServer(t testing.TB, bc broker.Config, sc session.Config) *server {
 	t.Helper()
-	st := spool.New()
-	bc.Store = st
+	bc.Store = spool.New()
+	return newServerOn(t, bc, sc)
+}
+
+// newServerOn serves the store of bc.
+func newServerOn(t testing.TB, bc broker.Config, sc session.Config) *server {
+	t.Helper()
+	st := bc.Store
 	s := &server{b: broker.New(bc)}
 	s.srv = session.NewServer(s.b, sc)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

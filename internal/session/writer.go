@@ -111,7 +111,7 @@ func (s *session) lost(err error) {
 // poke starts a flush from a goroutine that must not do it itself, such as a store's.
 // Called with out.mu held.
 func (s *session) poke() {
-	if s.out.burst || s.out.writing || s.out.flagged || s.out.closed {
+	if s.out.burst || s.out.attended || s.out.writing || s.out.flagged || s.out.closed {
 		return // somebody will flush
 	}
 	s.out.flagged = true

@@ -13,6 +13,10 @@ type Batch struct {
 	// which the ack of what was put may come and neither need be written.
 	Lazy bool
 
+	// Attended says that who commits will call Store.Attend, once no lock is held and
+	// nothing else is to be done: a store need not wake anybody before that.
+	Attended bool
+
 	// Context is the committer's own; a store does not look at it.
 	Context any
 
@@ -52,7 +56,7 @@ func (b *Batch) Changes() []Change { return b.changes }
 // Len is the number of changes.
 func (b *Batch) Len() int { return len(b.changes) }
 
-// Reset empties the batch for another use; Done, Lazy and Context stay.
+// Reset empties the batch for another use; Done, Lazy, Attended and Context stay.
 func (b *Batch) Reset() {
 	clear(b.changes)
 	if cap(b.changes) > 1024 {

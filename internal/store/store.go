@@ -43,6 +43,11 @@ type Store interface {
 	// belongs to the store.
 	Commit(b *Batch)
 
+	// Attend sees to attended batches. If one waits, alone, it may make it durable
+	// itself; then it returns true, after Done. Else it returns false at once, and
+	// others do it. Call it with no lock held.
+	Attend() bool
+
 	// Bytes is what the messages kept cost in memory, by message.Size.
 	Bytes() int64
 

@@ -29,7 +29,7 @@ func spooled(t testing.TB, dir string) store.Store { return spooledOn(t, open(t,
 
 func spooledOn(t testing.TB, b store.Backend) store.Store {
 	t.Helper()
-	st, err := spool.Open(spool.Config{Backend: b, Window: 1 << 20, Memory: 4 << 20, Failed: func(err error) { t.Errorf("failed: %v", err) }})
+	st, err := spool.Open(spool.Config{Backend: b, Brief: true, Window: 1 << 20, Memory: 4 << 20, Failed: func(err error) { t.Errorf("failed: %v", err) }})
 	if err != nil {
 		t.Fatal(err)
 	}

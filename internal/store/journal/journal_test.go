@@ -32,7 +32,7 @@ func open(t testing.TB, cfg journal.Config) *journal.Journal {
 
 func spooled(t testing.TB, b store.Backend) store.Store {
 	t.Helper()
-	st, err := spool.Open(spool.Config{Backend: b, Window: 1 << 20, Memory: 4 << 20, Failed: func(err error) { t.Errorf("failed: %v", err) }})
+	st, err := spool.Open(spool.Config{Backend: b, Brief: true, Window: 1 << 20, Memory: 4 << 20, Failed: func(err error) { t.Errorf("failed: %v", err) }})
 	if err != nil {
 		t.Fatal(err)
 	}

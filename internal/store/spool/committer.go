@@ -30,18 +30,18 @@ func (g *group) reset() {
 
 // commitAll is the committer's goroutine.
 func (d *disk) commitAll() {
-	var g group
 	var due <-chan time.Time
 	if _, ok := d.cfg.Backend.(store.Syncer); ok && d.cfg.Checkpoint > 0 {
 		tick := time.NewTicker(d.cfg.Checkpoint)
 		defer tick.Stop()
 		due = tick.C
 	}
-	for id := uint64(1); d.pending.next(&g, due, d.sync); id++ {
-		g.id = id
-		g.build()
-		d.write(&g)
-		g.reset()
+	for d.pending.next(due, d.sync) {
+		d.writing.take()
+		if d.pending.take(&d.group) {
+			d.finishGroup()
+		}
+		d.writing.give()
 		select {
 		case <-due: // under load it never waits
 			d.sync()
@@ -50,8 +50,52 @@ func (d *disk) commitAll() {
 	}
 }
 
+// attend is Spool.Attend: if nobody writes, and nothing waits but one batch, it is written
+// here. That spares two changes of goroutine, each of which may take as long as the disk. Where
+// the last group was of several, others are about to come, and they are better off together.
+func (d *disk) attend() bool {
+	if d.writing.tryTake() {
+		defer d.writing.give()
+		if !d.several && d.pending.takeOne(&d.group) {
+			d.finishGroup()
+			return true
+		}
+	}
+	d.pending.kick()
+	return false
+}
+
+// finishGroup makes the group durable that was taken up. Called by whose turn it is to write.
+func (d *disk) finishGroup() {
+	g := &d.group
+	g.id++
+	d.several = len(g.batches) > 1
+	g.build()
+	d.write(g)
+	g.reset()
+}
+
+// A turn is had by one at a time.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take() { t <- struct{}{} }
+func (t turn) give() { <-t }
+
+func (t turn) tryTake() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 // sync is the checkpoint.
 func (d *disk) sync() {
+	d.writing.take()
+	defer d.writing.give()
 	if d.failure.Load() != nil || !d.written {
 		return
 	}
@@ -229,6 +273,8 @@ func (d *disk) close(all []*queue) error {
 	d.pager.close()
 	d.pending.close()
 	d.wg.Wait()
+	d.writing.take() // one that attends may be at it
+	defer d.writing.give()
 	var err error
 	if f := d.failure.Load(); f != nil {
 		err = *f

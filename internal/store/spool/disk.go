@@ -17,11 +17,15 @@ type disk struct {
 	pending pending
 	pager   pager
 	wg      sync.WaitGroup // committer and pager
-	written bool           // since the last checkpoint; the committer's
+
+	writing turn // of the one who calls the backend's Write and Sync; guards what follows
+	group   group
+	several bool // the last group was of several batches
+	written bool // since the last checkpoint
 }
 
 func newDisk(cfg Config) *disk {
-	d := &disk{cfg: cfg}
+	d := &disk{cfg: cfg, writing: newTurn()}
 	d.pending.wake = make(chan struct{}, 1)
 	d.pager.wake = make(chan struct{}, 1)
 	return d
@@ -98,7 +102,7 @@ func (d *disk) commit(b *store.Batch) {
 		ok := !q.closed
 		if ok {
 			q.take(&changes[0], false)
-			ok = d.pending.add(b)
+			ok = d.pending.add(b, b.Attended && d.cfg.Brief)
 		}
 		q.mu.Unlock()
 		if !ok {
@@ -112,7 +116,7 @@ func (d *disk) commit(b *store.Batch) {
 		for i := range changes {
 			changes[i].Queue.(*queue).take(&changes[i], whole)
 		}
-		ok = d.pending.add(b)
+		ok = d.pending.add(b, b.Attended && d.cfg.Brief)
 	}
 	unlockAll(qs)
 	if !ok {

@@ -20,7 +20,7 @@ import (
 // on makes a durable store of r with a small window.
 func on(t testing.TB, r *storetest.Reference) store.Store {
 	t.Helper()
-	st, err := spool.Open(spool.Config{Backend: r, Window: 1 << 20, Memory: 4 << 20, Failed: func(err error) { t.Errorf("the store failed: %v", err) }})
+	st, err := spool.Open(spool.Config{Backend: r, Brief: true, Window: 1 << 20, Memory: 4 << 20, Failed: func(err error) { t.Errorf("the store failed: %v", err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func newScene(t *testing.T, gated bool) *scene {
 		return nil
 	}
 	var err error
-	if s.st, err = spool.Open(spool.Config{Backend: s.ref}); err != nil {
+	if s.st, err = spool.Open(spool.Config{Backend: s.ref, Brief: true}); err != nil {
 		t.Fatal(err)
 	}
 	if s.q, err = s.st.Queue("/queue/a", func() {}); err != nil {

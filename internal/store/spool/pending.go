@@ -17,6 +17,8 @@ const (
 	lazyFor   = 10 * time.Millisecond
 	lazyBytes = 8 << 20
 
+	attendBytes = 64 << 10 // what one that attends writes at most
+
 	batchSize = 64 // what a batch counts for on top of its messages
 )
 
@@ -31,9 +33,10 @@ type pending struct {
 	wake    chan struct{}
 }
 
-// add reports false if the store is closed. Called with the locks of all of b's queues, so
-// that batches of one queue keep their order.
-func (p *pending) add(b *store.Batch) bool {
+// add reports false if the store is closed. Attended says that whoever commits sees to b, so
+// that nobody needs to be woken. Called with the locks of all of b's queues, so that batches
+// of one queue keep their order.
+func (p *pending) add(b *store.Batch, attended bool) bool {
 	n := batchSize
 	for _, c := range b.Changes() {
 		if c.Msg != nil {
@@ -50,10 +53,19 @@ func (p *pending) add(b *store.Batch) bool {
 	if !b.Lazy || p.bytes >= lazyBytes {
 		p.urgent = true
 	}
-	if p.urgent || len(p.batches) == 1 {
+	if !attended && (p.urgent || len(p.batches) == 1) {
 		signal(p.wake)
 	}
 	return true
+}
+
+// kick has the committer look for what is urgent.
+func (p *pending) kick() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.urgent {
+		signal(p.wake)
+	}
 }
 
 // mark has the committer write the mark that q wishes for. Called with q.mu held.
@@ -73,9 +85,9 @@ func (p *pending) close() {
 	signal(p.wake)
 }
 
-// next waits for work and moves it into g; it reports false when all is over. Between it
-// calls sync, if that is due.
-func (p *pending) next(g *group, due <-chan time.Time, sync func()) bool {
+// next waits for work; it reports false when all is over. Between it calls sync, if that is
+// due.
+func (p *pending) next(due <-chan time.Time, sync func()) bool {
 	var hurry <-chan time.Time
 	for {
 		p.mu.Lock()
@@ -84,7 +96,6 @@ func (p *pending) next(g *group, due <-chan time.Time, sync func()) bool {
 			p.mu.Unlock()
 			return false
 		case p.urgent:
-			p.moveTo(g)
 			p.mu.Unlock()
 			return true
 		case len(p.batches) > 0 && hurry == nil:
@@ -96,11 +107,35 @@ func (p *pending) next(g *group, due <-chan time.Time, sync func()) bool {
 		case <-due:
 			sync()
 		case <-hurry:
+			hurry = nil
 			p.mu.Lock()
-			p.urgent = true
+			p.urgent = p.urgent || len(p.batches) > 0 // somebody else may have taken them
 			p.mu.Unlock()
 		}
 	}
+}
+
+// take moves what is urgent into g, and reports false if that is nothing any more.
+func (p *pending) take(g *group) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.urgent {
+		return false
+	}
+	p.moveTo(g)
+	return true
+}
+
+// takeOne moves the one batch that waits into g, and reports false if there are several, or
+// none, or a large one.
+func (p *pending) takeOne(g *group) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.urgent || p.closed || len(p.batches) != 1 || p.bytes > attendBytes {
+		return false
+	}
+	p.moveTo(g)
+	return true
 }
 
 func (p *pending) moveTo(g *group) {

@@ -50,6 +50,10 @@ type Config struct {
 	// limit. What one queue needs to go on is held in any case.
 	Memory int64
 
+	// Brief says that a Write takes no longer than the disk takes for it, whatever
+	// happens: then who waits for it may make it, see Attend.
+	Brief bool
+
 	// Checkpoint is how often a Backend is synced that is a store.Syncer and does not
 	// sync by itself; 0: never.
 	Checkpoint time.Duration
@@ -182,6 +186,9 @@ func (s *Spool) Commit(b *store.Batch) {
 	unlockAll(qs)
 	b.Finish(closedUnless(ok))
 }
+
+// Attend implements store.Store.
+func (s *Spool) Attend() bool { return s.disk != nil && s.disk.cfg.Brief && s.disk.attend() }
 
 // lockAll locks the queues that change together, in the order of their ids, and reports
 // whether all of them are open.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ type harness struct {
 	*testing.T
 	st    store.Store
 	ready map[store.Queue]chan struct{} // signalled by the store
+	tries atomic.Uint32
 }
 
 func newHarness(t *testing.T, st store.Store) *harness {
@@ -114,7 +116,17 @@ func (h *harness) commit(b *store.Batch) {
 func (h *harness) try(b *store.Batch) error {
 	done := make(chan error, 1)
 	b.Done = func(_ *store.Batch, err error) { done <- err }
+	attended := h.tries.Add(1)%2 == 0
+	b.Attended = attended
 	h.st.Commit(b)
+	if attended && h.st.Attend() {
+		select {
+		case err := <-done:
+			return err
+		default:
+			h.Error("Attend returned true before Done")
+		}
+	}
 	return <-done
 }
 
