@@ -12,12 +12,21 @@ import (
 )
 
 // A book holds what was measured, by row and by who did it, in the order of the rounds.
-type book struct{ values map[[2]string][]float64 }
+type book struct {
+	values map[[2]string][]float64
+	notes  []string // what was not right
+}
 
 func newBook() *book { return &book{values: make(map[[2]string][]float64)} }
 
 func (b *book) add(row, who string, v float64) {
 	b.values[[2]string{row, who}] = append(b.values[[2]string{row, who}], v)
+}
+
+// note says what was not right, now and below the table.
+func (b *book) note(format string, args ...any) {
+	b.notes = append(b.notes, fmt.Sprintf(format, args...))
+	trial.Progress(format, args...)
 }
 
 // median is 0 if nothing was measured.
@@ -160,5 +169,11 @@ func (b *book) markdown(o *options, stores []*runner) string {
 		}
 	}
 	text.WriteString(".\n")
+	for i, n := range b.notes {
+		if i == 0 {
+			text.WriteString("\n")
+		}
+		text.WriteString("- not measured: " + n + "\n")
+	}
 	return text.String()
 }

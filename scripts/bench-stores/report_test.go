@@ -30,8 +30,9 @@ func TestRowsWithoutFiguresAreLeftOut(t *testing.T) {
 	b.add("one", "journal", 50)
 	b.add("one", "disk", 100)
 	stores := []*runner{{kind: &kind{key: "memory", title: "memory"}}, {kind: &kind{key: "journal", title: "journal"}}}
+	b.note("file, %s: nothing came", "safe")
 	text := b.markdown(&options{tool: "true"}, stores)
-	for _, want := range []string{"| 1 connection, SEND and RECEIPT | – | 50 |\n", "| … of writes and syncs alone (100) | – | 0.50 |\n"} {
+	for _, want := range []string{"| 1 connection, SEND and RECEIPT | – | 50 |\n", "| … of writes and syncs alone (100) | – | 0.50 |\n", "\n- not measured: file, safe: nothing came\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}

@@ -26,8 +26,12 @@ func bench(ctx context.Context, o *options, b *book, row string, stores []*runne
 			if err == nil && (out.Flaw() != "" || out.Use == nil) {
 				err = errors.New(out.Flaw())
 			}
-			if err != nil {
-				return fmt.Errorf("%s: %w", r.kind.key, err)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil { // the other stores go on
+				b.note("%s, %s, round %d: %v", r.kind.title, row, round+1, err)
+				continue
 			}
 			b.add(row, r.kind.key, out.Use.PerCPU)
 			b.add(row+" rate", r.kind.key, out.ReceivedRate)
@@ -160,8 +164,11 @@ func backlog(ctx context.Context, o *options, b *book, stores []*runner) error {
 		}
 		err = own.backlog(ctx, b)
 		own.close()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", r.kind.key, err)
+			b.note("%s, backlog: %v", r.kind.title, err)
 		}
 	}
 	return nil
