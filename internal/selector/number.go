@@ -1,0 +1,225 @@
+package selector
+
+import (
+	"bytes"
+	"cmp"
+	"math"
+	"math/bits"
+	"strconv"
+)
+
+// A num is a whole number while it can be one, else a finite real one.
+type num struct {
+	i    int64
+	f    float64
+	real bool
+}
+
+func (n num) float() float64 {
+	if n.real {
+		return n.f
+	}
+	return float64(n.i)
+}
+
+func (n num) compare(m num) int {
+	if n.real || m.real {
+		return cmp.Compare(n.float(), m.float())
+	}
+	return cmp.Compare(n.i, m.i)
+}
+
+func (n num) negative() num {
+	if n.real || n.i == math.MinInt64 {
+		return num{f: -n.float(), real: true}
+	}
+	return num{i: -n.i}
+}
+
+// maxNumber is how long the value of a header may be to be tried as a number.
+const maxNumber = 128
+
+// parseNumber reads the value of a header as a decimal number.
+func parseNumber(b []byte) (num, bool) {
+	b = trim(b)
+	digits := b
+	if len(b) > 0 && (b[0] == '-' || b[0] == '+') {
+		digits = b[1:]
+	}
+	if len(digits) == 0 || len(digits) > 18 {
+		return parseLong(b, digits)
+	}
+	var i int64
+	for _, c := range digits {
+		if !isDigit(c) {
+			return parseLong(b, digits)
+		}
+		i = i*10 + int64(c-'0')
+	}
+	if b[0] == '-' {
+		i = -i
+	}
+	return num{i: i}, true
+}
+
+// parseLong is parseNumber for what is no short whole number. What strconv takes besides
+// decimal numbers is none: hexadecimal, underscores, Inf and NaN.
+func parseLong(b, digits []byte) (num, bool) {
+	if len(b) > maxNumber || len(digits) == 0 || !isDigit(digits[0]) && digits[0] != '.' {
+		return num{}, false
+	}
+	whole := true
+	for _, c := range digits {
+		switch {
+		case isDigit(c):
+		case c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-':
+			whole = false
+		default:
+			return num{}, false
+		}
+	}
+	if whole {
+		if i, err := strconv.ParseInt(string(b), 10, 64); err == nil {
+			return num{i: i}, true
+		}
+	}
+	f, err := strconv.ParseFloat(string(b), 64)
+	return num{f: f, real: true}, err == nil
+}
+
+type numberLiteral num
+
+func (n numberLiteral) number(Env) (num, bool) { return num(n), true }
+
+func (n numberLiteral) rank() int {
+	if n.i < 0 || math.Signbit(n.f) {
+		return precSign
+	}
+	return precPrimary
+}
+
+func (n numberLiteral) appendTo(dst []byte) []byte {
+	if !n.real {
+		return strconv.AppendInt(dst, n.i, 10)
+	}
+	start := len(dst)
+	dst = strconv.AppendFloat(dst, n.f, 'g', -1, 64)
+	if !bytes.ContainsAny(dst[start:], ".e") {
+		dst = append(dst, ".0"...)
+	}
+	return dst
+}
+
+// signed is a number with a sign before it.
+type signed struct {
+	sign    byte
+	operand number
+}
+
+func (s *signed) number(env Env) (num, bool) {
+	n, ok := s.operand.number(env)
+	if ok && s.sign == '-' {
+		n = n.negative()
+	}
+	return n, ok
+}
+
+func (s *signed) rank() int { return precSign }
+func (s *signed) appendTo(dst []byte) []byte {
+	dst = append(dst, s.sign)
+	if s.operand.rank() == precSign {
+		dst = append(dst, ' ') // two minus signs are a comment elsewhere
+	}
+	return appendExpr(dst, s.operand, precSign)
+}
+
+// arithmetic is calculated from left to right.
+type arithmetic struct {
+	prec  int
+	first number
+	rest  []step
+}
+
+type step struct {
+	op      byte
+	operand number
+}
+
+func (a *arithmetic) number(env Env) (num, bool) {
+	n, ok := a.first.number(env)
+	for i := 0; ok && i < len(a.rest); i++ {
+		var m num
+		if m, ok = a.rest[i].operand.number(env); ok {
+			n, ok = calculate(n, a.rest[i].op, m)
+		}
+	}
+	return n, ok
+}
+
+func (a *arithmetic) rank() int { return a.prec }
+func (a *arithmetic) appendTo(dst []byte) []byte {
+	dst = appendExpr(dst, a.first, a.prec)
+	for _, s := range a.rest {
+		dst = append(dst, ' ', s.op, ' ')
+		dst = appendExpr(dst, s.operand, a.prec+1)
+	}
+	return dst
+}
+
+// calculate does as Java does with long and double, but that a whole number which leaves 64
+// bits becomes a real one, and what is not a number, or infinite, is NULL.
+func calculate(a num, op byte, b num) (num, bool) {
+	if !a.real && !b.real {
+		if n, ok := whole(a.i, op, b.i); ok {
+			return n, true
+		}
+	}
+	x, y := a.float(), b.float()
+	if y == 0 && (op == '/' || op == '%') {
+		return num{}, false
+	}
+	var f float64
+	switch op {
+	case '+':
+		f = x + y
+	case '-':
+		f = x - y
+	case '*':
+		f = x * y
+	case '/':
+		f = x / y
+	default:
+		f = math.Mod(x, y)
+	}
+	return num{f: f, real: true}, !math.IsInf(f, 0) && !math.IsNaN(f)
+}
+
+// whole calculates with whole numbers; false if the result is none, or too large.
+func whole(a int64, op byte, b int64) (num, bool) {
+	var r int64
+	switch op {
+	case '+':
+		r = a + b
+		return num{i: r}, (r > a) == (b > 0)
+	case '-':
+		r = a - b
+		return num{i: r}, (r < a) == (b > 0)
+	case '*':
+		hi, lo := bits.Mul64(magnitude(a), magnitude(b))
+		return num{i: a * b}, hi == 0 && lo <= math.MaxInt64
+	}
+	if b == 0 || a == math.MinInt64 && b == -1 {
+		return num{}, false
+	}
+	if op == '/' {
+		return num{i: a / b}, true
+	}
+	return num{i: a % b}, true
+}
+
+func magnitude(i int64) uint64 {
+	if i < 0 {
+		return -uint64(i)
+	}
+	return uint64(i)
+}
