@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -41,14 +42,16 @@ func (e *Error) near() (line string, column int) {
 	if len(tail) > after {
 		tail, cutTail = tail[:after], "…"
 	}
-	flat := func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}
 	line = strings.Map(flat, cutHead+string(head)+string(tail)+cutTail)
 	return line, len(head) + utf8.RuneCountInString(cutHead)
+}
+
+// flat makes control characters spaces, those of C1 too.
+func flat(r rune) rune {
+	if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+		return ' '
+	}
+	return r
 }
 
 func tailOf(s string, n int) string {
@@ -73,6 +76,11 @@ func headOf(s string, n int) string {
 	return s[:n]
 }
 
+// tooLong is about a selector that was too long, or became so when String had spelt it out.
 func tooLong(text string) *Error {
-	return &Error{Text: text, Reason: fmt.Sprintf("a selector may be %d bytes long, this one is longer", MaxLength)}
+	what := "this one is longer"
+	if len(text) <= MaxLength {
+		what = "with all its spaces this one is longer"
+	}
+	return &Error{Text: text, Reason: fmt.Sprintf("a selector may be %d bytes long, %s", MaxLength, what)}
 }

@@ -2,10 +2,7 @@ package selector
 
 import (
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -45,11 +42,12 @@ func (t token) String() string {
 	return short(t.text)
 }
 
+// short is s as it may stand in a line.
 func short(s string) string {
 	if len(s) > 48 {
-		return headOf(s, 40) + "…"
+		s = headOf(s, 40) + "…"
 	}
-	return s
+	return strings.Map(flat, s)
 }
 
 type lexer struct {
@@ -144,59 +142,6 @@ func (l *lexer) inQuotes(quote byte, what string) string {
 	return ""
 }
 
-// name reads a name or a reserved word.
-func (l *lexer) name() bool {
-	n := nameLength(l.text[l.off:], !l.split)
-	if n == 0 {
-		return false
-	}
-	l.tok.kind, l.tok.text = word, l.text[l.off:l.off+n]
-	if w := reserved(l.tok.text); w != "" {
-		l.tok.kind, l.tok.text = keyword, w
-	}
-	l.off += n
-	return true
-}
-
-// nameLength is the length of the name that s begins with. A name is one of Java, as JMS
-// has it, and may have dots and hyphens inside: what follows them is a part of the name.
-func nameLength(s string, hyphens bool) int {
-	inside := 0 // length up to the last character that can be the last one
-	for i, r := range s {
-		switch {
-		case r == '_' || r == '$' || unicode.IsLetter(r) || unicode.In(r, unicode.Nl, unicode.Sc, unicode.Pc):
-		case inside == 0:
-			return 0
-		case unicode.IsDigit(r) || unicode.In(r, unicode.Mn, unicode.Mc):
-		case (r == '.' || r == '-' && hyphens) && inside == i:
-			continue
-		default:
-			return inside
-		}
-		inside = i + utf8.RuneLen(r)
-	}
-	return inside
-}
-
-var keywords = [...]string{"AND", "BETWEEN", "ESCAPE", "FALSE", "IN", "IS", "LIKE", "NOT", "NULL", "OR", "TRUE"}
-
-// reserved returns s in capitals if it is a reserved word.
-func reserved(s string) string {
-next:
-	for _, w := range keywords {
-		if len(w) != len(s) {
-			continue
-		}
-		for i := range len(s) {
-			if s[i]&^0x20 != w[i] {
-				continue next
-			}
-		}
-		return w
-	}
-	return ""
-}
-
 // instead is what people write who are used to other languages, and what to write.
 var instead = []struct{ wrong, right string }{
 	{"--", "two minus signs begin a comment elsewhere, and there are no comments here: put a space between them"},
@@ -238,111 +183,4 @@ func (l *lexer) symbol(rest string) {
 		l.tok.text = "<>"
 	}
 	l.off += n
-}
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
-// numeral reads a number as Java writes it, which is where JMS has its literals from.
-func (l *lexer) numeral() {
-	s := l.text[l.off:]
-	l.tok.kind = numeral
-	if len(s) > 2 && s[0] == '0' && s[1]|0x20 == 'x' {
-		n := 2
-		for n < len(s) && isHex(s[n]) {
-			n++
-		}
-		l.whole(s[2:n], 16)
-		l.ends(n)
-		return
-	}
-	n := 0
-	digits := func() {
-		for n < len(s) && isDigit(s[n]) {
-			n++
-		}
-	}
-	digits()
-	whole := true
-	if n < len(s) && s[n] == '.' {
-		whole = false
-		n++
-		digits()
-	}
-	if n < len(s) && s[n]|0x20 == 'e' {
-		e := n + 1
-		if e < len(s) && (s[e] == '+' || s[e] == '-') {
-			e++
-		}
-		if e < len(s) && isDigit(s[e]) {
-			whole, n = false, e
-			digits()
-		}
-	}
-	text := s[:n]
-	if n < len(s) && (s[n]|0x20 == 'f' || s[n]|0x20 == 'd') {
-		whole = false
-		n++
-		l.real(text)
-		l.off += n
-		l.apart()
-		return
-	}
-	switch {
-	case !whole:
-		l.real(text)
-		l.off += n
-		l.apart()
-	case n > 1 && s[0] == '0':
-		if i := strings.IndexAny(text, "89"); i >= 0 {
-			l.fail(l.off+i, "a number that begins with 0 is octal, and %c is no octal digit", text[i])
-		}
-		l.whole(text[1:], 8)
-		l.ends(n)
-	default:
-		l.whole(text, 10)
-		l.ends(n)
-	}
-}
-
-func isHex(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
-
-func (l *lexer) whole(digits string, base int) {
-	i, err := strconv.ParseInt(digits, base, 64)
-	switch {
-	case err == nil:
-		l.tok.num = num{i: i}
-	case base == 10: // past what 64 bits hold, as in ActiveMQ
-		l.real(digits)
-		l.tok.min = strings.TrimLeft(digits, "0") == "9223372036854775808"
-	case digits == "":
-		l.fail(l.off, "digits are missing")
-	default:
-		l.fail(l.off, "this number is too large")
-	}
-}
-
-func (l *lexer) real(digits string) {
-	f, err := strconv.ParseFloat(digits, 64)
-	if err != nil || math.IsInf(f, 0) {
-		l.fail(l.off, "this number is too large")
-	}
-	l.tok.num = num{f: f, real: true}
-}
-
-// ends ends a whole number of n bytes, or n and an L.
-func (l *lexer) ends(n int) {
-	if s := l.text[l.off:]; n < len(s) && s[n]|0x20 == 'l' {
-		n++
-	}
-	l.off += n
-	l.apart()
-}
-
-// apart fails where a number runs into a name: 12abc.
-func (l *lexer) apart() {
-	rest := l.text[l.off:]
-	if rest == "" || !isDigit(rest[0]) && rest[0] != '.' && nameLength(rest, false) == 0 {
-		return
-	}
-	l.fail(l.tok.pos, "a number runs into a name: a name that begins with a digit stands between double quotes, a text between plain ones")
 }

@@ -62,21 +62,14 @@ func parseNumber(b []byte) (num, bool) {
 	return num{i: i}, true
 }
 
-// parseLong is parseNumber for what is no short whole number. What strconv takes besides
-// decimal numbers is none: hexadecimal, underscores, Inf and NaN.
+// parseLong is parseNumber for what is no short whole number. Digits are b without its sign.
 func parseLong(b, digits []byte) (num, bool) {
-	if len(b) > maxNumber || len(digits) == 0 || !isDigit(digits[0]) && digits[0] != '.' {
+	if len(b) > maxNumber {
 		return num{}, false
 	}
-	whole := true
-	for _, c := range digits {
-		switch {
-		case isDigit(c):
-		case c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-':
-			whole = false
-		default:
-			return num{}, false
-		}
+	whole, ok := isDecimal(digits)
+	if !ok {
+		return num{}, false
 	}
 	if whole {
 		if i, err := strconv.ParseInt(string(b), 10, 64); err == nil {
@@ -85,6 +78,37 @@ func parseLong(b, digits []byte) (num, bool) {
 	}
 	f, err := strconv.ParseFloat(string(b), 64)
 	return num{f: f, real: true}, err == nil
+}
+
+// isDecimal says whether b is a decimal number without a sign, and whether a whole one. strconv
+// takes more than that (hexadecimal, underscores, Inf and NaN), and allocates an error for the
+// rest, which may come with every message: dates and versions look like numbers at first.
+func isDecimal(b []byte) (whole, ok bool) {
+	n := countDigits(b)
+	rest, whole := b[n:], true
+	if len(rest) > 0 && rest[0] == '.' {
+		m := countDigits(rest[1:])
+		n += m
+		rest, whole = rest[1+m:], false
+	}
+	if n > 0 && len(rest) > 0 && rest[0]|0x20 == 'e' {
+		rest, whole = rest[1:], false
+		if len(rest) > 0 && (rest[0] == '-' || rest[0] == '+') {
+			rest = rest[1:]
+		}
+		m := countDigits(rest)
+		return false, m > 0 && m == len(rest)
+	}
+	return whole, n > 0 && len(rest) == 0
+}
+
+func countDigits(b []byte) int {
+	for i, c := range b {
+		if !isDigit(c) {
+			return i
+		}
+	}
+	return len(b)
 }
 
 type numberLiteral num

@@ -4,9 +4,10 @@
 //
 // A selector is parsed once, into a tree whose nodes know what they are made of: text,
 // number or truth. Only header values are none of these before they are looked at; they
-// become what they are compared with. Evaluation walks the tree, allocates nothing and
-// takes time in proportion to the tree and to the headers that it names: there is no
-// pattern that makes it backtrack, and no nesting that makes it deep.
+// become what they are compared with. Evaluation walks the tree, allocates nothing (but for a
+// number of more than 32 characters) and takes time in proportion to the tree and to the
+// headers that it names: there is no pattern that makes it backtrack, and no nesting that
+// makes it deep.
 //
 // docs/selectors.md describes the language.
 package selector
@@ -24,10 +25,10 @@ const (
 
 // Env is the message that a selector is asked about. Header returns the value of a header,
 // escapes undone, or false if the message has none of that name; the value is read until
-// Matches returns, and not kept. Where a header may be repeated, the first one counts.
+// Matches returns, and neither kept nor changed. Where a header is repeated, the first counts.
 //
-// Some names are not in what a sender wrote, so whoever implements Env should know them
-// besides: message-id, redelivered, delivery-count.
+// What a consumer sees should be there, though no sender wrote it: content-length,
+// destination, message-id, redelivered, delivery-count, timestamp.
 type Env interface {
 	Header(name string) (value []byte, ok bool)
 }
@@ -61,24 +62,38 @@ func (s *Selector) Matches(env Env) bool { return s.root.test(env) == yes }
 // it, and two selectors that differ in spaces, case and needless parentheses have one.
 func (s *Selector) String() string { return s.text }
 
-// Equality returns name and value if the selector is no more than name = 'value', so that
-// who has many of them can look them up by value instead of trying each. The name is that
-// of the header, whatever JMS calls it.
+// Equality returns name and value if only a message can match whose first header of that name
+// is exactly that value: the selector is name = 'value', or that AND more. So who has many
+// selectors can look them up by value instead of trying each; Matches still decides. The name
+// is that of the header, whatever JMS calls it.
 func (s *Selector) Equality() (name, value string, ok bool) {
-	c, ok := s.root.(*compareText)
-	if !ok || c.op != equal {
+	all := []condition{s.root}
+	if j, ok := s.root.(*junction); ok && !j.or {
+		all = j.list
+	}
+	for _, c := range all {
+		if name, value, ok = equality(c); ok {
+			return name, value, true
+		}
+	}
+	return "", "", false
+}
+
+func equality(c condition) (name, value string, ok bool) {
+	cmp, ok := c.(*compareText)
+	if !ok || cmp.op != equal {
 		return "", "", false
 	}
-	h, ok := c.left.(*header)
-	lit, ok2 := c.right.(textLiteral)
-	if !ok {
-		h, ok = c.right.(*header)
-		lit, ok2 = c.left.(textLiteral)
+	h, lit := cmp.left, cmp.right
+	if _, ok := lit.(textLiteral); !ok {
+		h, lit = lit, h
 	}
-	if !ok || !ok2 || h.special != nil {
+	head, isHeader := h.(*header)
+	text, isLiteral := lit.(textLiteral)
+	if !isHeader || !isLiteral || head.special != nil {
 		return "", "", false
 	}
-	return h.name, string(lit), true
+	return head.name, string(text), true
 }
 
 func (p *parser) parse() (root condition, err error) {
