@@ -11,6 +11,7 @@ type in struct {
 
 	texts   [][]byte            // while there are few
 	set     map[string]struct{} // of all texts, then
+	longest int                 // of the texts, in bytes
 	numbers []num
 	truths  [2]bool
 }
@@ -21,6 +22,7 @@ func (n *in) add(value expr) {
 	n.values = append(n.values, value)
 	switch v := value.(type) {
 	case textLiteral:
+		n.longest = max(n.longest, len(v))
 		if n.texts = append(n.texts, v); len(n.texts) <= few {
 			return
 		}
@@ -76,6 +78,9 @@ func (n *in) contains(env Env) truth {
 
 func (n *in) hasText(v []byte) bool {
 	if n.set != nil {
+		if len(v) > n.longest {
+			return false // without a look at all of it
+		}
 		_, ok := n.set[string(v)]
 		return ok
 	}

@@ -6,6 +6,7 @@ type parser struct {
 	lexer
 	depth int
 	names int
+	likes int
 }
 
 // enter is called before what can contain itself, and undone by leave.
@@ -203,6 +204,9 @@ func (p *parser) like(left expr, start int, negated bool) condition {
 	operand, ok := left.(text)
 	if !ok {
 		p.fail(start, "expected a header or a text before LIKE, found %s", sortOf(left))
+	}
+	if p.likes++; p.likes > maxLikes {
+		p.fail(p.tok.pos, "more than %d LIKE", maxLikes)
 	}
 	p.next()
 	at := p.tok

@@ -21,6 +21,7 @@ const (
 	maxDepth  = 100      // parentheses, NOT and signs inside of each other
 	maxList   = 4096     // values of one IN
 	maxNames  = 1000     // header names, each time one is named
+	maxLikes  = 100      // LIKE, which alone looks at the whole of a long header
 )
 
 // Env is the message that a selector is asked about. Header returns the value of a header,

@@ -241,6 +241,7 @@ func TestSemantics(t *testing.T) {
 		{"bytes LIKE 'a%b'", "true"},
 		{"bytes LIKE '%�%'", "false"},
 		{"bytes LIKE '%�_'", "false"},
+		{"bytes LIKE '%�_%'", "false"},
 		{"lines LIKE 'a_b'", "true"},
 		{"lines LIKE 'a%'", "true"},
 		{"path LIKE '%/b/%'", "true"},

@@ -195,6 +195,7 @@ func TestLimits(t *testing.T) {
 		{"signs", strings.Repeat("- ", 100) + "a > 1", strings.Repeat("- ", 101) + "a > 1", "more than 100"},
 		{"names", "a = 1" + strings.Repeat(" OR a = 1", 999), "a = 1" + strings.Repeat(" OR a = 1", 1000), "more than 1000 header names"},
 		{"list", list(4096), list(4097), "more than 4096 values after IN"},
+		{"likes", "a LIKE 'x'" + strings.Repeat(" OR a LIKE 'x'", 99), "a LIKE 'x'" + strings.Repeat(" OR a LIKE 'x'", 100), "more than 100 LIKE"},
 		{"pattern", "a LIKE '_" + strings.Repeat("x", 99) + "%_" + strings.Repeat("x", 63) + "%_" + strings.Repeat("x", 99) + "'", "a LIKE '%_" + strings.Repeat("x", 64) + "%'", "more than 64 characters"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
