@@ -37,7 +37,7 @@ type Config struct {
 	// cut. Default 0: at once, and every RECEIPT waits for it.
 	Checkpoint time.Duration
 
-	// OnDamage is what to do with a journal or file that is not what was written: RefuseDamaged,
+	// OnDamage is what to do with a journal, file or table that is not what was written: RefuseDamaged,
 	// the default, or StartDamaged with what is whole.
 	OnDamage string
 

@@ -6,7 +6,8 @@ import "stompserver/internal/message"
 // block, needs no lock beyond that of Write against Read, and starts no goroutine.
 type Backend interface {
 	// Write makes rs durable in order, all or nothing, before it returns. There is
-	// never more than one Write under way. ErrFull is not final, any other error is.
+	// never more than one Write under way. ErrFull and a *RefusedError are not final, any
+	// other error is.
 	Write(rs []Record) error
 
 	// Read appends to dst the records of messages of queue that follow after, in order:
@@ -25,6 +26,17 @@ type Backend interface {
 // A Syncer is a Backend that can leave what it writes to the system's memory for a while.
 // Sync makes durable all that was written; it is not called beside Write.
 type Syncer interface{ Sync() error }
+
+// A RefusedError says that a Backend can never hold some messages, because they are too large
+// for it or because of what is in them. Nothing was written; the other records can be, by a
+// Write without those.
+type RefusedError struct {
+	Records []int // which of the Write's, all of them RecordPut
+	Err     error // why, of the last of them
+}
+
+func (e *RefusedError) Error() string { return "the message cannot be stored: " + e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // A Record is one change in a backend.
 type Record struct {

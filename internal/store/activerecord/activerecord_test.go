@@ -2,10 +2,8 @@ package activerecord_test
 
 import (
 	"bytes"
-	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,79 +145,6 @@ func TestRubysDatabase(t *testing.T) {
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// TestDamagedRow: one that is no frame is an error that names it, or left out.
-func TestDamagedRow(t *testing.T) {
-	cfg := inSQLite(t.TempDir())
-	b := open(t, cfg)
-	if err := b.Write([]store.Record{put("/queue/a", 1, storetest.Message(t, "/queue/a", []byte("x"))), put("/queue/a", 2, storetest.Message(t, "/queue/a", []byte("y")))}); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("sqlite", cfg.Database.Database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{"UPDATE ar_messages SET frame = 'nonsense' WHERE seq = 1", "INSERT INTO ar_messages (stomp_id, frame) VALUES ('x', '--- !ruby/object:StompServer::StompFrame\nheaders: {}\n')"} {
-		if _, err := db.Exec(text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := activerecord.Open(cfg); err == nil || !strings.Contains(err.Error(), "ar_messages: the row with id 3 is damaged: it has no destination") {
-		t.Fatalf("Open: %v", err)
-	}
-	cfg.StartDamaged = true
-	var log bytes.Buffer
-	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
-	b = open(t, cfg)
-	defer b.Close()
-	rs, _, err := b.Read(nil, "/queue/a", 0, 9, 1<<20)
-	if err != nil || len(rs) != 1 || string(rs[0].Msg.Body()) != "y" {
-		t.Errorf("%v, %v", rs, err)
-	}
-	for _, id := range []string{"the row with id 3 is damaged", "the row with id 1 is damaged"} {
-		if !strings.Contains(log.String(), id) {
-			t.Errorf("the log does not say %q:\n%s", id, log.String())
-		}
-	}
-}
-
-// TestManyDamagedRows: a page of nothing else does not end the taking over.
-func TestManyDamagedRows(t *testing.T) {
-	cfg := inSQLite(t.TempDir())
-	b := open(t, cfg)
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("sqlite", cfg.Database.Database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 601 {
-		text := "nonsense"
-		if i == 600 {
-			text = "--- !ruby/object:StompServer::StompFrame\nheaders:\n  destination: /queue/a\nbody: good\n"
-		}
-		if _, err := db.Exec("INSERT INTO ar_messages (stomp_id, frame) VALUES ('x', ?)", text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	cfg.StartDamaged = true
-	b = open(t, cfg)
-	defer b.Close()
-	rs, _, err := b.Read(nil, "/queue/a", 0, 9, 1<<20)
-	if err != nil || len(rs) != 1 || string(rs[0].Msg.Body()) != "good" {
-		t.Errorf("%v, %v", rs, err)
 	}
 }
 

@@ -1,8 +1,12 @@
 package activerecord
 
 import (
+	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"strconv"
 	"time"
 
 	"stompserver/internal/frame"
@@ -12,10 +16,123 @@ import (
 	"stompserver/internal/store"
 )
 
-// row makes frame, stomp_id and, if the frame alone would not do, stored of a message.
-func (s *Store) row(r store.Record) (text, id string, record []byte) {
+// A row is one of ar_messages.
+type row struct {
+	id       int64
+	stompID  string
+	frame    sql.RawBytes // valid until the next one is read
+	stored   sql.RawBytes
+	queue    []byte // nil: nobody has given it a place
+	seq      int64
+	size     int64
+	attempts int64
+	checksum int64
+	summed   bool // it has a checksum
+	odd      bool // a number is none
+}
+
+// rowColumns are what scan reads.
+const rowColumns = "id, stomp_id, frame, stored, queue, seq, size, attempts, checksum"
+
+// scan reads the row that rows stands at. What a damaged file holds where a number should be
+// is no error here, but makes the row odd.
+func (r *row) scan(rows *sql.Rows) error {
+	var queue sql.RawBytes
+	var seq, size, attempts, sum any
+	var stompID sql.RawBytes
+	if err := rows.Scan(&r.id, &stompID, &r.frame, &r.stored, &queue, &seq, &size, &attempts, &sum); err != nil {
+		return err
+	}
+	r.stompID, r.queue, r.odd = string(stompID), nil, false
+	if queue != nil {
+		r.queue = append([]byte{}, queue...)
+	}
+	r.seq, _ = r.number(seq)
+	r.size, _ = r.number(size)
+	r.attempts, _ = r.number(attempts)
+	r.checksum, r.summed = r.number(sum)
+	return nil
+}
+
+func (r *row) number(v any) (n int64, ok bool) {
+	var err error
+	switch v := v.(type) {
+	case nil:
+		return 0, false
+	case int64:
+		return v, true
+	case []byte: // MySQL spells it
+		n, err = strconv.ParseInt(string(v), 10, 64)
+	default:
+		err = strconv.ErrSyntax
+	}
+	r.odd = r.odd || err != nil
+	return n, true
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sum is the checksum of a row: a CRC-32C of each column that a message is made of, with the
+// length of it, and of its place. Attempts are changed later, and left out.
+func sum(queue []byte, seq, size int64, stompID string, frame, stored []byte) int64 {
+	return sumOfPlace(sumOfTexts(stompID, frame, stored), queue, seq, size)
+}
+
+func sumOfTexts(stompID string, frame, stored []byte) int64 {
+	b := make([]byte, 0, 128)
+	for _, n := range []int{len(stompID), len(frame), len(stored)} {
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	c := crc32.Update(0, castagnoli, append(b, stompID...))
+	c = crc32.Update(c, castagnoli, frame)
+	return int64(crc32.Update(c, castagnoli, stored))
+}
+
+// sumOfPlace goes on from the sum of the texts, when the place is known.
+func sumOfPlace(texts int64, queue []byte, seq, size int64) int64 {
+	b := make([]byte, 0, 128)
+	for _, n := range []int64{seq, size, int64(len(queue))} {
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return int64(crc32.Update(uint32(texts), castagnoli, append(b, queue...)))
+}
+
+var errSum = errors.New("its checksum does not fit")
+
+// verify looks whether a row that has a place is what was written.
+func (r *row) verify() error {
+	switch {
+	case r.odd:
+		return errors.New("a number is none")
+	case !r.summed:
+		return errors.New("it has no checksum")
+	case sum(r.queue, r.seq, r.size, r.stompID, r.frame, r.stored) != r.checksum:
+		return errSum
+	}
+	return nil
+}
+
+// message makes the message of a row.
+func (r *row) message() (*message.Message, error) {
+	if len(r.stored) > 0 {
+		return message.ParseRecord(r.stored)
+	}
+	return parse(r.frame, r.stompID)
+}
+
+// A text is what is written of a message.
+type text struct {
+	stompID, frame string
+	stored         []byte // if the frame alone would not do
+	checksum       int64
+}
+
+// size is what the texts take, without escapes.
+func (t *text) size() int { return len(t.stompID) + len(t.frame) + len(t.stored) }
+
+func (s *Store) text(r *store.Record) (t text) {
 	ms := r.Msg.Arrived()
-	id = fmt.Sprintf("%s-%d-%06d-%d", s.host, ms/1000, ms%1000*1000, r.Seq)
+	t.stompID = fmt.Sprintf("%s-%d-%06d-%d", s.host, ms/1000, ms%1000*1000, r.Seq)
 	f := psych.Frame{Command: "MESSAGE", Body: string(r.Msg.Body())}
 	whole := ms >= 0 && r.Msg.Destination() == r.Queue
 	stamped := false
@@ -27,19 +144,14 @@ func (s *Store) row(r store.Record) (text, id string, record []byte) {
 		stamped = stamped || name == "timestamp"
 		f.Headers = append(f.Headers, [2]string{name, value})
 	}
-	f.Headers = append(f.Headers, [2]string{"message-id", id})
+	f.Headers = append(f.Headers, [2]string{"message-id", t.stompID})
 	if !whole || !stamped {
-		record = r.Msg.AppendRecord(nil)
+		t.stored = r.Msg.AppendRecord(nil)
 	}
-	return string(psych.Append(nil, &f)), id, record
-}
-
-// parseRow makes the message of a row.
-func parseRow(text []byte, id string, record []byte) (*message.Message, error) {
-	if len(record) > 0 {
-		return message.ParseRecord(record)
-	}
-	return parse(text, id)
+	doc := psych.Append(nil, &f)
+	t.frame = string(doc)
+	t.checksum = sum([]byte(r.Queue), int64(r.Seq), int64(r.Msg.Size()), t.stompID, doc, t.stored)
+	return t
 }
 
 // parse makes a message of a frame, which came when its message-id, or else id, says.

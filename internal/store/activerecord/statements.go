@@ -1,0 +1,184 @@
+package activerecord
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"stompserver/internal/store"
+)
+
+// apply does a group a statement at a time, within a transaction.
+func (s *Store) apply(ctx context.Context, g *group) error {
+	for _, p := range g.phases {
+		if err := s.applyPhase(ctx, p); err != nil {
+			return err
+		}
+	}
+	return s.saveStates(ctx, g.states)
+}
+
+func (s *Store) applyPhase(ctx context.Context, p *phase) error {
+	if err := s.insert(ctx, p.puts); err != nil {
+		return err
+	}
+	text := s.d.bind("UPDATE ar_messages SET attempts = ? WHERE queue = ? AND seq = ?")
+	for _, r := range p.attempts {
+		if err := s.exec(ctx, text, int64(r.Attempts), []byte(r.Queue), int64(r.Seq)); err != nil {
+			return err
+		}
+	}
+	for name, spans := range p.acks {
+		spans = merge(spans)
+		if err := s.remove(ctx, name, spans, s.keptOf(name, spans)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunks are how many rows one statement has: few sizes, so that each is prepared once.
+var chunks = []int{256, 32, 4, 1}
+
+// fit is the largest chunk that n rows fill.
+func fit(n int) int {
+	for _, c := range chunks {
+		if c <= n {
+			return c
+		}
+	}
+	return 1
+}
+
+const (
+	putColumns = "stomp_id, frame, queue, seq, size, attempts, stored, checksum"
+	putCount   = 8
+	putBytes   = 4 << 20 // of one INSERT, if it has several rows
+)
+
+func (s *Store) insert(ctx context.Context, puts []store.Record) error {
+	var texts []text // that were made, of the first puts
+	most := putBytes
+	if s.statement > 0 {
+		most = min(most, s.statement/4) // escapes double it
+	}
+	for len(puts) > 0 {
+		n := fit(len(puts))
+		size := 0
+		for i := 0; i < n; i++ {
+			if i == len(texts) {
+				texts = append(texts, s.text(&puts[i]))
+			}
+			if size += texts[i].size() + 200; size > most && i > 0 {
+				n = fit(i)
+			}
+		}
+		if err := s.insertRows(ctx, puts[:n], texts); err != nil {
+			return err
+		}
+		puts, texts = puts[n:], texts[n:]
+	}
+	return nil
+}
+
+func (s *Store) insertRows(ctx context.Context, puts []store.Record, texts []text) error {
+	args := make([]any, 0, len(puts)*putCount)
+	var b strings.Builder
+	b.WriteString("INSERT INTO ar_messages (" + putColumns + ") VALUES ")
+	for i := range puts {
+		r, t := &puts[i], &texts[i]
+		args = append(args, t.stompID, t.frame, []byte(r.Queue), int64(r.Seq), int64(r.Msg.Size()), int64(r.Attempts), t.stored, t.checksum)
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("(" + s.d.place(i*putCount+1, putCount) + ")")
+	}
+	return s.exec(ctx, b.String(), args...)
+}
+
+// remove removes spans of a queue, but not the rows that are kept.
+func (s *Store) remove(ctx context.Context, queue string, spans []span, kept []int64) error {
+	but := ""
+	if len(kept) > 0 {
+		ids := strings.Fields(strings.Trim(fmt.Sprint(kept), "[]"))
+		but = " AND id NOT IN (" + strings.Join(ids, ", ") + ")"
+	}
+	var single []store.Seq
+	text := s.d.bind("DELETE FROM ar_messages WHERE queue = ? AND seq BETWEEN ? AND ?" + but)
+	for _, sp := range spans {
+		if sp.first == sp.last {
+			single = append(single, sp.first)
+			continue
+		}
+		if err := s.exec(ctx, text, []byte(queue), int64(sp.first), int64(sp.last)); err != nil {
+			return err
+		}
+	}
+	for len(single) > 0 {
+		n := fit(len(single))
+		args := []any{[]byte(queue)}
+		for _, seq := range single[:n] {
+			args = append(args, int64(seq))
+		}
+		if err := s.exec(ctx, "DELETE FROM ar_messages WHERE queue = "+s.d.param(1)+" AND seq IN ("+s.d.place(2, n)+")"+but, args...); err != nil {
+			return err
+		}
+		single = single[n:]
+	}
+	return nil
+}
+
+func (s *Store) saveStates(ctx context.Context, states map[string]state) error {
+	for name, st := range states {
+		if err := s.exec(ctx, s.d.upsert, []byte(name), int64(st.last), int64(st.marked)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exec runs one statement of the connection that writes. It is prepared once.
+func (s *Store) exec(ctx context.Context, query string, args ...any) error {
+	if !s.d.prepares { // pgx does it by itself, and MySQL is given the values in the text
+		_, err := s.conn.ExecContext(ctx, query, args...)
+		return err
+	}
+	st := s.stmts[query]
+	if st == nil {
+		var err error
+		if st, err = s.conn.PrepareContext(ctx, query); err != nil {
+			return err
+		}
+		if len(s.stmts) < mostPrepared {
+			s.stmts[query] = st
+		} else { // one that names damaged rows
+			defer st.Close()
+		}
+	}
+	_, err := st.ExecContext(ctx, args...)
+	return err
+}
+
+const mostPrepared = 64
+
+// inTransaction does all of it, or nothing.
+func (s *Store) inTransaction(ctx context.Context, do func() error) error {
+	if _, err := s.conn.ExecContext(ctx, s.d.begin); err != nil {
+		return err
+	}
+	err := do()
+	if err == nil {
+		if _, err = s.conn.ExecContext(ctx, "COMMIT"); err == nil {
+			return nil
+		}
+	}
+	if kindOf(err) == lost {
+		return err // and the transaction with it
+	}
+	// SQLite has rolled back by itself after some errors, and then says that there is nothing to
+	// do. Whatever else it is: what the connection was left in is not known.
+	if _, e := s.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); e != nil && (!s.d.prepares || kindOf(e) != final) {
+		s.disconnect()
+	}
+	return err
+}
