@@ -148,25 +148,6 @@ func TestRubysDatabase(t *testing.T) {
 	}
 }
 
-func TestOneServerOnly(t *testing.T) {
-	oneServerOnly(t, inSQLite(t.TempDir()))
-}
-
-func oneServerOnly(t *testing.T, cfg activerecord.Config) {
-	t.Helper()
-	b := open(t, cfg)
-	if _, err := activerecord.Open(cfg); err == nil || !strings.Contains(err.Error(), "another") {
-		t.Errorf("a second one: %v", err)
-	}
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
-	}
-	b = open(t, cfg)
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestRails has a model of ActiveRecord, with "serialize :frame", read what is written here,
 // and write a row of its own.
 func TestRails(t *testing.T) {

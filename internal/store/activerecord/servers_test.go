@@ -202,15 +202,13 @@ func mariadb(t *testing.T) *server {
 func TestPostgreSQL(t *testing.T) {
 	s := postgres(t)
 	suite(t, s.database)
-	t.Run("one server only", func(t *testing.T) { oneServerOnly(t, s.database(t, t.TempDir())) })
-	t.Run("it is killed", func(t *testing.T) { killed(t, s) })
+	t.Run("link", func(t *testing.T) { linked(t, s) })
 }
 
 func TestMariaDB(t *testing.T) {
 	s := mariadb(t)
 	suite(t, s.database)
-	t.Run("one server only", func(t *testing.T) { oneServerOnly(t, s.database(t, t.TempDir())) })
-	t.Run("it is killed", func(t *testing.T) { killed(t, s) })
+	t.Run("link", func(t *testing.T) { linked(t, s) })
 	t.Run("a table of Rails", func(t *testing.T) {
 		cfg := s.database(t, t.TempDir())
 		db, err := sql.Open("mysql", "root@unix("+cfg.Database.Socket+")/"+cfg.Database.Database)
@@ -231,6 +229,16 @@ func TestMariaDB(t *testing.T) {
 			t.Errorf("%d messages, %v", len(rs), err)
 		}
 	})
+}
+
+// linked is about the connection, and the lock that it holds.
+func linked(t *testing.T, s *server) {
+	at := place(s.database)
+	t.Run("one server only", at.oneServerOnly)
+	t.Run("the connection is severed", at.severed)
+	t.Run("another server takes over", at.takenOver)
+	t.Run("answers are lost", at.lostAnswers)
+	t.Run("the database is killed", func(t *testing.T) { killed(t, s) })
 }
 
 // killed has the database die and come back in the middle of writes: each is there once.

@@ -38,7 +38,7 @@ func openSQLite(d Database, noSync bool) (*sql.DB, error) {
 		sync = "NORMAL" // of a write-ahead log: whole after a power cut, and synced by a checkpoint
 	}
 	q := url.Values{}
-	for _, p := range []string{"busy_timeout(10000)", "journal_mode(wal)", "synchronous(" + sync + ")", "cell_size_check(1)"} {
+	for _, p := range []string{"busy_timeout(1000)", "journal_mode(wal)", "synchronous(" + sync + ")", "cell_size_check(1)"} {
 		q.Add("_pragma", p)
 	}
 	q.Set("_txlock", "immediate")
