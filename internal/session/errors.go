@@ -42,6 +42,8 @@ const (
 	codeTransactionExists   = "transaction-exists"
 	codeLimit               = "limit-reached"
 	codeStorageFull         = "storage-full"
+	codeStorageRefused      = "storage-refused"
+	codeStorageAway         = "storage-away"
 	codeHeartbeatLost       = "heartbeat-lost"
 	codeShuttingDown        = "shutting-down"
 	codeInternal            = "internal"
@@ -97,6 +99,7 @@ func decodeError(err error) *Error {
 // "internal", and known reports false: then it belongs into the log.
 func asError(err error) (e *Error, known bool) {
 	var h *message.HeaderError
+	var refused *store.RefusedError
 	switch {
 	case errors.As(err, &e):
 		return e, true
@@ -104,6 +107,10 @@ func asError(err error) (e *Error, known bool) {
 		return errHeader(frame.Send, h.Name, []byte(h.Value), h.Want), true
 	case errors.Is(err, store.ErrFull):
 		return errf(codeStorageFull, "Storage full", "The disk of the server is full; the message was not stored. Try again later."), true
+	case errors.As(err, &refused):
+		return errf(codeStorageRefused, "Message refused", "The storage of the server cannot hold this message: it is too large for the database, or its headers are. Nothing was stored."), true
+	case errors.Is(err, store.ErrAway):
+		return errf(codeStorageAway, "Storage away", "The database of the server does not answer; the message was not stored. Try again later."), true
 	case errors.Is(err, broker.ErrReserved):
 		return errf(codeBadDestination, "Invalid destination", "The server reports its statistics there; it can be subscribed to, not sent to."), true
 	}

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -142,13 +143,22 @@ func TestUncommittedIsBounded(t *testing.T) {
 // TestStoreFails checks that what the store refuses is told with its receipt, and that
 // what it took before is confirmed.
 func TestStoreFails(t *testing.T) {
-	lately(t, session.Config{}, func(p *peer, st *lateStore) {
-		p.send("SEND\ndestination:/queue/a\nreceipt:1\n\n^@SEND\ndestination:/queue/a\nreceipt:2\n\n^@")
-		p.silent()
-		st.settle(1, nil)
-		st.settle(1, store.ErrFull)
-		p.expect("RECEIPT\nreceipt-id:1\n")
-		p.expect("ERROR\nreceipt-id:2\n")
-		p.closed()
-	})
+	for code, err := range map[string]error{
+		"storage-full":    store.ErrFull,
+		"storage-away":    fmt.Errorf("%w: no route to host", store.ErrAway),
+		"storage-refused": &store.RefusedError{Records: []int{0}, Err: errors.New("too large")},
+		"internal":        errors.New("anything else"),
+	} {
+		t.Run(code, func(t *testing.T) {
+			lately(t, session.Config{}, func(p *peer, st *lateStore) {
+				p.send("SEND\ndestination:/queue/a\nreceipt:1\n\n^@SEND\ndestination:/queue/a\nreceipt:2\n\n^@")
+				p.silent()
+				st.settle(1, nil)
+				st.settle(1, err)
+				p.expect("RECEIPT\nreceipt-id:1\n")
+				p.expect("ERROR\nreceipt-id:2\nerror-code:" + code + "\n")
+				p.closed()
+			})
+		})
+	}
 }

@@ -6,8 +6,8 @@ import "stompserver/internal/message"
 // block, needs no lock beyond that of Write against Read, and starts no goroutine.
 type Backend interface {
 	// Write makes rs durable in order, all or nothing, before it returns. There is
-	// never more than one Write under way. ErrFull and a *RefusedError are not final, any
-	// other error is.
+	// never more than one Write under way. ErrFull and a *RefusedError are not final, nor
+	// is a Remote's ErrAway; any other error is.
 	Write(rs []Record) error
 
 	// Read appends to dst the records of messages of queue that follow after, in order:
@@ -26,6 +26,24 @@ type Backend interface {
 // A Syncer is a Backend that can leave what it writes to the system's memory for a while.
 // Sync makes durable all that was written; it is not called beside Write.
 type Syncer interface{ Sync() error }
+
+// A Remote is a Backend whose storage may be away for a while. Read waits for it as long as it
+// takes. Write fails with an ErrAway, which is not final, if it has been away for longer than
+// a client should wait and nothing was written; while that is not sure it waits, too.
+type Remote interface {
+	// Away names who is to be told, from within Write, Read or Wait: why the storage has
+	// been away for so long, again and again while it is, and nil once it is back. It is
+	// called before the first Write, and told may not call the backend.
+	Away(told func(err error))
+
+	// Wait returns when the storage is back, or with an error that is final. It is not
+	// called beside Write.
+	Wait() error
+
+	// GiveUp has what waits fail soon, unless the storage comes back. It may be called
+	// beside anything.
+	GiveUp()
+}
 
 // A RefusedError says that a Backend can never hold some messages, because they are too large
 // for it or because of what is in them. Nothing was written; the other records can be, by a

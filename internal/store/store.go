@@ -94,4 +94,5 @@ type Stats struct {
 var (
 	ErrClosed = errors.New("store: closed")
 	ErrFull   = errors.New("store: no room left") // that batch failed whole; later ones may pass
+	ErrAway   = errors.New("store: it is away")   // likewise, and ahead of batches before it
 )

@@ -41,7 +41,8 @@ type Config struct {
 	// for one client (MySQL cannot); Sync is to be called.
 	NoSync bool
 
-	// Patience is how long a database that is away is waited for; default one minute.
+	// Patience is how long a database that is away is waited for before that is told by
+	// Away; default one minute. Without Away it is how long it is waited for at all.
 	Patience time.Duration
 
 	Log *slog.Logger // default: none
@@ -65,6 +66,11 @@ type Store struct {
 	longest   int   // bytes of a row at most
 	statement int   // bytes of a statement at most; 0: no limit
 
+	telling sync.Mutex // guards what follows
+	told    func(error)
+	away    bool      // a call has waited for longer than patience, and none has succeeded since
+	giveUp  time.Time // when calls that wait fail; zero: never
+
 	mu      sync.Mutex // guards what follows
 	queues  map[string]state
 	floor   store.Seq
@@ -80,6 +86,7 @@ type damagedRow struct{ id, seq, size int64 }
 var (
 	_ store.Backend = (*Store)(nil)
 	_ store.Syncer  = (*Store)(nil)
+	_ store.Remote  = (*Store)(nil)
 )
 
 const floorName = "floor"

@@ -20,26 +20,18 @@ func (s *Store) LoseAnswer(done bool) {
 	d := *was
 	s.d = &d
 	broken := func(err error) error {
-		s.d = was
 		if err != nil {
 			return err
 		}
 		s.disconnect()
-		return sql.ErrConnDone
+		return &commitError{sql.ErrConnDone}
 	}
 	d.batch = func(ctx context.Context, s *Store, g *group) error {
+		s.d = was
 		if !done {
 			return broken(nil)
 		}
-		if was.batch != nil {
-			return broken(was.batch(ctx, s, g))
-		}
-		return broken(s.inTransaction(ctx, func() error {
-			if err := s.fence(ctx, g.number); err != nil {
-				return err
-			}
-			return s.apply(ctx, g)
-		}))
+		return broken(s.do(ctx, g))
 	}
 }
 

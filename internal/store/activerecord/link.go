@@ -189,8 +189,10 @@ func discard(c *sql.Conn) {
 }
 
 // withConn does something with the connection that writes, and gets another one if it is lost.
-func (s *Store) withConn(do func(ctx context.Context) error) error {
-	return s.again(func(ctx context.Context) error {
+func (s *Store) withConn(do func(ctx context.Context) error) error { return s.withConnWhile(nil, do) }
+
+func (s *Store) withConnWhile(unsure func() bool, do func(ctx context.Context) error) error {
+	return s.againWhile(unsure, func(ctx context.Context) error {
 		if s.conn == nil {
 			if err := s.connect(ctx); err != nil {
 				return err
@@ -202,40 +204,4 @@ func (s *Store) withConn(do func(ctx context.Context) error) error {
 		}
 		return err
 	})
-}
-
-// again does something with the database until it works, or fails for a reason that does not
-// pass, or patience ends.
-func (s *Store) again(do func(ctx context.Context) error) error {
-	begin := time.Now()
-	warned := false
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		err := s.attempt(do)
-		k := kindOf(err)
-		if err == nil || k != lost && k != again {
-			if warned && err == nil {
-				s.cfg.Log.Info("the database is back", "database", s.cfg.Database.String(), "after", time.Since(begin).Round(time.Millisecond))
-			}
-			return err
-		}
-		if time.Since(begin) > s.cfg.Patience {
-			return fmt.Errorf("given up after %s: %w", time.Since(begin).Round(time.Second), err)
-		}
-		if !warned && (k == lost || time.Since(begin) > time.Second) {
-			warned = true
-			s.cfg.Log.Warn("the database is away, and is tried again", "database", s.cfg.Database.String(), "err", err)
-		}
-		time.Sleep(pause)
-	}
-}
-
-// attempt does not wait for ever for a server that does not answer.
-func (s *Store) attempt(do func(ctx context.Context) error) error {
-	ctx := context.Background()
-	if s.d.lock != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, max(s.cfg.Patience, time.Minute))
-		defer cancel()
-	}
-	return do(ctx)
 }

@@ -113,10 +113,12 @@ func pipeline(ctx context.Context, s *Store, g *group) error {
 			return nil
 		case errors.As(err, &pg) && pg.Code == "22012":
 			return errStale
+		case pgconn.SafeToRetry(err):
+			return err
 		case c.IsClosed():
-			return &closedError{err}
+			return &commitError{&closedError{err}}
 		}
-		return err
+		return &commitError{err}
 	})
 }
 

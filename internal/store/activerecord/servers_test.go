@@ -239,6 +239,8 @@ func linked(t *testing.T, s *server) {
 	t.Run("another server takes over", at.takenOver)
 	t.Run("answers are lost", at.lostAnswers)
 	t.Run("the database is killed", func(t *testing.T) { killed(t, s) })
+	t.Run("the database is away", func(t *testing.T) { away(t, s) })
+	t.Run("the database stays away", func(t *testing.T) { givenUp(t, s) })
 }
 
 // killed has the database die and come back in the middle of writes: each is there once.

@@ -171,6 +171,7 @@ func (s *Store) inTransaction(ctx context.Context, do func() error) error {
 		if _, err = s.conn.ExecContext(ctx, "COMMIT"); err == nil {
 			return nil
 		}
+		err = &commitError{err}
 	}
 	if kindOf(err) == lost {
 		return err // and the transaction with it

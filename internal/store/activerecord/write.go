@@ -49,6 +49,8 @@ func (s *Store) Write(rs []store.Record) error {
 	switch {
 	case errors.As(err, &refused):
 		return err
+	case errors.Is(err, store.ErrAway):
+		return err
 	case kindOf(err) == full:
 		return fmt.Errorf("%s: %w: %w", s.cfg.Database, store.ErrFull, err)
 	case err != nil:
@@ -66,29 +68,44 @@ func (s *Store) Write(rs []store.Record) error {
 // to a COMMIT.
 func (s *Store) commit(g *group) error {
 	g.number = s.writes + 1
-	tried := false
-	err := s.withConn(func(ctx context.Context) error {
+	unsure, tried := false, false // whether it is done
+	err := s.withConnWhile(func() bool { return unsure }, func(ctx context.Context) error {
 		if tried {
-			if done, err := s.proved(ctx, g.number); err != nil || done {
+			done, err := s.proved(ctx, g.number)
+			if err != nil || done {
 				return err
 			}
+			unsure = false
 		}
 		tried = true
-		if s.d.batch != nil {
-			return s.d.batch(ctx, s, g)
-		}
-		return s.inTransaction(ctx, func() error {
-			if err := s.fence(ctx, g.number); err != nil {
-				return err
-			}
-			return s.apply(ctx, g)
-		})
+		err := s.do(ctx, g)
+		var ended *commitError
+		unsure = errors.As(err, &ended)
+		return err
 	})
 	if err == nil {
 		s.writes = g.number
 	}
 	return err
 }
+
+func (s *Store) do(ctx context.Context, g *group) error {
+	if s.d.batch != nil {
+		return s.d.batch(ctx, s, g)
+	}
+	return s.inTransaction(ctx, func() error {
+		if err := s.fence(ctx, g.number); err != nil {
+			return err
+		}
+		return s.apply(ctx, g)
+	})
+}
+
+// A commitError is of a COMMIT: it may have been done.
+type commitError struct{ err error }
+
+func (e *commitError) Error() string { return e.err.Error() }
+func (e *commitError) Unwrap() error { return e.err }
 
 // sort gathers what is to be done into few statements. Puts can go before everything else and
 // acks behind it, but for a put that an ack before it would remove: that begins a phase.

@@ -3,30 +3,11 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"stompserver/internal/store"
 )
-
-// A group is what one Write makes durable.
-type group struct {
-	id      uint64
-	batches []*store.Batch
-	marks   []*queue // that wished for one
-	records []store.Record
-	touched []*queue // each once
-	failed  []bool   // of batches: those that are not in it after all
-	first   []int    // of batches: where in records theirs begin, and one more
-}
-
-func (g *group) reset() {
-	clear(g.batches)
-	clear(g.marks)
-	clear(g.records)
-	clear(g.touched)
-	g.batches, g.marks, g.records, g.touched = g.batches[:0], g.marks[:0], g.records[:0], g.touched[:0]
-	g.failed, g.first = g.failed[:0], g.first[:0]
-}
 
 // commitAll is the committer's goroutine.
 func (d *disk) commitAll() {
@@ -105,80 +86,6 @@ func (d *disk) sync() {
 	}
 }
 
-// build takes up the batches: what is put and acked already is no record at all.
-func (g *group) build() {
-	for _, q := range g.marks {
-		q.mu.Lock()
-		g.touch(q)
-		q.mu.Unlock()
-	}
-	for _, b := range g.batches {
-		g.first = append(g.first, len(g.records))
-		g.failed = append(g.failed, false)
-		changes := b.Changes()
-		whole := isWhole(changes)
-		for i := range changes {
-			q := changes[i].Queue.(*queue)
-			q.mu.Lock()
-			g.touch(q)
-			g.add(q, &changes[i], whole)
-			q.mu.Unlock()
-		}
-	}
-	g.first = append(g.first, len(g.records))
-	for _, q := range g.touched {
-		q.mu.Lock()
-		t := q.tail
-		to := max(t.marking, t.wish)
-		if t.putIn == g.id && (t.demand > 0 || q.win.fresh > t.before+1) {
-			to = max(to, t.taken) // they may be out before anybody comes by to mark them
-		}
-		if to > t.marking {
-			t.marking = to
-			g.records = append(g.records, store.Record{Kind: store.RecordMark, Queue: q.name, Seq: to})
-		}
-		t.wish = 0
-		q.mu.Unlock()
-	}
-}
-
-// touch notes that the group has to do with q, whose lock is held.
-func (g *group) touch(q *queue) {
-	if q.group != g.id {
-		q.group, q.before = g.id, q.taken
-		g.touched = append(g.touched, q)
-	}
-}
-
-// add makes the record of one change, if it needs one. Called with q.mu held.
-func (g *group) add(q *queue, c *store.Change, whole bool) {
-	if c.Msg != nil {
-		q.taken = c.Seq
-		if c.Msg.Volatile() || !whole && q.isGone(c.Seq) {
-			return
-		}
-		q.putIn = g.id
-		g.records = append(g.records, store.Record{Kind: store.RecordPut, Queue: q.name, Seq: c.Seq, Msg: c.Msg})
-		return
-	}
-	last := c.Last
-	if !whole {
-		last = min(last, q.before) // the puts behind it are of this group, and were left out
-	}
-	if c.Seq <= last {
-		g.records = append(g.records, store.Record{Kind: store.RecordAck, Queue: q.name, Seq: c.Seq, Last: last})
-	}
-}
-
-// isGone reports whether a put was acked before it was taken up.
-func (q *queue) isGone(seq store.Seq) bool {
-	if seq >= q.win.next {
-		return false // it is late
-	}
-	_, s := q.win.at(seq)
-	return s == nil || s.msg == nil
-}
-
 // write makes the group durable and tells everyone.
 func (d *disk) write(g *group) {
 	var err error
@@ -186,23 +93,17 @@ func (d *disk) write(g *group) {
 		err = *f
 	} else if len(g.records) > 0 {
 		d.written = true
-		err = d.cfg.Backend.Write(g.records)
-		if errors.Is(err, store.ErrFull) {
-			err = d.writeAcks(g, err)
-		}
+		err = d.store(g)
 		if err != nil {
 			d.fail(err)
 		}
 	}
 	ready := g.settle(err)
 	for i, b := range g.batches {
-		switch {
-		case err != nil:
+		if err != nil {
 			b.Finish(err)
-		case g.failed[i]:
-			b.Finish(store.ErrFull)
-		default:
-			b.Finish(nil)
+		} else {
+			b.Finish(g.errs[i])
 		}
 	}
 	for _, q := range ready {
@@ -210,24 +111,36 @@ func (d *disk) write(g *group) {
 	}
 }
 
-// writeAcks writes what makes room, and fails the batches that need some.
-func (d *disk) writeAcks(g *group, full error) error {
-	var acks []store.Record
-	for i := range g.batches {
-		of := g.records[g.first[i]:g.first[i+1]]
-		for j := range of {
-			g.failed[i] = g.failed[i] || of[j].Kind == store.RecordPut
+// store writes what the backend takes: messages that it can never hold are left out, and if it
+// is full all of them, so that acks make room.
+func (d *disk) store(g *group) error {
+	for {
+		err := d.cfg.Backend.Write(g.records)
+		var refused *store.RefusedError
+		switch {
+		case errors.As(err, &refused):
+			d.cfg.Log.Warn("a message cannot be stored", "destination", g.records[refused.Records[0]].Queue, "err", refused.Err)
+			for _, i := range refused.Records {
+				behind, _ := slices.BinarySearch(g.first, i+1)
+				g.errs[behind-1] = refused
+			}
+		case errors.Is(err, store.ErrFull):
+			d.cfg.Log.Warn("no room left to store messages", "err", err)
+			if !g.failPuts() {
+				return err
+			}
+		case errors.Is(err, store.ErrAway):
+			d.refuse(g.takePuts(), err)
+			if err := d.cfg.Backend.(store.Remote).Wait(); err != nil {
+				return err
+			}
+		default:
+			return err
 		}
-		if !g.failed[i] {
-			acks = append(acks, of...)
+		if g.leaveOut(); len(g.records) == 0 {
+			return nil
 		}
 	}
-	acks = append(acks, g.records[g.first[len(g.batches)]:]...)
-	d.cfg.Log.Warn("no room left to store messages", "err", full)
-	if len(acks) == 0 {
-		return nil
-	}
-	return d.cfg.Backend.Write(acks)
 }
 
 // fail is for good.
@@ -238,40 +151,13 @@ func (d *disk) fail(err error) {
 	}
 }
 
-// settle brings the queues up to date, and returns those that have news for a Fetch.
-func (g *group) settle(err error) (ready []*queue) {
-	for i, b := range g.batches {
-		changes := b.Changes()
-		failed := err != nil || g.failed[i]
-		if !failed && !isWhole(changes) {
-			continue
-		}
-		for j := range changes {
-			c := &changes[j]
-			q := c.Queue.(*queue)
-			q.mu.Lock()
-			q.settled(c, !failed)
-			q.mu.Unlock()
-		}
-	}
-	for _, q := range g.touched {
-		q.mu.Lock()
-		t := q.tail
-		t.written = t.taken
-		t.marked = max(t.marked, t.marking)
-		q.wrote()
-		if t.demand > 0 && err == nil && (t.split || q.win.fresh < q.win.next || len(q.win.back) > 0) {
-			ready = append(ready, q)
-		}
-		q.mu.Unlock()
-	}
-	return ready
-}
-
 // close ends the spool: everything pending is made durable, then the exact numbers of tries.
 func (d *disk) close(all []*queue) error {
 	d.pager.close()
 	d.pending.close()
+	if r, ok := d.cfg.Backend.(store.Remote); ok {
+		r.GiveUp()
+	}
 	d.wg.Wait()
 	d.writing.take() // one that attends may be at it
 	defer d.writing.give()

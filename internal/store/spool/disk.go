@@ -14,6 +14,7 @@ import (
 type disk struct {
 	cfg     Config
 	failure atomic.Pointer[error] // final
+	away    atomic.Pointer[error] // the backend does not answer at present
 	pending pending
 	pager   pager
 	wg      sync.WaitGroup // committer and pager
@@ -28,6 +29,9 @@ func newDisk(cfg Config) *disk {
 	d := &disk{cfg: cfg, writing: newTurn()}
 	d.pending.wake = make(chan struct{}, 1)
 	d.pager.wake = make(chan struct{}, 1)
+	if r, ok := cfg.Backend.(store.Remote); ok {
+		r.Away(d.tellAway)
+	}
 	return d
 }
 
@@ -96,6 +100,10 @@ func (d *disk) commit(b *store.Batch) {
 		return
 	}
 	changes := b.Changes()
+	if err := d.away.Load(); err != nil && putsOnly(changes) {
+		b.Finish(*err)
+		return
+	}
 	if len(changes) == 1 {
 		q := changes[0].Queue.(*queue)
 		q.mu.Lock()

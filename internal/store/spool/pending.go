@@ -33,16 +33,22 @@ type pending struct {
 	wake    chan struct{}
 }
 
-// add reports false if the store is closed. Attended says that whoever commits sees to b, so
-// that nobody needs to be woken. Called with the locks of all of b's queues, so that batches
-// of one queue keep their order.
-func (p *pending) add(b *store.Batch, attended bool) bool {
+// sizeOf is what a batch counts for.
+func sizeOf(b *store.Batch) int {
 	n := batchSize
 	for _, c := range b.Changes() {
 		if c.Msg != nil {
 			n += c.Msg.Size()
 		}
 	}
+	return n
+}
+
+// add reports false if the store is closed. Attended says that whoever commits sees to b, so
+// that nobody needs to be woken. Called with the locks of all of b's queues, so that batches
+// of one queue keep their order.
+func (p *pending) add(b *store.Batch, attended bool) bool {
+	n := sizeOf(b)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -141,12 +147,7 @@ func (p *pending) takeOne(g *group) bool {
 func (p *pending) moveTo(g *group) {
 	n, size := 0, 0
 	for n < len(p.batches) && n < groupBatches && size < groupBytes {
-		size += batchSize
-		for _, c := range p.batches[n].Changes() {
-			if c.Msg != nil {
-				size += c.Msg.Size()
-			}
-		}
+		size += sizeOf(p.batches[n])
 		n++
 	}
 	g.batches = append(g.batches, p.batches[:n]...)
