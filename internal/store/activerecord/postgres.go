@@ -68,6 +68,7 @@ func openPostgreSQL(d Database, noSync bool) (*sql.DB, error) {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "stompserver"
 	}
+	cfg.RuntimeParams["client_encoding"] = "UTF8" // whatever the database has
 	if noSync {
 		cfg.RuntimeParams["synchronous_commit"] = "off"
 	}

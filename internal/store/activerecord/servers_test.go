@@ -202,12 +202,16 @@ func mariadb(t *testing.T) *server {
 func TestPostgreSQL(t *testing.T) {
 	s := postgres(t)
 	suite(t, s.database)
+	t.Run("no text", func(t *testing.T) { noText(t, s) })
+	t.Run("large pages", func(t *testing.T) { largePages(t, s.database) })
 	t.Run("link", func(t *testing.T) { linked(t, s) })
 }
 
 func TestMariaDB(t *testing.T) {
 	s := mariadb(t)
 	suite(t, s.database)
+	t.Run("too large", func(t *testing.T) { tooLarge(t, s) })
+	t.Run("large pages", func(t *testing.T) { largePages(t, s.database) })
 	t.Run("link", func(t *testing.T) { linked(t, s) })
 	t.Run("a table of Rails", func(t *testing.T) {
 		cfg := s.database(t, t.TempDir())
