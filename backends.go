@@ -42,7 +42,7 @@ var backends = map[string]func(Config) (store.Backend, error){
 		at := activerecord.Database{Adapter: "sqlite3", Database: filepath.Join(c.Storage, "stompserver_development")}
 		if c.DatabaseYML != "" {
 			var err error
-			if at, err = activerecord.ReadDatabaseYML(c.DatabaseYML, c.RailsEnv, c.Storage); err != nil {
+			if at, err = activerecord.ReadDatabaseYML(c.DatabaseYML, c.RailsEnv, c.Storage, c.Log); err != nil {
 				return nil, err
 			}
 		}

@@ -2,7 +2,6 @@ package activerecord_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -190,49 +189,5 @@ func TestRails(t *testing.T) {
 	rs, _, err := b.Read(nil, "/queue/a", 3, 9, 1<<20)
 	if err != nil || len(rs) != 1 || string(rs[0].Msg.Body()) != "of Ruby" || rs[0].Seq != 4 {
 		t.Errorf("%+v, %v", rs, err)
-	}
-}
-
-func TestDatabaseYML(t *testing.T) {
-	for _, tt := range []struct {
-		name, text, env string
-		want            activerecord.Database
-	}{
-		{"flat", "adapter: postgresql\ndatabase: stomp\nhost: db\nport: 5433\nusername: u\npassword: 12\n", "", activerecord.Database{Adapter: "postgresql", Database: "stomp", Host: "db", Port: "5433", Username: "u", Password: "12"}},
-		{"sections", "default: &d\n  adapter: mysql2\n  username: u\n  socket: /run/m.sock\nproduction:\n  <<: *d\n  database: p\ndevelopment:\n  <<: *d\n  database: d\n", "production", activerecord.Database{Adapter: "mysql2", Database: "p", Username: "u", Socket: "/run/m.sock"}},
-		{"development", "development:\n  adapter: trilogy\n  database: d\n", "", activerecord.Database{Adapter: "mysql2", Database: "d"}},
-		{"url", "url: postgres://u:p%40@db:5433/stomp?sslmode=require\n", "", activerecord.Database{Adapter: "postgresql", Database: "stomp", Host: "db", Port: "5433", Username: "u", Password: "p@", SSLMode: "require"}},
-		{"sqlite", "adapter: sqlite3\ndatabase: x.db\n", "", activerecord.Database{Adapter: "sqlite3", Database: "/dir/x.db"}},
-		{"nothing", "", "", activerecord.Database{Adapter: "sqlite3", Database: "/dir/stompserver_development"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "database.yml")
-			if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			got, err := activerecord.ReadDatabaseYML(file, tt.env, "/dir")
-			if err != nil || got != tt.want {
-				t.Errorf("got %+v, %v", got, err)
-			}
-		})
-	}
-	for text, want := range map[string]string{
-		"adapter: oracle\n":                    `adapter: "oracle" is not known; it may be sqlite3, postgresql or mysql2`,
-		"adapter: postgresql\n":                "database is missing",
-		"test:\n  adapter: sqlite3\n":          `there is no section "development" (RAILS_ENV chooses it)`,
-		"a: [":                                 "this is not the YAML of a database.yml",
-		"url: postgres://u:secret@%zz/stomp\n": "url: it is not a URL",
-	} {
-		file := filepath.Join(t.TempDir(), "database.yml")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err := activerecord.ReadDatabaseYML(file, "", "/dir")
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), file) {
-			t.Errorf("%q: %v, want %s", text, err, want)
-		}
-	}
-	if _, err := activerecord.ReadDatabaseYML("/nowhere", "", "/"); !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
 	}
 }

@@ -2,9 +2,12 @@ package activerecord
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -45,7 +48,9 @@ func openMySQL(d Database, _ bool) (*sql.DB, error) {
 	c := mysqldriver.NewConfig()
 	c.User, c.Passwd, c.DBName = d.Username, d.Password, d.Database
 	switch {
-	case d.Socket != "":
+	case strings.HasPrefix(d.Host, "/"):
+		c.Net, c.Addr = "unix", d.Host
+	case d.Socket != "" && (d.Host == "" || d.Host == "localhost"):
 		c.Net, c.Addr = "unix", d.Socket
 	default:
 		host, port := d.Host, d.Port
@@ -63,19 +68,65 @@ func openMySQL(d Database, _ bool) (*sql.DB, error) {
 	c.Collation = "utf8mb4_bin"
 	c.Params = map[string]string{"sql_mode": "'STRICT_ALL_TABLES'"} // else it cuts what is too long
 	c.Logger = &mysqldriver.NopLogger{}
-	switch d.SSLMode {
-	case "preferred":
-		c.TLSConfig = "preferred"
-	case "required": // encrypted, whoever it is
-		c.TLSConfig = "skip-verify"
-	case "verify_ca", "verify_identity":
-		c.TLSConfig = "true"
+	if err := mysqlTLS(d, c); err != nil {
+		return nil, err
 	}
 	connector, err := mysqldriver.NewConnector(c)
 	if err != nil {
 		return nil, err
 	}
 	return sql.OpenDB(connector), nil
+}
+
+// mysqlTLS follows ssl_mode, sslca, sslcert and sslkey as mysql2 does.
+func mysqlTLS(d Database, c *mysqldriver.Config) error {
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: d.Host}
+	switch strings.ToLower(d.SSLMode) {
+	case "disabled", "disable":
+		return nil
+	case "", "preferred", "prefer":
+		if d.SSLCA == "" && d.SSLCert == "" {
+			if d.SSLMode != "" {
+				c.TLSConfig = "preferred"
+			}
+			return nil
+		}
+		t.InsecureSkipVerify = d.SSLCA == ""
+	case "required", "require": // encrypted, whoever it is
+		t.InsecureSkipVerify = d.SSLCA == ""
+	case "verify_ca", "verify-ca": // whatever its name is
+		t.InsecureSkipVerify = true
+		t.VerifyConnection = func(cs tls.ConnectionState) error {
+			between := x509.NewCertPool()
+			for _, cert := range cs.PeerCertificates[1:] {
+				between.AddCert(cert)
+			}
+			_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: t.RootCAs, Intermediates: between})
+			return err
+		}
+	case "verify_identity", "verify-full":
+	default:
+		return fmt.Errorf("ssl_mode: %q is not disabled, preferred, required, verify_ca or verify_identity", d.SSLMode)
+	}
+	if d.SSLCA != "" {
+		pem, err := os.ReadFile(d.SSLCA)
+		if err != nil {
+			return fmt.Errorf("sslca: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("sslca: %s holds no certificate", d.SSLCA)
+		}
+	}
+	if d.SSLCert != "" || d.SSLKey != "" {
+		pair, err := tls.LoadX509KeyPair(d.SSLCert, d.SSLKey)
+		if err != nil {
+			return fmt.Errorf("sslcert and sslkey: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	c.TLS = t
+	return nil
 }
 
 // settleMySQL makes the frame of a table of Rails hold any size, and wants transactions.

@@ -60,6 +60,10 @@ func openPostgreSQL(d Database, noSync bool) (*sql.DB, error) {
 	add("password", d.Password)
 	add("dbname", d.Database)
 	add("sslmode", d.SSLMode)
+	add("sslrootcert", d.SSLCA)
+	add("sslcert", d.SSLCert)
+	add("sslkey", d.SSLKey)
+	add("search_path", d.SchemaSearchPath)
 	add("connect_timeout", "10")
 	cfg, err := pgx.ParseConfig(b.String())
 	if err != nil {
