@@ -77,27 +77,45 @@ func appendScalar(dst []byte, s string) []byte {
 	}
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
-	for _, c := range s {
+	for {
+		n := plain(s)
+		dst = append(dst, s[:n]...)
+		if s = s[n:]; s == "" {
+			return append(dst, '"')
+		}
+		c, size := utf8.DecodeRuneInString(s)
 		switch {
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', byte(c))
 		case c == '\n':
 			dst = append(dst, `\n`...)
-		case c < ' ' || c >= 0x7f && c < 0xa0:
+		case c < 0xa0:
 			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
-		case c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe || c == 0xffff:
-			dst = fmt.Appendf(dst, `\u%04x`, c)
 		default:
-			dst = utf8.AppendRune(dst, c)
+			dst = fmt.Appendf(dst, `\u%04x`, c)
 		}
+		s = s[size:]
 	}
-	return append(dst, '"')
+}
+
+// isEscaped reports whether c, which is no control character of ASCII, is written with an
+// escape: readers of YAML take it for a break of the line, or do not take it.
+func isEscaped(c rune) bool {
+	return c >= 0x7f && c < 0xa0 || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe || c == 0xffff
 }
 
 var errNoFrame = errors.New("it is not the YAML of a frame")
 
 // Parse reads a document. Any input is safe; the result does not refer to text.
 func Parse(text []byte) (*Frame, error) {
+	if f, ok := quick(string(text)); ok {
+		return f, nil
+	}
+	return parse(text)
+}
+
+// parse is Parse for whatever YAML there is.
+func parse(text []byte) (*Frame, error) {
 	var docs []yaml.Node
 	if err := yaml.Load(text, &docs, yaml.WithAllDocuments()); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoFrame, err)
@@ -164,13 +182,17 @@ func scalar(n *yaml.Node) (string, error) {
 	}
 	switch n.Tag {
 	case "!binary", "!!binary", "tag:yaml.org,2002:binary":
-		b, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(n.Value), ""))
-		if err != nil {
-			return "", fmt.Errorf("%w: %w", errNoFrame, err)
-		}
-		return string(b), nil
+		return decode(n.Value)
 	case "!!null":
 		return "", nil
 	}
 	return n.Value, nil
+}
+
+func decode(text string) (string, error) {
+	b, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errNoFrame, err)
+	}
+	return string(b), nil
 }

@@ -170,3 +170,98 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestQuick: what is written here takes the short cut, but for keys that are very long.
+func TestQuick(t *testing.T) {
+	for _, f := range frames {
+		text := string(psych.Append(nil, f))
+		got, ok := psych.Quick(text)
+		if want := !strings.Contains(text, "\n  ? "); ok != want {
+			t.Errorf("%.200s\ntakes the short cut: %v, want %v", text, ok, want)
+		} else if ok {
+			if diff := cmp.Diff(f, got); diff != "" {
+				t.Errorf("%s\n-want +got\n%s", text, diff)
+			}
+		}
+	}
+	const ruby = "--- !ruby/object:StompServer::StompFrame\ncommand: MESSAGE\nheaders:\n  a: b\nbody: c\n"
+	if f, ok := psych.Quick(ruby); ok {
+		t.Errorf("what Ruby writes takes the short cut: %+v", f)
+	}
+}
+
+// FuzzQuick: what the short cut reads is what YAML says.
+func FuzzQuick(f *testing.F) {
+	for _, fr := range frames {
+		f.Add(string(psych.Append(nil, fr)))
+	}
+	f.Add("--- !ruby/object:StompServer::StompFrame\ncommand: \"\\x0a\"\nheaders:\n  \"<<\": \"\\u0085\"\n  \"<<\": !binary \" YQ==\"\nbody: \"\\\\\"\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		got, ok := psych.Quick(text)
+		if !ok {
+			return
+		}
+		want, err := psych.General([]byte(text))
+		if err != nil {
+			t.Fatalf("%+v by the short cut, and %v", got, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("-want +got\n%s", diff)
+		}
+	})
+}
+
+// FuzzAppend: what is written is read back as it was, either way.
+func FuzzAppend(f *testing.F) {
+	f.Add("MESSAGE", "name", "value", "body")
+	f.Add("\x00", "a: b", "\xff", "\u2028\n\"")
+	f.Fuzz(func(t *testing.T, command, name, value, body string) {
+		want := &psych.Frame{Command: command, Headers: [][2]string{{"destination", "/queue/a"}}, Body: body}
+		if name != "destination" {
+			want.Headers = append(want.Headers, [2]string{name, value})
+		}
+		text := psych.Append(nil, want)
+		general, err := psych.General(text)
+		if err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		got, err := psych.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range []*psych.Frame{general, got} {
+			if diff := cmp.Diff(want, g); diff != "" {
+				t.Fatalf("%s\n-want +got\n%s", text, diff)
+			}
+		}
+	})
+}
+
+func benchFrame() *psych.Frame {
+	return frame(strings.Repeat("0123456789abcdef", 64), "destination", "/queue/a", "content-length", "1024", "timestamp", "1795418363502", "content-type", "text/plain", "message-id", "vm-1795418363-502833-3")
+}
+
+func BenchmarkAppend(b *testing.B) {
+	f := benchFrame()
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = psych.Append(buf[:0], f)
+	}
+	b.SetBytes(int64(len(buf)))
+}
+
+func BenchmarkParse(b *testing.B) {
+	doc := psych.Append(nil, benchFrame())
+	for name, parse := range map[string]func([]byte) (*psych.Frame, error){"quick": psych.Parse, "general": psych.General} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(doc)))
+			for b.Loop() {
+				if _, err := parse(doc); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
