@@ -25,7 +25,7 @@ import (
 
 // A server is a database server of the test's own, on a socket in a directory of its own.
 type server struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	cred   *syscall.Credential // nil: as who runs the test
 	run    []string
@@ -38,7 +38,7 @@ type server struct {
 }
 
 // lacks skips the test, or fails it where nothing may be missing.
-func lacks(t *testing.T, what string) {
+func lacks(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("TEST_REQUIRE_ALL") == "1" {
 		t.Fatalf("%s is not installed", what)
@@ -58,7 +58,7 @@ func find(names ...string) string {
 	return ""
 }
 
-func newServer(t *testing.T, account string) *server {
+func newServer(t testing.TB, account string) *server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sql") // a socket's path must be short
 	if err != nil {
@@ -164,7 +164,7 @@ func (s *server) database(t testing.TB, place string) activerecord.Config {
 	return activerecord.Config{Database: at}
 }
 
-func postgres(t *testing.T) *server {
+func postgres(t testing.TB) *server {
 	initdb := find("initdb", "/usr/lib/postgresql/*/bin/initdb")
 	if initdb == "" {
 		lacks(t, "postgresql")
@@ -183,7 +183,7 @@ func postgres(t *testing.T) *server {
 	return s
 }
 
-func mariadb(t *testing.T) *server {
+func mariadb(t testing.TB) *server {
 	server, install := find("mariadbd", "/usr/sbin/mariadbd"), find("mariadb-install-db")
 	if server == "" || install == "" {
 		lacks(t, "mariadb-server")

@@ -41,7 +41,10 @@ func (s *Store) applyPhase(ctx context.Context, p *phase) error {
 var chunks = []int{256, 32, 4, 1}
 
 // fit is the largest chunk that n rows fill.
-func fit(n int) int {
+func (s *Store) fit(n int) int {
+	if !s.d.prepares {
+		return min(n, chunks[0])
+	}
 	for _, c := range chunks {
 		if c <= n {
 			return c
@@ -63,14 +66,14 @@ func (s *Store) insert(ctx context.Context, puts []store.Record) error {
 		most = min(most, s.statement/4) // escapes double it
 	}
 	for len(puts) > 0 {
-		n := fit(len(puts))
+		n := s.fit(len(puts))
 		size := 0
 		for i := 0; i < n; i++ {
 			if i == len(texts) {
 				texts = append(texts, s.text(&puts[i]))
 			}
 			if size += texts[i].size() + 200; size > most && i > 0 {
-				n = fit(i)
+				n = s.fit(i)
 			}
 		}
 		if err := s.insertRows(ctx, puts[:n], texts); err != nil {
@@ -103,24 +106,29 @@ func (s *Store) remove(ctx context.Context, queue string, spans []span, kept []i
 		ids := strings.Fields(strings.Trim(fmt.Sprint(kept), "[]"))
 		but = " AND id NOT IN (" + strings.Join(ids, ", ") + ")"
 	}
-	var single []store.Seq
-	text := s.d.bind("DELETE FROM ar_messages WHERE queue = ? AND seq BETWEEN ? AND ?" + but)
+	var single, runs []any // seqs; first and last of each run
 	for _, sp := range spans {
 		if sp.first == sp.last {
-			single = append(single, sp.first)
-			continue
-		}
-		if err := s.exec(ctx, text, []byte(queue), int64(sp.first), int64(sp.last)); err != nil {
-			return err
+			single = append(single, int64(sp.first))
+		} else {
+			runs = append(runs, int64(sp.first), int64(sp.last))
 		}
 	}
-	for len(single) > 0 {
-		n := fit(len(single))
-		args := []any{[]byte(queue)}
-		for _, seq := range single[:n] {
-			args = append(args, int64(seq))
+	const before = "DELETE FROM ar_messages WHERE queue = "
+	for len(runs) > 0 {
+		n := s.fit(len(runs) / 2)
+		if s.d.prepares {
+			n = 1
 		}
-		if err := s.exec(ctx, "DELETE FROM ar_messages WHERE queue = "+s.d.param(1)+" AND seq IN ("+s.d.place(2, n)+")"+but, args...); err != nil {
+		which := "seq BETWEEN ? AND ?" + strings.Repeat(" OR seq BETWEEN ? AND ?", n-1)
+		if err := s.exec(ctx, s.d.bind(before+"? AND ("+which+")"+but), append([]any{[]byte(queue)}, runs[:2*n]...)...); err != nil {
+			return err
+		}
+		runs = runs[2*n:]
+	}
+	for len(single) > 0 {
+		n := s.fit(len(single))
+		if err := s.exec(ctx, before+s.d.param(1)+" AND seq IN ("+s.d.place(2, n)+")"+but, append([]any{[]byte(queue)}, single[:n]...)...); err != nil {
 			return err
 		}
 		single = single[n:]
