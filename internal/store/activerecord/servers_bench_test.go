@@ -1,0 +1,19 @@
+//go:build unix
+
+package activerecord_test
+
+import (
+	"testing"
+
+	"stompserver/internal/store"
+	"stompserver/internal/store/storetest"
+)
+
+func BenchmarkServers(b *testing.B) {
+	for name, start := range map[string]func(testing.TB) *server{"PostgreSQL": postgres, "MariaDB": mariadb} {
+		b.Run(name, func(b *testing.B) {
+			s := start(b)
+			storetest.Bench(b, func(t testing.TB) store.Store { return spooled(t, s.database(t, t.TempDir())) })
+		})
+	}
+}
