@@ -80,33 +80,34 @@ func openMySQL(d Database, _ bool) (*sql.DB, error) {
 
 // mysqlTLS follows ssl_mode, sslca, sslcert and sslkey as mysql2 does.
 func mysqlTLS(d Database, c *mysqldriver.Config) error {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: d.Host}
-	switch strings.ToLower(d.SSLMode) {
+	mode := strings.ReplaceAll(strings.ToLower(d.SSLMode), "-", "_")
+	switch mode {
 	case "disabled", "disable":
 		return nil
 	case "", "preferred", "prefer":
-		if d.SSLCA == "" && d.SSLCert == "" {
-			if d.SSLMode != "" {
+		if d.SSLCA+d.SSLCert+d.SSLKey == "" {
+			if mode != "" {
 				c.TLSConfig = "preferred"
 			}
 			return nil
 		}
-		t.InsecureSkipVerify = d.SSLCA == ""
-	case "required", "require": // encrypted, whoever it is
-		t.InsecureSkipVerify = d.SSLCA == ""
-	case "verify_ca", "verify-ca": // whatever its name is
-		t.InsecureSkipVerify = true
-		t.VerifyConnection = func(cs tls.ConnectionState) error {
-			between := x509.NewCertPool()
-			for _, cert := range cs.PeerCertificates[1:] {
-				between.AddCert(cert)
-			}
-			_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: t.RootCAs, Intermediates: between})
-			return err
-		}
-	case "verify_identity", "verify-full":
+	case "required", "require", "verify_ca", "verify_identity", "verify_full":
 	default:
 		return fmt.Errorf("ssl_mode: %q is not disabled, preferred, required, verify_ca or verify_identity", d.SSLMode)
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: d.Host}
+	if mode != "verify_identity" && mode != "verify_full" { // whatever its name is
+		t.InsecureSkipVerify = true
+		if d.SSLCA != "" || mode == "verify_ca" { // but not whoever it is
+			t.VerifyConnection = func(cs tls.ConnectionState) error {
+				between := x509.NewCertPool()
+				for _, cert := range cs.PeerCertificates[1:] {
+					between.AddCert(cert)
+				}
+				_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: t.RootCAs, Intermediates: between})
+				return err
+			}
+		}
 	}
 	if d.SSLCA != "" {
 		pem, err := os.ReadFile(d.SSLCA)

@@ -191,7 +191,8 @@ func mariadb(t testing.TB) *server {
 	s := newServer(t, "mysql")
 	data, socket := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "s")
 	s.prepare(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
-	s.run = []string{server, "--no-defaults", "--datadir=" + data, "--socket=" + socket, "--skip-networking", "--pid-file=" + filepath.Join(s.dir, "pid"), "--max-allowed-packet=64M", "--innodb-buffer-pool-size=64M"}
+	certificates(t, s.dir)
+	s.run = []string{server, "--no-defaults", "--ssl-ca=" + s.dir + "/ca.pem", "--ssl-cert=" + s.dir + "/cert.pem", "--ssl-key=" + s.dir + "/key.pem", "--datadir=" + data, "--socket=" + socket, "--skip-networking", "--pid-file=" + filepath.Join(s.dir, "pid"), "--max-allowed-packet=64M", "--innodb-buffer-pool-size=64M"}
 	s.driver, s.dsn = "mysql", "root@unix("+socket+")/"
 	s.at = activerecord.Database{Adapter: "mysql2", Socket: socket, Username: "root"}
 	s.start()
@@ -202,6 +203,7 @@ func mariadb(t testing.TB) *server {
 func TestPostgreSQL(t *testing.T) {
 	s := postgres(t)
 	suite(t, s.database)
+	t.Run("schemas", func(t *testing.T) { schemas(t, s) })
 	t.Run("no text", func(t *testing.T) { noText(t, s) })
 	t.Run("large pages", func(t *testing.T) { largePages(t, s.database) })
 	t.Run("link", func(t *testing.T) { linked(t, s) })
@@ -210,6 +212,7 @@ func TestPostgreSQL(t *testing.T) {
 func TestMariaDB(t *testing.T) {
 	s := mariadb(t)
 	suite(t, s.database)
+	t.Run("encrypted", func(t *testing.T) { encrypted(t, s) })
 	t.Run("too large", func(t *testing.T) { tooLarge(t, s) })
 	t.Run("large pages", func(t *testing.T) { largePages(t, s.database) })
 	t.Run("link", func(t *testing.T) { linked(t, s) })
