@@ -41,7 +41,7 @@ func (e *erb) takeOut(text string) (string, error) {
 }
 
 func notRun(tag string) error {
-	return fmt.Errorf(`Ruby is not run here: of %.60s only <%%= ENV["NAME"] %%> and <%%= ENV.fetch("NAME", "default") %%> would be understood`, tag)
+	return fmt.Errorf(`no Ruby is run here: of %.60s only <%%= ENV["NAME"] %%> and <%%= ENV.fetch("NAME", "default") %%> would be understood`, tag)
 }
 
 // putIn gives the values to the marks in text.
