@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"stompserver/internal/store"
+	"stompserver/internal/store/activerecord"
 	"stompserver/internal/store/file"
 	"stompserver/internal/store/journal"
 	"stompserver/internal/transfer"
@@ -268,11 +269,16 @@ func Check(ctx context.Context, p Place) (*StoreReport, error) {
 	if p.Queue == "journal" && slices.Contains(FindStores(p.Storage), p.Queue) {
 		return checkJournal(p)
 	}
+	rep := &StoreReport{Place: p}
 	b, err := p.open(false)
+	var damage *activerecord.DamageError
+	if errors.As(err, &damage) {
+		rep.Problems = append(rep.Problems, damage.Error())
+		return rep, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	rep := &StoreReport{Place: p}
 	src, err := transfer.Of(b)
 	if err == nil {
 		rep.list(src.Queues)
