@@ -31,6 +31,8 @@ type Message struct {
 	plain   bool   // head is the same in every version
 	joined  bool   // tail follows head in one piece of memory
 	volat   bool   // persistent:false
+	sender  uint32
+	opt     *Options // nil: none
 
 	holders atomic.Int32
 }
@@ -182,8 +184,8 @@ func At(ms int64) Moment {
 // Milliseconds since 1970.
 func (m Moment) Milliseconds() int64 { return m.ms }
 
-// New makes the message of a SEND frame to dest, which arrived at now. It copies what it keeps, except a body that the frame owns. Headers that belong
-// to the broker do not pass: what a client says of message-id, subscription, ack and
+// New makes the message of a SEND frame to dest, which arrived at now. It copies what it
+// keeps, except a body that the frame owns. Headers that belong to the broker do not pass: what a client says of message-id, subscription, ack and
 // redelivered never reaches another client (a message-id stays readable as
 // x-client-message-id). The error is a *HeaderError.
 func New(f *frame.Frame, dest string, now Moment) (*Message, error) {
@@ -201,6 +203,7 @@ func New(f *frame.Frame, dest string, now Moment) (*Message, error) {
 	b.buf = make([]byte, 0, size)
 	b.own(dest, len(f.Body))
 	stamped := false
+	var opts reading
 	for i := range f.Header {
 		name, value := f.Header[i].Name, f.Header[i].Value
 		switch string(name) {
@@ -223,8 +226,16 @@ func New(f *frame.Frame, dest string, now Moment) (*Message, error) {
 				return nil, &HeaderError{"max-exceptions", string(value), "a whole number"}
 			}
 			b.m.max = uint32(n) + 1
+		default:
+			opts.field(name, value)
 		}
 		b.field(name, value)
+	}
+	if opts.err != nil {
+		return nil, opts.err
+	}
+	if b.m.opt = opts.finish(now.ms); b.m.opt != nil {
+		b.explicit(&opts)
 	}
 	if !stamped {
 		b.buf = append(b.buf, now.text...)
@@ -248,9 +259,10 @@ func Text(dest, body string, now int64) *Message {
 }
 
 // Redirect returns a copy of m with another destination and with fields added, pairs of
-// name and value; fields of the same names that m had are dropped. A large body is shared.
+// name and value; fields of the same names that m had are dropped, and one whose value is
+// empty is not added. A large body is shared.
 func (m *Message) Redirect(dest string, fields ...string) *Message {
-	b := builder{m: &Message{dest: dest, arrived: m.arrived, max: m.max, volat: m.volat, plain: m.plain && isPlain(dest)}}
+	b := builder{m: &Message{dest: dest, arrived: m.arrived, max: m.max, volat: m.volat, sender: m.sender, plain: m.plain && isPlain(dest)}}
 	extra := 0
 	for _, s := range fields {
 		b.m.plain = b.m.plain && isPlain(s)
@@ -263,7 +275,9 @@ func (m *Message) Redirect(dest string, fields ...string) *Message {
 	b.buf = make([]byte, 0, size)
 	b.own(dest, len(m.Body()))
 	for i := 0; i+1 < len(fields); i += 2 {
-		b.field([]byte(fields[i]), []byte(fields[i+1]))
+		if fields[i+1] != "" {
+			b.field([]byte(fields[i]), []byte(fields[i+1]))
+		}
 	}
 next:
 	for block := m.head; len(block) > 1; {
@@ -282,10 +296,13 @@ next:
 		}
 		b.buf = append(b.buf, line...)
 	}
+	body, apart := m.tail, !m.joined
 	if m.joined {
-		return b.finish(m.Body(), false)
+		body = m.Body()
 	}
-	return b.finish(m.tail, true)
+	r := b.finish(body, apart)
+	r.opt = readOptions(r.head, r.arrived)
+	return r
 }
 
 // A builder writes a message's header block, and behind it its body.
@@ -305,6 +322,14 @@ func (b *builder) own(dest string, bodyLen int) {
 	b.buf = append(b.buf, "\ncontent-length:"...)
 	b.buf = strconv.AppendInt(b.buf, int64(bodyLen), 10)
 	b.buf = append(b.buf, '\n')
+}
+
+// explicit writes what was relative to now, so that it means the same later.
+func (b *builder) explicit(r *reading) {
+	if r.ttl > 0 && !r.expires {
+		b.buf = append(b.buf, "expires:"...)
+		b.buf = append(strconv.AppendInt(b.buf, r.opt.Expires, 10), '\n')
+	}
 }
 
 func (b *builder) field(name, value []byte) {

@@ -82,6 +82,7 @@ func ParseRecord(b []byte) (*Message, error) {
 	buf := make([]byte, 0, len(head)+len(body)+len(Tail))
 	buf = append(append(append(buf, head...), body...), Tail...)
 	m.head, m.tail = buf[:len(head)], buf[len(head):]
+	m.opt = readOptions(m.head, m.arrived)
 	return m, nil
 }
 
