@@ -1,0 +1,188 @@
+package pattern_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"stompserver/internal/pattern"
+)
+
+func parse(t testing.TB, text string) pattern.Pattern {
+	t.Helper()
+	p, err := pattern.Parse(text)
+	if err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return p
+}
+
+// TestMatches has the examples of the manuals of ActiveMQ, RabbitMQ and MQTT among others.
+func TestMatches(t *testing.T) {
+	for _, test := range []struct {
+		pattern string
+		yes, no []string
+	}{
+		{"PRICE.>", []string{"PRICE", "PRICE.STOCK", "PRICE.STOCK.NASDAQ.IBM"}, []string{"PRICES", "NEWS.PRICE"}},
+		{"PRICE.STOCK.*.IBM", []string{"PRICE.STOCK.NYSE.IBM"}, []string{"PRICE.STOCK.IBM", "PRICE.STOCK.A.B.IBM"}},
+		{"*.orange.*", []string{"quick.orange.rabbit"}, []string{"orange", "quick.orange.male.rabbit"}},
+		{"lazy.#", []string{"lazy", "lazy.orange.new.rabbit"}, []string{"quick.lazy"}},
+		{"#.error", []string{"error", "a.error", "a.b.error"}, []string{"error.a"}},
+		{"a.#.b.#.c", []string{"a.b.c", "a.x.b.y.z.c", "a.b.b.c"}, []string{"a.c", "a.b", "b.c"}},
+		{"sensor/+/heat", []string{"sensor/1/heat", "sensor.1.heat"}, []string{"sensor/heat", "sensor/1/2/heat"}},
+		{"a.**", []string{"a", "a.b.c"}, []string{"b"}},
+		{"#", []string{"", "a", "a.b"}, nil},
+		{"*", []string{"a", ""}, []string{"a.b"}},
+		{"a.b", []string{"a.b", "a/b"}, []string{"a", "a.b.c", "a.*"}},
+		{"a*.b", []string{"a*.b"}, []string{"ab.b"}},
+		{"a..b", []string{"a..b"}, []string{"a.b"}},
+		{"a.*.b", []string{"a..b"}, []string{"a.b"}},
+		{"/topic/>", []string{"/topic", "/topic/a.b"}, []string{"/queue/a"}},
+	} {
+		p := parse(t, test.pattern)
+		for _, name := range test.yes {
+			if !p.Matches(name) {
+				t.Errorf("%q does not match %q", test.pattern, name)
+			}
+		}
+		for _, name := range test.no {
+			if p.Matches(name) {
+				t.Errorf("%q matches %q", test.pattern, name)
+			}
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	for _, test := range [][2]string{
+		{"a.b", "a.b"}, {"a.+.c", "a.*.c"}, {"a.>", "a.#"}, {"a.**.b", "a.#.b"}, {"a.#.#.b", "a.#.b"}, {"#.>", "#"},
+		{"/topic/+/x", "/topic/*/x"}, {"a+b", "a+b"}, {"", ""},
+	} {
+		p := parse(t, test[0])
+		if p.String() != test[1] {
+			t.Errorf("%q is %q, want %q", test[0], p, test[1])
+		}
+		if p.Wild() != pattern.IsPattern(test[0]) {
+			t.Errorf("%q: Wild is %v", test[0], p.Wild())
+		}
+		if again := parse(t, p.String()); again != p {
+			t.Errorf("%q read again is %q", p, again)
+		}
+	}
+	if _, err := pattern.Parse("a.>.b"); !errors.Is(err, pattern.ErrRest) {
+		t.Errorf("> in the middle: %v", err)
+	}
+	if _, err := pattern.Parse(strings.Repeat("#.a.", 9)); !errors.Is(err, pattern.ErrMany) {
+		t.Errorf("nine #: %v", err)
+	}
+}
+
+// random makes names and patterns of few parts, so that many match.
+func random(r *rand.Rand, parts ...string) string {
+	n := 1 + r.IntN(6)
+	all := make([]string, n)
+	for i := range all {
+		all[i] = parts[r.IntN(len(parts))]
+	}
+	return strings.Join(all, []string{".", "/"}[r.IntN(2)])
+}
+
+// TestTrie compares a trie with asking each pattern.
+func TestTrie(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var trie pattern.Trie[int]
+	patterns := map[int]pattern.Pattern{}
+	for i := range 20_000 {
+		if id := r.IntN(300); i%3 == 0 {
+			if p, ok := patterns[id]; ok != trie.Remove(p, id) {
+				t.Fatalf("Remove of %q: was there is %v", p, ok)
+			}
+			delete(patterns, id)
+		} else if _, ok := patterns[id]; !ok {
+			p := parse(t, random(r, "a", "b", "c", "*", "#", "a", "b"))
+			patterns[id] = p
+			trie.Add(p, id)
+		}
+		name := random(r, "a", "b", "c", "d")
+		var want []int
+		for id, p := range patterns {
+			if p.Matches(name) {
+				want = append(want, id)
+			}
+		}
+		got := trie.Match(name, nil)
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Fatalf("%q: got %v, want %v", name, got, want)
+		}
+	}
+	if trie.Len() != len(patterns) {
+		t.Errorf("Len is %d, want %d", trie.Len(), len(patterns))
+	}
+}
+
+func TestTrieFromManyGoroutines(t *testing.T) {
+	var trie pattern.Trie[int]
+	p := parse(t, "a.*.#")
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for range 2000 {
+				trie.Add(p, i)
+				if !slices.Contains(trie.Match("a.b.c", nil), i) {
+					t.Error("what was added is not found")
+				}
+				trie.Remove(p, i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// FuzzPattern: any pattern and name are safe, the trie agrees with Matches, and what a
+// pattern is written as means the same.
+func FuzzPattern(f *testing.F) {
+	f.Add("a.*.#", "a.b.c")
+	f.Add("#.a.#.a", "a.a.a.a")
+	f.Add("/topic/>", "/topic/x")
+	f.Fuzz(func(t *testing.T, text, name string) {
+		p, err := pattern.Parse(text)
+		if err != nil || len(name) > 200 {
+			return
+		}
+		again, err := pattern.Parse(p.String())
+		if err != nil || again != p {
+			t.Fatalf("%q is written %q, which reads as %q, %v", text, p, again, err)
+		}
+		var trie pattern.Trie[int]
+		trie.Add(p, 1)
+		if got := trie.Match(name, nil); p.Wild() && p.Matches(name) != (len(got) == 1) {
+			t.Fatalf("%q and %q: the trie says %v", text, name, got)
+		}
+	})
+}
+
+// BenchmarkMatch: a name that two of many patterns match.
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range []int{100, 100_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var trie pattern.Trie[int]
+			for i := range n {
+				trie.Add(parse(b, fmt.Sprintf("/topic/site%d.*.room%d.#", i%1000, i/1000)), i)
+			}
+			trie.Add(parse(b, "/topic/site7.#"), -1)
+			into := make([]int, 0, 8)
+			b.ReportAllocs()
+			for b.Loop() {
+				if into = trie.Match("/topic/site7.floor3.room0.heat", into[:0]); len(into) != 2 {
+					b.Fatal(into)
+				}
+			}
+		})
+	}
+}
