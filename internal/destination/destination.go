@@ -46,10 +46,10 @@ const (
 
 // A Name is one destination.
 type Name struct {
-	Kind    Kind
-	Text    string // by which the broker knows it; two spellings of one destination have the same
-	Spelt   string // by which the client wrote it
-	Literal bool   // a topic that takes no wildcards: the key of amq.direct
+	Kind  Kind
+	Text  string // by which the broker knows it; two spellings of one destination have the same
+	Spelt string // by which the client wrote it
+	Bare  bool   // it has no prefix, so that a Hint says what it is
 }
 
 // System reports whether the name is one that the broker keeps for itself: a queue or a
@@ -157,11 +157,11 @@ func one(text string, hint Hint) (Name, error) {
 	}
 	switch hint {
 	case Anycast:
-		return Name{Kind: Queue, Text: QueuePrefix + strings.TrimPrefix(name, "/"), Spelt: text}, nil
+		return Name{Kind: Queue, Text: QueuePrefix + strings.TrimPrefix(name, "/"), Spelt: text, Bare: true}, nil
 	case Multicast:
-		return Name{Kind: Topic, Text: TopicPrefix + strings.TrimPrefix(name, "/"), Spelt: text}, nil
+		return Name{Kind: Topic, Text: TopicPrefix + strings.TrimPrefix(name, "/"), Spelt: text, Bare: true}, nil
 	}
-	return Name{Kind: Topic, Text: name, Spelt: text}, nil
+	return Name{Kind: Topic, Text: name, Spelt: text, Bare: true}, nil
 }
 
 // exchange reads what follows /exchange/: the name of an exchange, and a routing key if it
@@ -178,11 +178,11 @@ func exchange(text, rest string) (Name, error) {
 		if !keyed {
 			return Name{}, &Error{Text: text, Reason: "The exchange amq.direct wants a routing key: /exchange/amq.direct/KEY"}
 		}
-		return Name{Kind: Topic, Text: ExchangePrefix + name + "/" + key, Spelt: text, Literal: true}, nil
+		return Name{Kind: Topic, Text: ExchangePrefix + name + "/" + key, Spelt: text}, nil
 	case "amq.fanout":
-		return Name{Kind: Topic, Text: ExchangePrefix + name, Spelt: text, Literal: true}, nil
+		return Name{Kind: Topic, Text: ExchangePrefix + name, Spelt: text}, nil
 	case "amq.headers", "amq.match":
-		return Name{Kind: Headers, Text: ExchangePrefix + "amq.headers", Spelt: text, Literal: true}, nil
+		return Name{Kind: Headers, Text: ExchangePrefix + "amq.headers", Spelt: text}, nil
 	}
 	return Name{}, &Error{Text: text, Missing: true,
 		Reason: "There is no exchange " + name + "; known are amq.direct, amq.fanout, amq.topic and amq.headers"}

@@ -127,6 +127,29 @@ func (m *Message) Header(name string) (string, bool) {
 	return "", false
 }
 
+// Lookup returns what Header does, without allocating where the value has no escape. The
+// value must not be changed.
+func (m *Message) Lookup(name string) ([]byte, bool) {
+	for block := m.head; len(block) > 1; {
+		end := bytes.IndexByte(block, '\n')
+		line := block[:end]
+		block = block[end+1:]
+		if len(line) <= len(name) || line[len(name)] != ':' || string(line[:len(name)]) != name {
+			continue
+		}
+		value := line[len(name)+1:]
+		if !m.plain && bytes.IndexByte(value, '\\') >= 0 {
+			return []byte(unescape(value)), true
+		}
+		return value, true
+	}
+	if m.plain {
+		return nil, false
+	}
+	v, ok := m.Header(name) // a name with escapes
+	return []byte(v), ok
+}
+
 // Fields yields the header fields in order, escapes undone.
 func (m *Message) Fields(yield func(name, value string) bool) {
 	for block := m.head; len(block) > 1; {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"stompserver/internal/frame"
 )
 
 // DefaultPriority is that of a message which names none (JMS).
@@ -71,6 +73,26 @@ func (m *Message) Sender() uint32 { return m.sender }
 
 // SetSender sets what Sender tells.
 func (m *Message) SetSender(id uint32) { m.sender = id }
+
+// SetVolatile keeps the message out of a store. It is for its sender alone, before anybody
+// else knows of m.
+func (m *Message) SetVolatile() { m.volat = true }
+
+// OptionsOf returns what the headers of a SEND ask for, which came at now, without making a
+// message of it. The error is a *HeaderError.
+func OptionsOf(f *frame.Frame, now Moment) (*Options, error) {
+	var r reading
+	for i := range f.Header {
+		r.field(f.Header[i].Name, f.Header[i].Value)
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if o := r.finish(now.ms); o != nil {
+		return o, nil
+	}
+	return &noOptions, nil
+}
 
 // readOptions reads the Options of a header block in its stored form. What makes no sense
 // there is passed over: it was let in by somebody who did not look at it.

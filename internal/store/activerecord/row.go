@@ -142,6 +142,9 @@ func (s *Store) text(r *store.Record) (t text) {
 			whole = false
 		}
 		stamped = stamped || name == "timestamp"
+		if name == "destination" {
+			value = r.Queue // by which the Ruby server knows the queue
+		}
 		f.Headers = append(f.Headers, [2]string{name, value})
 	}
 	f.Headers = append(f.Headers, [2]string{"message-id", t.stompID})

@@ -177,7 +177,7 @@ type opened struct {
 func (w *filing) add(q *queue, seq store.Seq, p *pending) error {
 	f, name := w.f, w.f.nameOf(q, seq)
 	var err error
-	if w.buf, err = appendFile(w.buf[:0], p.msg, name); err != nil {
+	if w.buf, err = appendFile(w.buf[:0], p.msg, q.name, name); err != nil {
 		return err
 	}
 	folder := f.fs.Folder(q.folder)

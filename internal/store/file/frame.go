@@ -23,13 +23,17 @@ var errDamaged = errors.New("the message is damaged")
 
 // A message's file is what the Ruby server writes: two lengths, the frame without its body
 // as it is marshalled, the body. Headers are as a client of STOMP 1.0 would get them. Where
-// that loses something a further variable, @record, holds the stored form of the message
-// without its body; the Ruby server keeps it and does not look at it.
-func appendFile(dst []byte, m *message.Message, id string) ([]byte, error) {
+// that loses something, or its sender spelt the queue otherwise, a further variable, @record,
+// holds the stored form of the message without its body; the Ruby server keeps it and does not
+// look at it.
+func appendFile(dst []byte, m *message.Message, queue, id string) ([]byte, error) {
 	headers := &marshal.Hash{}
 	exact := newExact(m)
 	for name, value := range m.Fields {
 		exact.field(name, value)
+		if name == "destination" && exact.n == 1 {
+			value = queue
+		}
 		headers.Pairs = append(headers.Pairs, marshal.Pair{
 			Key: text(escape(name, true)), Value: text(escape(value, false)),
 		})
@@ -40,7 +44,7 @@ func appendFile(dst []byte, m *message.Message, id string) ([]byte, error) {
 		{Key: marshal.Symbol("@headers"), Value: headers},
 		{Key: marshal.Symbol("@body"), Value: marshal.UTF8("")},
 	}}
-	if !exact.ok() {
+	if !exact.ok() || m.Destination() != queue {
 		o.Vars = append(o.Vars, marshal.Pair{
 			Key: marshal.Symbol("@record"), Value: marshal.String{Bytes: string(m.AppendRecordHead(nil))},
 		})
@@ -156,10 +160,12 @@ func parseFile(b []byte, queue, id string) (*message.Message, error) {
 	body := b[length:]
 	var m *message.Message
 	if record, ok := o.Get("@record").(marshal.String); ok {
-		m, err = message.ParseRecord(append([]byte(record.Bytes), body...))
-	} else {
-		m, err = fromHeaders(headers, body, queue, id)
+		if m, err = message.ParseRecord(append([]byte(record.Bytes), body...)); err != nil {
+			return nil, bad("%v", err)
+		}
+		return m, nil
 	}
+	m, err = fromHeaders(headers, body, queue, id)
 	if err != nil {
 		return nil, bad("%v", err)
 	}

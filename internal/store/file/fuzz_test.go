@@ -32,7 +32,7 @@ func FuzzFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b, err = appendFile(nil, m, "x-1-q1-1")
+		b, err = appendFile(nil, m, "/queue/a", "x-1-q1-1")
 		if err != nil {
 			t.Fatal(err)
 		}
