@@ -22,7 +22,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
 
@@ -74,8 +73,13 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// ErrReserved is returned for a SEND to the monitor's destination.
-var ErrReserved = errors.New("broker: destination is reserved for the monitor")
+// Errors of destinations.
+var (
+	ErrReserved = errors.New("broker: destination is reserved for the monitor")
+	ErrSystem   = errors.New("broker: destination is one of the broker's own")
+	ErrWildcard = errors.New("broker: destination is a pattern")
+	ErrNotOwner = errors.New("broker: destination belongs to another connection")
+)
 
 // A Broker holds the destinations. It may be used from any goroutine.
 type Broker struct {
@@ -88,8 +92,11 @@ type Broker struct {
 	mu     sync.RWMutex // guards the maps and the counters of ids
 	queues map[string]*queue
 	topics map[string]*topic
-	lastID uint64 // makes the prefixes of message ids
+	temps  map[string]uint64 // owner of each temporary destination
+	lastID uint64            // makes the prefixes of message ids
 	closed bool
+
+	wild wildcards
 
 	stop  chan struct{}
 	hurry chan struct{} // memory is short: idle queues are to be forgotten now
@@ -106,6 +113,7 @@ func New(cfg Config) *Broker {
 		store:  cfg.Store,
 		queues: make(map[string]*queue),
 		topics: make(map[string]*topic),
+		temps:  make(map[string]uint64),
 		stop:   make(chan struct{}),
 		hurry:  make(chan struct{}, 1),
 	}
@@ -132,12 +140,14 @@ func (b *Broker) Close() {
 }
 
 // IsQueue reports whether a destination names a queue: it starts with /queue, as in the
-// Ruby server. Everything else, and the monitor's destination, is a topic.
+// Ruby server, or is a temporary one. Everything else, and the monitor's destination, is a
+// topic.
 func (b *Broker) IsQueue(dest string) bool {
-	return strings.HasPrefix(dest, "/queue") && dest != b.cfg.Monitor
+	return strings.HasPrefix(dest, "/queue") && dest != b.cfg.Monitor || isTempQueue(dest)
 }
 
-// queue returns the named queue, making it if there is none.
+// queue returns the named queue, making it if there is none; errGone if it is a temporary
+// one whose owner has left.
 func (b *Broker) queue(name string) (*queue, error) {
 	b.mu.RLock()
 	q := b.queues[name]
@@ -149,6 +159,9 @@ func (b *Broker) queue(name string) (*queue, error) {
 	defer b.mu.Unlock()
 	if q := b.queues[name]; q != nil {
 		return q, nil
+	}
+	if isTempQueue(name) && b.temps[name] == 0 {
+		return nil, errGone
 	}
 	q = &queue{b: b, name: name, pinned: name == b.cfg.DeadLetter}
 	st, err := b.store.Queue(name, q.ready)
@@ -227,6 +240,19 @@ func (b *Broker) Makes(dest string) bool {
 	return b.queues[dest] == nil
 }
 
+// Exists reports whether dest is a queue that was used and is not forgotten.
+func (b *Broker) Exists(dest string) bool {
+	if !b.Makes(dest) {
+		return true
+	}
+	for name := range b.store.Queues() { // those that nobody used since the start
+		if name == dest {
+			return true
+		}
+	}
+	return false
+}
+
 func (b *Broker) allQueues() []*queue {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -235,81 +261,6 @@ func (b *Broker) allQueues() []*queue {
 		all = append(all, q)
 	}
 	return all
-}
-
-// An Address is where the SENDs to one destination go. A session keeps that of its last
-// SEND, so that a run of SENDs looks its destination up once. It belongs to one goroutine.
-type Address struct {
-	b    *Broker
-	name string
-	q    *queue
-	t    *topic
-}
-
-// Address finds the way to dest, which is kept as it is spelt.
-func (b *Broker) Address(dest string) (Address, error) {
-	if dest == b.cfg.Monitor {
-		return Address{}, ErrReserved
-	}
-	a := Address{b: b, name: dest}
-	if !b.IsQueue(dest) {
-		a.t = b.topic(dest)
-		return a, nil
-	}
-	q, err := b.queue(dest)
-	a.q = q
-	return a, err
-}
-
-// Name is the destination; empty for the zero Address.
-func (a *Address) Name() string { return a.name }
-
-// Wanted reports whether a message sent there now would reach anybody: always for a
-// queue, for a topic only if it has a subscriber. It counts an unwanted one as dropped.
-func (a *Address) Wanted() bool {
-	if a.q != nil {
-		return true
-	}
-	if a.t == nil || a.t.gone.Load() {
-		a.t = a.b.topic(a.name)
-	}
-	if a.t == nil {
-		a.b.counts.unwanted.Add(1)
-		return false
-	}
-	return true
-}
-
-// Send routes m to its queue or topic. op completes when m is as safe as the store
-// makes it; for a topic that is at once.
-func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
-	if a.q == nil {
-		if a.Wanted() {
-			a.t.publish(m, w)
-		}
-		op.Finish(nil)
-		return
-	}
-	for !a.q.send(m, op, w) {
-		// It was idle and forgotten between our look-up and now.
-		q, err := a.b.queue(a.name)
-		if err != nil {
-			op.Finish(err)
-			return
-		}
-		a.q = q
-	}
-}
-
-// Publish sends a message of the broker's own to a topic, whatever its name.
-func (b *Broker) Publish(dest, body string) {
-	t := b.topic(dest)
-	if t == nil {
-		return
-	}
-	var w Wake
-	t.publish(message.Text(dest, body, time.Now().UnixMilli()), &w)
-	w.Run()
 }
 
 // counters are those of the whole broker.

@@ -264,9 +264,11 @@ func TestTransactionIsOneStep(t *testing.T) {
 	}
 	wantBodies(t, "credit is back while the transaction is open", x.bodies(), "3", "4")
 	for _, dest := range []string{"/queue/out", "/queue/also", "/topic/t"} {
-		if err := tx.Send(dest, newMessage(t, dest, "r")); err != nil {
+		a, err := b.Address(dest)
+		if err != nil {
 			t.Fatal(err)
 		}
+		tx.Send(&a, newMessage(t, dest, "r"))
 	}
 	out := subscribe(t, b, "/queue/out", broker.Auto, 0, 0)
 	wantBodies(t, "before COMMIT", append(out.bodies(), top.bodies()...))

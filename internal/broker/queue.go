@@ -20,12 +20,14 @@ type queue struct {
 
 	mu      sync.Mutex
 	st      store.Queue
-	gone    bool          // forgotten: look the name up again
-	subs    int           // subscriptions attached
-	next    *Subscription // whose turn it is, in the ring of those who can take more
-	takers  int           // how many are in that ring
-	asked   bool          // the store was asked for more than it had
-	unused  bool          // not used since the reaper came by
+	gone    bool   // forgotten: look the name up again
+	dying   bool   // what it holds is dropped, then it is forgotten
+	subs    int    // subscriptions attached
+	ring           // of those who can take more and have the highest priority
+	lower   []ring // of those with lower ones, the highest first
+	single  single
+	asked   bool // the store was asked for more than it had
+	unused  bool // not used since the reaper came by
 	scratch []store.Delivery
 }
 
@@ -55,7 +57,11 @@ func (q *queue) ready() {
 
 func (q *queue) look(w *Wake) {
 	q.mu.Lock()
-	if !q.gone {
+	switch {
+	case q.gone:
+	case q.dying:
+		q.drop()
+	default:
 		q.dispatch(w)
 	}
 	q.mu.Unlock()
@@ -158,10 +164,19 @@ func (q *queue) forgetIfIdle(now bool) bool {
 	if q.gone || q.pinned || q.subs > 0 {
 		return false
 	}
+	if q.dying {
+		q.drop()
+		return q.gone
+	}
 	if !q.unused && !now {
 		q.unused = true
 		return false
 	}
+	return q.forget()
+}
+
+// forget removes the queue if it is empty. Called with q.mu held.
+func (q *queue) forget() bool {
 	if st := q.st.Stats(); st.Ready > 0 || st.Leased > 0 {
 		return false
 	}
@@ -174,30 +189,4 @@ func (q *queue) forgetIfIdle(now bool) bool {
 	q.b.mu.Unlock()
 	q.b.memory.extra.Add(-queueCost - int64(len(q.name)))
 	return true
-}
-
-// join puts s into the ring of takers, last in turn; leave takes it out.
-func (q *queue) join(s *Subscription) {
-	q.takers++
-	s.taking = true
-	if q.next == nil {
-		q.next, s.ringNext, s.ringPrev = s, s, s
-		return
-	}
-	s.ringNext, s.ringPrev = q.next, q.next.ringPrev
-	s.ringPrev.ringNext, s.ringNext.ringPrev = s, s
-}
-
-func (q *queue) leave(s *Subscription) {
-	q.takers--
-	s.taking = false
-	if s.ringNext == s {
-		q.next = nil
-	} else {
-		s.ringNext.ringPrev, s.ringPrev.ringNext = s.ringPrev, s.ringNext
-		if q.next == s {
-			q.next = s.ringNext
-		}
-	}
-	s.ringNext, s.ringPrev = nil, nil
 }

@@ -2,9 +2,12 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
+	"stompserver/internal/message"
+	"stompserver/internal/pattern"
 	"stompserver/internal/store"
 )
 
@@ -34,6 +37,20 @@ type Options struct {
 	Prefetch int // deliveries in flight at most; ignored in mode Auto
 	Consumer Consumer
 	Budget   *Budget // bounds what waits for the consumer of a topic
+	Filter   Filter  // which messages it wants; nil: all
+	Owner    uint64  // of the temporary destinations that it may subscribe to
+
+	// What follows is of queues only.
+	Priority  int  // who has a higher one, and can take more, is served first
+	Exclusive bool // while it is there nobody else is served
+	Bytes     int  // of messages in flight, past which it gets no more; 0: not bounded
+	Manual    bool // an ACK does not bring credit back, AddCredit does
+}
+
+// A Filter says which messages a subscription wants. It is called from any goroutine, with
+// locks held: it must neither block nor call the broker.
+type Filter interface {
+	Wants(m *message.Message) bool
 }
 
 // A Ref names a delivery: by its Tag, or if that is 0 by its Seq.
@@ -52,15 +69,22 @@ type Subscription struct {
 	mode   AckMode
 	c      Consumer
 	budget *Budget
+	filter Filter
 
 	mu  *sync.Mutex // q.mu, or own; guards what follows
 	own sync.Mutex
 
 	ringNext, ringPrev *Subscription // the queue's ring of takers
 
+	priority  int
+	exclusive bool
+	manual    bool
+
 	inflight inflight
 	backlog  backlog // of a topic: what the consumer could not take yet
 	credit   int
+	window   int  // bytes in flight that are allowed; 0: any number
+	bytes    int  // bytes in flight, where they are bounded
 	taking   bool // in the ring
 	started  bool
 	blocked  bool // the consumer said no more
@@ -70,9 +94,17 @@ type Subscription struct {
 	resumed atomic.Uint32 // how often Resume was called
 }
 
-// Subscribe attaches a consumer to dest. Nothing is delivered before Start.
+// Subscribe attaches a consumer to dest, a name as package destination gives it. Nothing is
+// delivered before Start. The error is ErrNotOwner, ErrSystem, ErrWildcard or the store's.
 func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
-	s := &Subscription{b: b, mode: o.Mode, c: o.Consumer, budget: o.Budget}
+	if !b.owns(o.Owner, dest) {
+		return nil, ErrNotOwner
+	}
+	if isSystem(dest) && b.IsQueue(dest) {
+		return nil, ErrSystem
+	}
+	s := &Subscription{b: b, mode: o.Mode, c: o.Consumer, budget: o.Budget, filter: o.Filter,
+		priority: o.Priority, exclusive: o.Exclusive, manual: o.Manual, window: o.Bytes}
 	switch {
 	case o.Mode == Auto:
 		s.credit = unlimited
@@ -86,8 +118,19 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 			s.mode, s.credit = Auto, unlimited // as in the Ruby server it hears no ACK
 		}
 		s.mu = &s.own
-		b.joinTopic(dest, s)
+		if isPattern(dest) {
+			p, err := pattern.Parse(dest)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrWildcard, err)
+			}
+			b.joinWildcard(dest, p, s)
+		} else {
+			b.joinTopic(dest, s)
+		}
 		return s, nil
+	}
+	if isPattern(dest) {
+		return nil, ErrWildcard
 	}
 	for {
 		q, err := b.queue(dest)
@@ -100,8 +143,7 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 			continue
 		}
 		s.q, s.mu = q, &q.mu
-		q.subs++
-		q.unused = false
+		q.attach(s)
 		q.mu.Unlock()
 		return s, nil
 	}
@@ -137,11 +179,11 @@ func (s *Subscription) Resume(w *Wake) {
 
 // changed follows up a change of credit or state. Called with mu held.
 func (s *Subscription) changed(w *Wake) {
-	able := s.started && !s.blocked && !s.detached && s.credit > 0
 	if s.q == nil {
 		s.drain(w)
 		return
 	}
+	able := s.able()
 	if able != s.taking {
 		if able {
 			s.q.join(s)
@@ -151,6 +193,46 @@ func (s *Subscription) changed(w *Wake) {
 	}
 	if able {
 		s.q.dispatch(w)
+	}
+}
+
+// able reports whether s, of a queue, can take more. Called with mu held.
+func (s *Subscription) able() bool {
+	if !s.started || s.blocked || s.detached || s.credit <= 0 || s.window > 0 && s.bytes >= s.window {
+		return false
+	}
+	active := s.q.single.active
+	return active == nil || active == s
+}
+
+// settled gives back what slot j of the deliveries in flight took. Called with mu held, before
+// the slot is gone.
+func (s *Subscription) settled(j int) {
+	if !s.manual {
+		s.credit++
+	}
+	if m := s.inflight.slots[j].msg; s.window > 0 && m != nil {
+		s.bytes -= m.WireSize()
+	}
+}
+
+// unsettled takes back what settled of slot j gave.
+func (s *Subscription) unsettled(j int) {
+	if !s.manual {
+		s.credit--
+	}
+	if m := s.inflight.slots[j].msg; s.window > 0 && m != nil {
+		s.bytes += m.WireSize()
+	}
+}
+
+// AddCredit lets n more deliveries be made.
+func (s *Subscription) AddCredit(n int, w *Wake) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mode != Auto {
+		s.credit = min(s.credit+n, MaxPrefetch)
+		s.changed(w)
 	}
 }
 
@@ -165,11 +247,14 @@ func (s *Subscription) take(d store.Delivery, w *Wake) {
 	if s.mode != Auto {
 		out.Tag = s.inflight.push(d)
 		s.credit--
+		if s.window > 0 {
+			s.bytes += d.Msg.WireSize()
+		}
 	}
 	if !s.c.Deliver(out, w) {
 		s.blocked = true
 	}
-	if s.blocked || s.credit <= 0 {
+	if s.blocked || s.credit <= 0 || s.window > 0 && s.bytes >= s.window {
 		q.leave(s)
 	}
 }
@@ -224,8 +309,8 @@ func (s *Subscription) Ack(ref Ref, op *Op, w *Wake) error {
 	}
 	for j := s.inflight.from(i, s.mode == Client); j <= i; j++ {
 		if s.inflight.slots[j].state == slotLive {
+			s.settled(j)
 			s.ackSlot(j, op)
-			s.credit++
 		}
 	}
 	s.inflight.trim()
@@ -270,8 +355,8 @@ func (s *Subscription) Nack(ref Ref, requeue bool, op *Op, w *Wake) error {
 	for j := s.inflight.from(i, s.mode == Client); j <= i; j++ {
 		if s.inflight.slots[j].state == slotLive {
 			back = append(back, s.inflight.slots[j].delivery())
+			s.settled(j)
 			s.inflight.set(j, slotGone)
-			s.credit++
 		}
 	}
 	s.inflight.trim()
@@ -320,7 +405,7 @@ func (s *Subscription) Detach(w *Wake) {
 	}
 	s.detached = true
 	if s.q != nil {
-		s.q.subs--
+		s.q.detach(s, w)
 	} else {
 		s.direct.Store(false)
 		s.backlog.clear(s)

@@ -4,16 +4,18 @@ import (
 	"sync/atomic"
 
 	"stompserver/internal/message"
+	"stompserver/internal/pattern"
 	"stompserver/internal/store"
 )
 
 // A topic fans messages out to its subscriptions and keeps nothing. It exists only while
 // it has one, so that naming topics costs no memory.
 type topic struct {
-	name   string
-	prefix string // of its message ids
-	seq    atomic.Uint64
-	gone   atomic.Bool
+	name    string
+	prefix  string           // of its message ids
+	pattern *pattern.Pattern // of a wildcard subscription, whose own it is; else nil
+	seq     atomic.Uint64
+	gone    atomic.Bool
 
 	// The list is never changed where a reader may look: one who joins is appended
 	// behind its end, those who left are weeded out into a new list once they are many.
@@ -37,6 +39,10 @@ func (b *Broker) joinTopic(name string, s *Subscription) {
 
 // leaveTopic takes s, which is detached, off its topic's list.
 func (b *Broker) leaveTopic(s *Subscription) {
+	if s.t.pattern != nil {
+		b.leaveWildcard(s)
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !s.listed {
@@ -78,6 +84,9 @@ func (t *topic) publish(m *message.Message, w *Wake) {
 
 // offer hands d to the consumer, or keeps it back as long as that cannot take it.
 func (s *Subscription) offer(d Delivery, w *Wake) {
+	if s.filter != nil && !s.filter.Wants(d.Msg) {
+		return
+	}
 	if s.direct.Load() {
 		resumed := s.resumed.Load()
 		if s.c.Deliver(d, w) {

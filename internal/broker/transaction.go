@@ -36,15 +36,15 @@ func (t *Transaction) Len() int { return len(t.steps) }
 // Bytes is what the messages that joined cost in memory.
 func (t *Transaction) Bytes() int { return t.bytes }
 
-// Send adds a message to dest.
-func (t *Transaction) Send(dest string, m *message.Message) error {
-	if dest == t.b.cfg.Monitor {
-		return ErrReserved
+// Send adds a message to the destination of a.
+func (t *Transaction) Send(a *Address, m *message.Message) {
+	if a.temp {
+		m.SetVolatile()
 	}
+	dest := a.name
 	t.steps = append(t.steps, step{dest: dest, msg: m})
 	t.bytes += m.Size()
 	t.b.memory.extra.Add(int64(m.Size()))
-	return nil
 }
 
 // Ack adds the ACK of what ref names, in mode Client of all delivered before too. Until
@@ -69,8 +69,8 @@ func (t *Transaction) hold(s *Subscription, ref Ref, st step, w *Wake) error {
 	}
 	for j := f.from(i, s.mode == Client); j <= i; j++ {
 		if f.slots[j].state == slotLive {
+			s.settled(j)
 			f.set(j, slotHeld)
-			s.credit++
 			st.tags = append(st.tags, f.slots[j].tag)
 		}
 	}
@@ -89,10 +89,10 @@ func (t *Transaction) Abort() {
 		for _, tag := range st.tags {
 			if i, ok := st.sub.inflight.find(Ref{Tag: tag}); ok {
 				st.sub.inflight.set(i, slotLive)
-				st.sub.credit--
+				st.sub.unsettled(i)
 			}
 		}
-		if st.sub.taking && st.sub.credit <= 0 {
+		if st.sub.taking && !st.sub.able() {
 			st.sub.q.leave(st.sub)
 		}
 		st.sub.mu.Unlock()
@@ -120,8 +120,9 @@ func (t *Transaction) Commit(op *Op, w *Wake) {
 		case st.sub != nil:
 			t.settle(st, op, w)
 		case t.b.IsQueue(st.dest):
-			i, _ := slices.BinarySearchFunc(queues, st.dest, byName)
-			op.batch.Put(queues[i].st, st.msg)
+			if i, found := slices.BinarySearchFunc(queues, st.dest, byName); found { // else its owner has left
+				op.batch.Put(queues[i].st, st.msg)
+			}
 		default:
 			topics = append(topics, st)
 		}
@@ -183,10 +184,9 @@ func (n *news) settled() bool {
 
 func (n *news) publish(w *Wake) {
 	for _, st := range n.steps {
-		if t := n.b.topic(st.dest); t != nil {
-			t.publish(st.msg, w)
-		} else {
-			n.b.counts.unwanted.Add(1)
+		a := Address{b: n.b, name: st.dest}
+		if a.Wanted() {
+			a.publish(st.msg, w)
 		}
 	}
 }
@@ -204,7 +204,7 @@ again:
 			q = st.sub.q
 		case t.b.IsQueue(st.dest):
 			var err error
-			if q, err = t.b.queue(st.dest); err != nil {
+			if q, err = t.b.queue(st.dest); err != nil && err != errGone {
 				return nil, err
 			}
 		}

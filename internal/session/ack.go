@@ -90,9 +90,20 @@ func (s *session) ackUnknown(f *frame.Frame, id []byte) *Error {
 
 // ack answers ACK.
 func (s *session) ack(f *frame.Frame) error {
+	if v, ok := f.Header.Get("credit"); ok {
+		if err := s.addCredit(f, v); err != nil {
+			return err
+		}
+		if _, ok := f.Header.Get("id"); !ok && f.Header.Value("message-id") == "" {
+			s.receipt(f)
+			return nil
+		}
+	}
 	return s.settle(f, func(t target, tx *broker.Transaction) error {
-		if tx != nil {
-			return tx.Ack(t.sub.bs, t.ref, &s.wake)
+		if tx != nil || t.sub.group != nil {
+			return s.settleGroup(f, t, tx, func(tx *broker.Transaction, t target) error {
+				return tx.Ack(t.sub.bs, t.ref, &s.wake)
+			})
 		}
 		op := s.op(f, 0)
 		err := t.sub.bs.Ack(t.ref, op, &s.wake)
@@ -101,6 +112,27 @@ func (s *session) ack(f *frame.Frame) error {
 		}
 		return err
 	})
+}
+
+// addCredit lets the subscription that f names have more deliveries, as Apollo's clients ask
+// for it.
+func (s *session) addCredit(f *frame.Frame, v []byte) error {
+	name, ok := f.Header.Get("subscription")
+	if !ok {
+		return errMissing(f.Command, "subscription")
+	}
+	n, _, _, ok := parseCredit(string(v))
+	if !ok || n < 0 {
+		return errHeader(f.Command, "credit", v, "a number of messages")
+	}
+	sub := s.subs.byName(string(name))
+	if sub == nil {
+		return errf(codeSubscriptionUnknown, "No subscription found", "This connection has no subscription with the id %s.", cut(name))
+	}
+	for _, p := range sub.whole() {
+		p.bs.AddCredit(n, &s.wake)
+	}
+	return nil
 }
 
 // nack answers NACK; its header requeue:false sends the message to the dead letters.
@@ -116,8 +148,10 @@ func (s *session) nack(f *frame.Frame) error {
 		}
 	}
 	return s.settle(f, func(t target, tx *broker.Transaction) error {
-		if tx != nil {
-			return tx.Nack(t.sub.bs, t.ref, requeue, &s.wake)
+		if tx != nil || t.sub.group != nil {
+			return s.settleGroup(f, t, tx, func(tx *broker.Transaction, t target) error {
+				return tx.Nack(t.sub.bs, t.ref, requeue, &s.wake)
+			})
 		}
 		op := s.op(f, 0)
 		err := t.sub.bs.Nack(t.ref, requeue, op, &s.wake)
@@ -126,6 +160,31 @@ func (s *session) nack(f *frame.Frame) error {
 		}
 		return err
 	})
+}
+
+// settleGroup settles in a transaction, its own if tx is nil, what f names and, where that is
+// cumulative, what the other parts of the same subscription delivered before.
+func (s *session) settleGroup(f *frame.Frame, t target, tx *broker.Transaction, one func(*broker.Transaction, target) error) error {
+	own := tx == nil
+	if own {
+		tx = s.b.Begin()
+	}
+	err := one(tx, t)
+	if err == nil && t.sub.group != nil && t.sub.bs.Mode() == broker.Client {
+		for _, other := range t.sub.group.before(t) {
+			if other.sub != t.sub {
+				_ = one(tx, other) // what is settled already is no error
+			}
+		}
+	}
+	switch {
+	case !own:
+	case err != nil:
+		tx.Abort()
+	default:
+		tx.Commit(s.op(f, 0), &s.wake)
+	}
+	return err
 }
 
 // settle is what ACK and NACK share.
@@ -154,7 +213,9 @@ func (s *session) settle(f *frame.Frame, do func(target, *broker.Transaction) er
 	if tx != nil {
 		s.receipt(f)
 	} else if t.sub.gone {
-		s.subs.weed(t.sub)
+		for _, p := range t.sub.whole() {
+			s.subs.weed(p)
+		}
 	}
 	return nil
 }

@@ -69,23 +69,23 @@ func attendedServer(t *testing.T) (*server, *attendedStore) {
 func TestWaitingClientIsAttended(t *testing.T) {
 	s, st := attendedServer(t)
 	p, other := s.dial(t), s.dial(t)
-	p.connect("1.2")
-	other.connect("1.2")
-	p.send("SUBSCRIBE\nid:0\ndestination:/topic/a\nreceipt:s\n\n^@")
-	p.expect("RECEIPT\nreceipt-id:s\n")
+	p.Connect("1.2")
+	other.Connect("1.2")
+	p.Send("SUBSCRIBE\nid:0\ndestination:/topic/a\nreceipt:s\n\n^@")
+	p.Expect("RECEIPT\nreceipt-id:s\n")
 	const count = 50
 	for i := range count {
-		p.send(fmt.Sprintf("SEND\ndestination:/queue/a\nreceipt:%d\n\n^@", i))
+		p.Send(fmt.Sprintf("SEND\ndestination:/queue/a\nreceipt:%d\n\n^@", i))
 		if !<-st.came {
 			t.Fatalf("receipt %d is left to the store", i)
 		}
 		<-st.at
 		if i == count-1 {
-			other.send("SEND\ndestination:/topic/a\n\n^@")
-			p.expect("MESSAGE\n")
+			other.Send("SEND\ndestination:/topic/a\n\n^@")
+			p.Expect("MESSAGE\n")
 		}
 		st.goOn <- struct{}{}
-		p.expect(fmt.Sprintf("RECEIPT\nreceipt-id:%d\n", i))
+		p.Expect(fmt.Sprintf("RECEIPT\nreceipt-id:%d\n", i))
 	}
 }
 
@@ -94,9 +94,9 @@ func TestWaitingClientIsAttended(t *testing.T) {
 func TestTalkingClientIsRead(t *testing.T) {
 	s, st := attendedServer(t)
 	p := s.dial(t)
-	p.connect("1.2")
+	p.Connect("1.2")
 	frames := func(n int) string { return fmt.Sprintf("SEND\ndestination:/queue/a\nreceipt:%d\n\n^@", n) }
-	p.send(frames(0))
+	p.Send(frames(0))
 	attended := 0
 	const count = 100
 	for i := range count {
@@ -104,14 +104,14 @@ func TestTalkingClientIsRead(t *testing.T) {
 		if talks {
 			attended++
 			<-st.at
-			p.send(frames(i + 1)) // it does not wait for its receipt
+			p.Send(frames(i + 1)) // it does not wait for its receipt
 			st.goOn <- struct{}{}
 		} else {
 			(<-st.settled)()
 		}
-		p.expect(fmt.Sprintf("RECEIPT\nreceipt-id:%d\n", i))
+		p.Expect(fmt.Sprintf("RECEIPT\nreceipt-id:%d\n", i))
 		if !talks {
-			p.send(frames(i + 1))
+			p.Send(frames(i + 1))
 		}
 	}
 	if attended == 0 || attended > count/20 {

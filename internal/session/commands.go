@@ -12,7 +12,6 @@ import (
 	"stompserver/internal/auth"
 	"stompserver/internal/broker"
 	"stompserver/internal/frame"
-	"stompserver/internal/message"
 )
 
 // handle does what one frame asks. An error ends the session.
@@ -230,59 +229,6 @@ func (s *session) login(f *frame.Frame) error {
 	return nil
 }
 
-// maxDestination bounds the length of a destination's name, in bytes.
-const maxDestination = 255
-
-// destination returns f's destination after a look at it.
-func destination(f *frame.Frame) ([]byte, error) {
-	dest, ok := f.Header.Get("destination")
-	if !ok || len(dest) == 0 {
-		return nil, errMissing(f.Command, "destination")
-	}
-	if len(dest) > maxDestination {
-		return nil, errf(codeBadDestination, "Invalid destination", "The destination %s has %d bytes; at most %d are possible.", cut(dest), len(dest), maxDestination)
-	}
-	for _, c := range dest {
-		if c < ' ' || c == 0x7f {
-			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s holds a control character.", cut(dest))
-		}
-	}
-	return dest, nil
-}
-
-// send answers SEND.
-func (s *session) send(f *frame.Frame) error {
-	dest, ok := f.Header.Get("destination")
-	if !ok || string(dest) != s.to.Name() || s.to.Name() == "" {
-		dest, err := destination(f)
-		if err != nil {
-			return err
-		}
-		if s.to, err = s.b.Address(string(dest)); err != nil {
-			s.to = broker.Address{}
-			return err
-		}
-	}
-	if s.b.MemoryFull() {
-		if err := s.awaitMemory(s.b.MemoryFull); err != nil {
-			return err
-		}
-	}
-	if name, ok := f.Header.Get("transaction"); ok {
-		return s.sendInTransaction(f, name)
-	}
-	if !s.to.Wanted() {
-		s.receipt(f)
-		return nil
-	}
-	m, err := message.New(f, s.to.Name(), s.now)
-	if err != nil {
-		return err
-	}
-	s.to.Send(m, s.op(f, m.Size()), &s.wake)
-	return nil
-}
-
 // awaitMemory holds a client back while the broker's memory is full; its socket is not read
 // meanwhile. If that lasts too long the client is told.
 func (s *session) awaitMemory(full func() bool) error {
@@ -324,6 +270,7 @@ func (s *session) disconnect(f *frame.Frame) error {
 			return errLeave
 		}
 		s.subs.close(&s.wake)
+		s.dropTemporary()
 		s.confirm(s.expect(id))
 	}
 	return errLeave

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"stompserver/internal/broker"
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
 	"stompserver/internal/store"
@@ -34,6 +33,9 @@ const (
 	codeHeaderMissing       = "header-missing"
 	codeBadHeader           = "bad-header"
 	codeBadDestination      = "bad-destination"
+	codeNotFound            = "not-found"
+	codeUnroutable          = "unroutable"
+	codeAccess              = "access-refused"
 	codeBadSelector         = "bad-selector"
 	codeSubscriptionExists  = "subscription-exists"
 	codeSubscriptionUnknown = "subscription-unknown"
@@ -111,8 +113,9 @@ func asError(err error) (e *Error, known bool) {
 		return errf(codeStorageRefused, "Message refused", "The storage of the server cannot hold this message: it is too large for the database, or its headers are. Nothing was stored."), true
 	case errors.Is(err, store.ErrAway):
 		return errf(codeStorageAway, "Storage away", "The database of the server does not answer; the message was not stored. Try again later."), true
-	case errors.Is(err, broker.ErrReserved):
-		return errf(codeBadDestination, "Invalid destination", "The server reports its statistics there; it can be subscribed to, not sent to."), true
+	}
+	if e, ok := asDestinationError(err); ok {
+		return e, true
 	}
 	return errf(codeInternal, "Internal error", "The server could not do that; its log says why."), false
 }

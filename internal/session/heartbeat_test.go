@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"bufio"
 	"io"
 	"net"
 	"strings"
@@ -14,23 +13,24 @@ import (
 	"stompserver/internal/session"
 	"stompserver/internal/store"
 	"stompserver/internal/store/spool"
+	"stompserver/test/transcript"
 )
 
 // bubble runs f against a server on the clock of testing/synctest.
-func bubble(t *testing.T, sc session.Config, f func(t *testing.T, s *server, dial func() *peer)) {
+func bubble(t *testing.T, sc session.Config, f func(t *testing.T, s *server, dial func() *transcript.Peer)) {
 	bubbleOn(t, spool.New(), sc, f)
 }
 
-func bubbleOn(t *testing.T, st store.Store, sc session.Config, f func(t *testing.T, s *server, dial func() *peer)) {
+func bubbleOn(t *testing.T, st store.Store, sc session.Config, f func(t *testing.T, s *server, dial func() *transcript.Peer)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{b: broker.New(broker.Config{Store: st})}
 		s.srv = session.NewServer(s.b, sc)
 		var ends []net.Conn
-		f(t, s, func() *peer {
+		f(t, s, func() *transcript.Peer {
 			here, there := net.Pipe()
 			ends = append(ends, here)
 			s.srv.ServeConn(there)
-			return &peer{t: t, c: here, r: bufio.NewReader(here)}
+			return transcript.NewPeer(t, here)
 		})
 		for _, c := range ends {
 			_ = c.Close()
@@ -62,24 +62,24 @@ func TestHeartbeatNegotiation(t *testing.T) {
 		{name: "server of one second", cfg: session.Heartbeat{Send: time.Second}, client: "0,500", says: "1000,10000", sends: time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, session.Config{Heartbeat: test.cfg}, func(t *testing.T, _ *server, dial func() *peer) {
+			bubble(t, session.Config{Heartbeat: test.cfg}, func(t *testing.T, _ *server, dial func() *transcript.Peer) {
 				p := dial()
-				p.send("CONNECT\naccept-version:1.2\nheart-beat:" + test.client + "\n\n^@")
-				p.expect("CONNECTED\nheart-beat:" + test.says + "\n")
-				if b, err := p.r.ReadByte(); err != nil || b != '\n' { // the LF behind the NUL
+				p.Send("CONNECT\naccept-version:1.2\nheart-beat:" + test.client + "\n\n^@")
+				p.Expect("CONNECTED\nheart-beat:" + test.says + "\n")
+				if b, err := p.R.ReadByte(); err != nil || b != '\n' { // the LF behind the NUL
 					t.Fatal(b, err)
 				}
-				_ = p.c.SetReadDeadline(time.Time{})
+				_ = p.Conn.SetReadDeadline(time.Time{})
 				if test.sends == 0 {
-					_ = p.c.SetReadDeadline(time.Now().Add(time.Hour))
-					if b, err := p.r.ReadByte(); err == nil {
+					_ = p.Conn.SetReadDeadline(time.Now().Add(time.Hour))
+					if b, err := p.R.ReadByte(); err == nil {
 						t.Fatalf("got %q though no heart-beat was agreed", b)
 					}
 					return
 				}
 				for range 5 {
 					before := time.Now()
-					b, err := p.r.ReadByte()
+					b, err := p.R.ReadByte()
 					if err != nil || b != '\n' {
 						t.Fatalf("got %q, %v", b, err)
 					}
@@ -93,20 +93,20 @@ func TestHeartbeatNegotiation(t *testing.T) {
 }
 
 // discard reads what the server writes, which a pipe would block on, and reports it.
-func discard(p *peer) <-chan string {
+func discard(p *transcript.Peer) <-chan string {
 	got := make(chan string, 1)
-	_ = p.c.SetReadDeadline(time.Time{})
+	_ = p.Conn.SetReadDeadline(time.Time{})
 	go func() {
-		b, _ := io.ReadAll(p.r)
+		b, _ := io.ReadAll(p.R)
 		got <- string(b)
 	}()
 	return got
 }
 
 func TestSilentClientIsGivenUp(t *testing.T) {
-	bubble(t, session.Config{}, func(t *testing.T, _ *server, dial func() *peer) {
+	bubble(t, session.Config{}, func(t *testing.T, _ *server, dial func() *transcript.Peer) {
 		p := dial()
-		p.connect("1.2", "heart-beat:10000,0")
+		p.Connect("1.2", "heart-beat:10000,0")
 		start := time.Now()
 		said := <-discard(p)
 		// Twice the interval and three seconds more.
@@ -120,13 +120,13 @@ func TestSilentClientIsGivenUp(t *testing.T) {
 }
 
 func TestAnyByteIsASignOfLife(t *testing.T) {
-	bubble(t, session.Config{}, func(t *testing.T, _ *server, dial func() *peer) {
+	bubble(t, session.Config{}, func(t *testing.T, _ *server, dial func() *transcript.Peer) {
 		p := dial()
-		p.connect("1.2", "heart-beat:10000,0")
+		p.Connect("1.2", "heart-beat:10000,0")
 		got := discard(p)
 		for _, c := range "SEND\ndestination:/queue/slow\n\nslowly" { // half a frame
 			time.Sleep(20 * time.Second)
-			p.send(string(c))
+			p.Send(string(c))
 		}
 		select {
 		case said := <-got:
@@ -137,13 +137,13 @@ func TestAnyByteIsASignOfLife(t *testing.T) {
 }
 
 func TestLoginTimeout(t *testing.T) {
-	bubble(t, session.Config{Limits: session.Limits{LoginTimeout: 5 * time.Second}}, func(t *testing.T, s *server, dial func() *peer) {
+	bubble(t, session.Config{Limits: session.Limits{LoginTimeout: 5 * time.Second}}, func(t *testing.T, s *server, dial func() *transcript.Peer) {
 		p := dial()
 		got := discard(p)
 		start := time.Now()
 		for range 4 { // bytes alone do not help
 			time.Sleep(time.Second)
-			p.send("C")
+			p.Send("C")
 		}
 		said := <-got
 		if d := time.Since(start); d < 5*time.Second || d > 6*time.Second {
@@ -162,9 +162,9 @@ func TestIdleTimeoutAndItsAbsence(t *testing.T) {
 		cut   bool
 	}{{"none by default", 0, false}, {"one minute", time.Minute, true}} {
 		t.Run(test.name, func(t *testing.T) {
-			bubble(t, session.Config{Limits: session.Limits{IdleTimeout: test.limit}}, func(t *testing.T, s *server, dial func() *peer) {
+			bubble(t, session.Config{Limits: session.Limits{IdleTimeout: test.limit}}, func(t *testing.T, s *server, dial func() *transcript.Peer) {
 				p := dial()
-				p.connect("")
+				p.Connect("")
 				got := discard(p)
 				time.Sleep(24 * time.Hour)
 				if cut := s.srv.Connections() == 0; cut != test.cut {
@@ -182,25 +182,25 @@ func TestIdleTimeoutAndItsAbsence(t *testing.T) {
 
 // TestMonitor has the report of the man page: every five seconds, never stored.
 func TestMonitor(t *testing.T) {
-	bubble(t, session.Config{}, func(t *testing.T, s *server, dial func() *peer) {
+	bubble(t, session.Config{}, func(t *testing.T, s *server, dial func() *transcript.Peer) {
 		m := monitor.Start(s.b, monitor.Interval)
 		defer m.Stop()
 		p := dial()
-		p.connect("")
-		p.send("SUBSCRIBE\ndestination:/queue/monitor\nack:client\n\n^@")
+		p.Connect("")
+		p.Send("SUBSCRIBE\ndestination:/queue/monitor\nack:client\n\n^@")
 		time.Sleep(21 * time.Second) // no queue, no report
-		p.send("SEND\ndestination:/queue/b\n\n1^@SEND\ndestination:/queue/b\n\n2^@")
-		p.send("SEND\ndestination:/queue/a\n\n3^@SUBSCRIBE\ndestination:/queue/a\n\n^@")
-		p.expect("MESSAGE\ndestination:/queue/a\n")
+		p.Send("SEND\ndestination:/queue/b\n\n1^@SEND\ndestination:/queue/b\n\n2^@")
+		p.Send("SEND\ndestination:/queue/a\n\n3^@SUBSCRIBE\ndestination:/queue/a\n\n^@")
+		p.Expect("MESSAGE\ndestination:/queue/a\n")
 		want := "Queue: /queue/a\nsize: 0\ndequeued: 1\nenqueued: 1\n\nQueue: /queue/b\nsize: 2\ndequeued: 0\nenqueued: 2\n\n"
 		for range 200 { // past any prefetch: it hears no ACK
 			before := time.Now()
-			f, err := p.read()
+			f, err := p.Read()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d, _ := f.get("destination"); f.command != "MESSAGE" || d != "/queue/monitor" || f.body != want {
-				t.Fatalf("got %q\nwant %q", f.body, want)
+			if d, _ := f.Get("destination"); f.Command != "MESSAGE" || d != "/queue/monitor" || f.Body != want {
+				t.Fatalf("got %q\nwant %q", f.Body, want)
 			}
 			if d := time.Since(before); d > 5*time.Second {
 				t.Errorf("a report after %v", d)
@@ -212,22 +212,22 @@ func TestMonitor(t *testing.T) {
 // TestMonitorCanBeAcknowledged: a library whose listener acknowledges what it gets finds an
 // ack header in 1.2, and its ACK is ignored.
 func TestMonitorCanBeAcknowledged(t *testing.T) {
-	bubble(t, session.Config{}, func(t *testing.T, s *server, dial func() *peer) {
+	bubble(t, session.Config{}, func(t *testing.T, s *server, dial func() *transcript.Peer) {
 		m := monitor.Start(s.b, monitor.Interval)
 		defer m.Stop()
 		p := dial()
-		p.connect("1.2")
-		p.send("SEND\ndestination:/queue/b\n\n1^@SUBSCRIBE\nid:0\ndestination:/queue/monitor\nack:client-individual\n\n^@")
+		p.Connect("1.2")
+		p.Send("SEND\ndestination:/queue/b\n\n1^@SUBSCRIBE\nid:0\ndestination:/queue/monitor\nack:client-individual\n\n^@")
 		for range 3 {
-			ack, ok := p.expect("MESSAGE\ndestination:/queue/monitor\n").get("ack")
+			ack, ok := p.Expect("MESSAGE\ndestination:/queue/monitor\n").Get("ack")
 			if !ok {
 				t.Fatal("no ack header")
 			}
-			p.send("ACK\nid:" + ack + "\nreceipt:r\n\n^@")
-			p.expect("RECEIPT\nreceipt-id:r\n")
+			p.Send("ACK\nid:" + ack + "\nreceipt:r\n\n^@")
+			p.Expect("RECEIPT\nreceipt-id:r\n")
 		}
-		p.send("SUBSCRIBE\nid:1\ndestination:/queue/monitor\n\n^@")
-		p.send("UNSUBSCRIBE\nid:0\n\n^@")
-		p.expect("MESSAGE\nsubscription:1\n!ack\n")
+		p.Send("SUBSCRIBE\nid:1\ndestination:/queue/monitor\n\n^@")
+		p.Send("UNSUBSCRIBE\nid:0\n\n^@")
+		p.Expect("MESSAGE\nsubscription:1\n!ack\n")
 	})
 }

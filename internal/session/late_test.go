@@ -6,11 +6,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"stompserver/internal/session"
 	"stompserver/internal/store"
 	"stompserver/internal/store/spool"
+	"stompserver/test/transcript"
 )
 
 // A lateStore takes batches at once, and says that they are done when it is told to, from
@@ -56,43 +56,27 @@ func (l *lateStore) settle(n int, err error) {
 }
 
 // lately connects a client to a broker whose store is late, on the clock of synctest.
-func lately(t *testing.T, sc session.Config, f func(p *peer, st *lateStore)) {
+func lately(t *testing.T, sc session.Config, f func(p *transcript.Peer, st *lateStore)) {
 	st := &lateStore{Spool: spool.New()}
-	bubbleOn(t, st, sc, func(t *testing.T, _ *server, dial func() *peer) {
+	bubbleOn(t, st, sc, func(t *testing.T, _ *server, dial func() *transcript.Peer) {
 		p := dial()
-		p.connect("1.2")
+		p.Connect("1.2")
 		f(p, st)
 	})
-}
-
-// silent makes sure that nothing comes while nothing happens. For tests in a bubble, where
-// time passes when everyone waits.
-func (p *peer) silent() {
-	p.t.Helper()
-	_ = p.c.SetReadDeadline(time.Now().Add(time.Millisecond))
-	for {
-		b, err := p.r.ReadByte()
-		if err != nil {
-			return
-		}
-		if b != '\n' { // which ends the frame before
-			p.t.Errorf("a byte %q came", b)
-		}
-	}
 }
 
 // TestReceiptsWaitForTheStore checks that nothing is confirmed before it is durable, and
 // that receipts keep the order of the frames.
 func TestReceiptsWaitForTheStore(t *testing.T) {
-	lately(t, session.Config{}, func(p *peer, st *lateStore) {
-		p.send("SEND\ndestination:/queue/a\nreceipt:1\n\n^@SEND\ndestination:/topic/a\nreceipt:2\n\n^@SEND\ndestination:/queue/b\nreceipt:3\n\n^@")
-		p.silent()
+	lately(t, session.Config{}, func(p *transcript.Peer, st *lateStore) {
+		p.Send("SEND\ndestination:/queue/a\nreceipt:1\n\n^@SEND\ndestination:/topic/a\nreceipt:2\n\n^@SEND\ndestination:/queue/b\nreceipt:3\n\n^@")
+		p.Silent()
 		st.settle(1, nil)
-		p.expect("RECEIPT\nreceipt-id:1\n")
-		p.expect("RECEIPT\nreceipt-id:2\n")
-		p.silent()
+		p.Expect("RECEIPT\nreceipt-id:1\n")
+		p.Expect("RECEIPT\nreceipt-id:2\n")
+		p.Silent()
 		st.settle(1, nil)
-		p.expect("RECEIPT\nreceipt-id:3\n")
+		p.Expect("RECEIPT\nreceipt-id:3\n")
 	})
 }
 
@@ -100,19 +84,19 @@ func TestReceiptsWaitForTheStore(t *testing.T) {
 // before it, whether that asked for a receipt or not.
 func TestDisconnectWaitsForTheStore(t *testing.T) {
 	for _, receipt := range []string{"", "receipt:1\n"} {
-		lately(t, session.Config{}, func(p *peer, st *lateStore) {
-			p.send("SUBSCRIBE\nid:0\nack:client\ndestination:/queue/a\n\n^@SEND\ndestination:/queue/a\n\n^@")
-			m := p.expect("MESSAGE\n")
+		lately(t, session.Config{}, func(p *transcript.Peer, st *lateStore) {
+			p.Send("SUBSCRIBE\nid:0\nack:client\ndestination:/queue/a\n\n^@SEND\ndestination:/queue/a\n\n^@")
+			m := p.Expect("MESSAGE\n")
 			st.settle(1, nil)
-			ack, _ := m.get("ack")
-			p.send("ACK\nid:" + ack + "\n" + receipt + "\n^@DISCONNECT\nreceipt:bye\n\n^@")
-			p.silent()
+			ack, _ := m.Get("ack")
+			p.Send("ACK\nid:" + ack + "\n" + receipt + "\n^@DISCONNECT\nreceipt:bye\n\n^@")
+			p.Silent()
 			st.settle(1, nil)
 			if receipt != "" {
-				p.expect("RECEIPT\nreceipt-id:1\n")
+				p.Expect("RECEIPT\nreceipt-id:1\n")
 			}
-			p.expect("RECEIPT\nreceipt-id:bye\n")
-			p.closed()
+			p.Expect("RECEIPT\nreceipt-id:bye\n")
+			p.Closed()
 		})
 	}
 }
@@ -120,22 +104,22 @@ func TestDisconnectWaitsForTheStore(t *testing.T) {
 // TestUncommittedIsBounded checks that a client whose SENDs the store has not confirmed is
 // not read for ever.
 func TestUncommittedIsBounded(t *testing.T) {
-	lately(t, session.Config{Limits: session.Limits{Uncommitted: 1 << 20}}, func(p *peer, st *lateStore) {
+	lately(t, session.Config{Limits: session.Limits{Uncommitted: 1 << 20}}, func(p *transcript.Peer, st *lateStore) {
 		const count = 40
 		body := strings.Repeat("x", 100<<10)
 		go func() { // ends when the server has read all
 			for i := range count {
-				p.send(fmt.Sprintf("SEND\ndestination:/queue/a\nreceipt:%d\n\n%s^@", i, body))
+				p.Send(fmt.Sprintf("SEND\ndestination:/queue/a\nreceipt:%d\n\n%s^@", i, body))
 			}
 		}()
-		p.silent()
+		p.Silent()
 		if n := st.waits(); n != 11 {
 			t.Errorf("%d batches of 100 KiB are not confirmed, with a limit of 1 MiB", n)
 		}
 		for i := range count {
-			p.silent()
+			p.Silent()
 			st.settle(1, nil)
-			p.expect(fmt.Sprintf("RECEIPT\nreceipt-id:%d\n", i))
+			p.Expect(fmt.Sprintf("RECEIPT\nreceipt-id:%d\n", i))
 		}
 	})
 }
@@ -150,14 +134,14 @@ func TestStoreFails(t *testing.T) {
 		"internal":        errors.New("anything else"),
 	} {
 		t.Run(code, func(t *testing.T) {
-			lately(t, session.Config{}, func(p *peer, st *lateStore) {
-				p.send("SEND\ndestination:/queue/a\nreceipt:1\n\n^@SEND\ndestination:/queue/a\nreceipt:2\n\n^@")
-				p.silent()
+			lately(t, session.Config{}, func(p *transcript.Peer, st *lateStore) {
+				p.Send("SEND\ndestination:/queue/a\nreceipt:1\n\n^@SEND\ndestination:/queue/a\nreceipt:2\n\n^@")
+				p.Silent()
 				st.settle(1, nil)
 				st.settle(1, err)
-				p.expect("RECEIPT\nreceipt-id:1\n")
-				p.expect("ERROR\nreceipt-id:2\nerror-code:" + code + "\n")
-				p.closed()
+				p.Expect("RECEIPT\nreceipt-id:1\n")
+				p.Expect("ERROR\nreceipt-id:2\nerror-code:" + code + "\n")
+				p.Closed()
 			})
 		})
 	}

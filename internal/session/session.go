@@ -54,7 +54,8 @@ type session struct {
 	opened  uint8 // how much there is of opening
 	opening [8]byte
 
-	to     broker.Address
+	to     route
+	temps  map[string]string // the names of temporary destinations, and what stands behind them
 	subs   subTable
 	txs    map[string]*broker.Transaction
 	txSize int
@@ -376,7 +377,7 @@ func (s *session) fail(e *Error) {
 	}
 }
 
-// release gives back everything the session held in the broker.
+// release gives back everything the session held in the broker, but what was delivered.
 func (s *session) release() {
 	for _, tx := range s.txs {
 		tx.Abort()
@@ -457,6 +458,7 @@ func (s *session) giveBack() {
 		s.undo(r, false)
 	}
 	s.subs.close(&s.wake)
+	s.dropTemporary()
 	s.wake.Run()
 }
 

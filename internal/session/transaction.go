@@ -3,7 +3,6 @@ package session
 import (
 	"stompserver/internal/broker"
 	"stompserver/internal/frame"
-	"stompserver/internal/message"
 )
 
 // transactionName returns f's header transaction, which BEGIN, COMMIT and ABORT must have.
@@ -62,17 +61,19 @@ func (s *session) sendInTransaction(f *frame.Frame, name []byte) error {
 	if err != nil {
 		return err
 	}
-	m, err := message.New(f, s.to.Name(), s.now)
+	m, err := s.message(f)
 	if err != nil {
 		return err
 	}
-	if s.txSize+m.Size() > s.cfg.Limits.TransactionBytes {
+	if m.Options().Mandatory && !s.wanted() {
+		return errNobody(s.to.text)
+	}
+	if s.txSize+m.Size()*(1+len(s.to.more)) > s.cfg.Limits.TransactionBytes {
 		return errLimit("limits.transaction_bytes", s.cfg.Limits.TransactionBytes, "The open transactions of this connection are too large with the one of %s.", cut(name))
 	}
-	if err := tx.Send(s.to.Name(), m); err != nil {
-		return err
-	}
-	s.txSize += m.Size()
+	before := tx.Bytes()
+	s.sendParts(tx, m)
+	s.txSize += tx.Bytes() - before
 	s.receipt(f)
 	return nil
 }

@@ -1,0 +1,146 @@
+package broker
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"stompserver/internal/destination"
+	"stompserver/internal/message"
+)
+
+// An Address is where the SENDs to one destination go. A session keeps that of its last
+// SEND, so that a run of SENDs looks its destination up once. It belongs to one goroutine.
+type Address struct {
+	b    *Broker
+	name string
+	q    *queue
+	t    *topic
+	temp bool // a temporary queue; without q its owner has left
+
+	wild []*topic // wildcard subscriptions that it matches
+	seen uint64   // the version of Broker.wild that this is of
+}
+
+// Address finds the way to dest, a name as package destination gives it. The error is
+// ErrReserved, ErrSystem, ErrWildcard or the store's.
+func (b *Broker) Address(dest string) (Address, error) {
+	switch {
+	case dest == b.cfg.Monitor:
+		return Address{}, ErrReserved
+	case isSystem(dest):
+		return Address{}, ErrSystem
+	case isPattern(dest):
+		return Address{}, ErrWildcard
+	}
+	return b.address(dest)
+}
+
+func (b *Broker) address(dest string) (Address, error) {
+	a := Address{b: b, name: dest, temp: isTempQueue(dest)}
+	if !b.IsQueue(dest) {
+		a.t = b.topic(dest)
+		return a, nil
+	}
+	q, err := b.queue(dest)
+	if err == errGone {
+		err = nil
+	}
+	a.q = q
+	return a, err
+}
+
+// Name is the destination; empty for the zero Address.
+func (a *Address) Name() string { return a.name }
+
+// Temporary reports whether it is a temporary queue or topic.
+func (a *Address) Temporary() bool { return isTemp(a.name) }
+
+// Wanted reports whether a message sent there now would reach anybody: always for a
+// queue, for a topic only if it has a subscriber, for a temporary queue only while its
+// owner is there. It counts an unwanted one as dropped.
+func (a *Address) Wanted() bool {
+	if a.q != nil && !a.temp {
+		return true
+	}
+	if a.temp {
+		q, err := a.b.queue(a.name)
+		if a.q = q; err == nil {
+			return true
+		}
+	} else {
+		if a.t == nil || a.t.gone.Load() {
+			a.t = a.b.topic(a.name)
+		}
+		if a.t != nil || len(a.wildcards()) > 0 {
+			return true
+		}
+	}
+	a.b.counts.unwanted.Add(1)
+	return false
+}
+
+// Send routes m to its queue or topic. op completes when m is as safe as the store
+// makes it; for a topic that is at once.
+func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
+	if a.q == nil {
+		if a.Wanted() {
+			a.publish(m, w)
+		}
+		op.Finish(nil)
+		return
+	}
+	if a.temp {
+		m.SetVolatile()
+	}
+	for !a.q.send(m, op, w) {
+		// It was idle and forgotten between our look-up and now, or its owner has left.
+		q, err := a.b.queue(a.name)
+		if errors.Is(err, errGone) {
+			a.b.counts.unwanted.Add(1)
+			err = nil
+		}
+		if q == nil {
+			op.Finish(err)
+			return
+		}
+		a.q = q
+	}
+}
+
+// publish hands m to the subscribers of a topic.
+func (a *Address) publish(m *message.Message, w *Wake) {
+	if a.t != nil {
+		a.t.publish(m, w)
+	}
+	for _, t := range a.wildcards() {
+		t.publish(m, w)
+	}
+}
+
+// wildcards are the subscriptions by a pattern that the destination matches.
+func (a *Address) wildcards() []*topic {
+	if v := a.b.wild.version.Load(); v != a.seen {
+		a.seen = v
+		clear(a.wild)
+		a.wild = a.b.wild.trie.Match(a.name, a.wild[:0])
+	}
+	return a.wild
+}
+
+// Publish sends a message of the broker's own to a topic, whatever its name.
+func (b *Broker) Publish(dest, body string) {
+	a := Address{b: b, name: dest, t: b.topic(dest)}
+	if a.t == nil && len(a.wildcards()) == 0 {
+		return
+	}
+	var w Wake
+	a.publish(message.Text(dest, body, time.Now().UnixMilli()), &w)
+	w.Run()
+}
+
+// isSystem reports whether dest is one of the broker's own: its name begins with a dollar
+// sign.
+func isSystem(dest string) bool {
+	return strings.HasPrefix(dest, destination.QueuePrefix+"$") || strings.HasPrefix(dest, destination.TopicPrefix+"$")
+}

@@ -1,0 +1,91 @@
+package session
+
+import (
+	"bytes"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/destination"
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+)
+
+// A filter is what SUBSCRIBE says of the messages that it wants.
+type filter struct {
+	notFrom uint32 // no-local: the connection itself; 0: its own messages are wanted
+	match   *match // of the exchange amq.headers
+}
+
+// Wants implements broker.Filter.
+func (f *filter) Wants(m *message.Message) bool {
+	if f.notFrom != 0 && m.Sender() == f.notFrom {
+		return false
+	}
+	return f.match == nil || f.match.wants(m)
+}
+
+// filter reads which messages f wants; nil: all.
+func (s *session) filter(f *frame.Frame) (broker.Filter, error) {
+	var w filter
+	local, err := flag(f, false, "no-local", "activemq.noLocal")
+	if err != nil {
+		return nil, err
+	}
+	if local {
+		w.notFrom = uint32(s.id)
+	}
+	if bytes.HasPrefix([]byte(f.Header.Value("destination")), []byte(destination.ExchangePrefix+"amq.headers")) ||
+		bytes.HasPrefix([]byte(f.Header.Value("destination")), []byte(destination.ExchangePrefix+"amq.match")) {
+		if w.match, err = matchOf(f); err != nil {
+			return nil, err
+		}
+	}
+	if w == (filter{}) {
+		return nil, nil
+	}
+	return &w, nil
+}
+
+// A match is what a subscription to the exchange amq.headers says of headers: all of them,
+// or any, have these values; an empty value is that the header is there.
+type match struct {
+	any    bool
+	fields [][2]string
+}
+
+// ofSubscribe are headers of SUBSCRIBE with a meaning of their own.
+var ofSubscribe = map[string]bool{
+	"destination": true, "id": true, "ack": true, "receipt": true, "content-length": true, "content-type": true,
+	"selector": true, "no-local": true, "prefetch-count": true, "prefetch-bytes": true, "exclusive": true,
+	"durable": true, "persistent": true, "auto-delete": true, "browser": true, "group": true,
+	"destination-type": true, "subscription-type": true, "x-match": true,
+}
+
+// matchOf reads x-match and what is to be matched, as RabbitMQ's bindings have it.
+func matchOf(f *frame.Frame) (*match, error) {
+	m := new(match)
+	switch v := f.Header.Value("x-match"); v {
+	case "", "all", "all-with-x":
+	case "any", "any-with-x":
+		m.any = true
+	default:
+		return nil, errHeader(f.Command, "x-match", []byte(v), "all or any")
+	}
+	for _, h := range f.Header {
+		name := string(h.Name)
+		if !ofSubscribe[name] && !bytes.HasPrefix(h.Name, []byte("x-queue-")) && !bytes.HasPrefix(h.Name, []byte("activemq.")) {
+			m.fields = append(m.fields, [2]string{name, string(h.Value)})
+		}
+	}
+	return m, nil
+}
+
+func (m *match) wants(msg *message.Message) bool {
+	for _, want := range m.fields {
+		v, ok := msg.Lookup(want[0])
+		ok = ok && (want[1] == "" || string(v) == want[1])
+		if ok == m.any {
+			return ok
+		}
+	}
+	return !m.any // RabbitMQ: nothing to match is all, and never any
+}

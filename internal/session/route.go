@@ -1,0 +1,186 @@
+package session
+
+import (
+	"errors"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/destination"
+	"stompserver/internal/frame"
+)
+
+// maxDestination bounds the length of a destination's name, in bytes, and maxParts how many
+// of them one header may join.
+const (
+	maxDestination = 255
+	maxParts       = 64
+)
+
+// names returns the destinations that f names.
+func (s *session) names(f *frame.Frame) ([]destination.Name, error) {
+	dest, ok := f.Header.Get("destination")
+	if !ok || len(dest) == 0 {
+		return nil, errMissing(f.Command, "destination")
+	}
+	for _, c := range dest {
+		if c < ' ' || c == 0x7f {
+			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s holds a control character.", cut(dest))
+		}
+	}
+	hint, err := hintOf(f)
+	if err != nil {
+		return nil, err
+	}
+	all, err := destination.Parse(string(dest), hint)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > maxParts {
+		return nil, errf(codeBadDestination, "Invalid destination", "The destination %s joins %d names; at most %d are possible.", cut(dest), len(all), maxParts)
+	}
+	for i := range all {
+		if n := len(all[i].Spelt); n > maxDestination {
+			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s has %d bytes; at most %d are possible.", cut([]byte(all[i].Spelt)), n, maxDestination)
+		}
+		if err := s.own(&all[i]); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// hintOf reads what Artemis's clients say of a name without a prefix.
+func hintOf(f *frame.Frame) (destination.Hint, error) {
+	name := "destination-type"
+	v, ok := f.Header.Get(name)
+	if !ok && f.Command != frame.Send {
+		name = "subscription-type"
+		v, ok = f.Header.Get(name)
+	}
+	if !ok {
+		return destination.None, nil
+	}
+	hint, ok := destination.HintOf(string(v))
+	if !ok {
+		return destination.None, errHeader(f.Command, name, v, "ANYCAST or MULTICAST")
+	}
+	return hint, nil
+}
+
+// own turns a name of the connection's own into the one behind it, and refuses what is not
+// there.
+func (s *session) own(n *destination.Name) error {
+	switch n.Kind {
+	case destination.TempQueue, destination.TempTopic:
+		text, err := s.temporary(n.Text, n.Kind == destination.TempTopic)
+		if err != nil {
+			return err
+		}
+		n.Text = text
+	case destination.Existing:
+		if !s.b.Exists(n.Text) {
+			return errNotFound("There is no queue %s.", cut([]byte(n.Text)))
+		}
+	}
+	return nil
+}
+
+// temporary returns what stands behind a temporary name, making it if need be.
+func (s *session) temporary(name string, topic bool) (string, error) {
+	if text, ok := s.temps[name]; ok {
+		return text, nil
+	}
+	if len(s.temps) >= s.cfg.Limits.Subscriptions {
+		return "", errLimit("limits.subscriptions", s.cfg.Limits.Subscriptions, "This connection has too many temporary destinations.")
+	}
+	if s.temps == nil {
+		s.temps = make(map[string]string)
+	}
+	text := s.b.NewTemporary(s.id, topic)
+	s.temps[name] = text
+	return text, nil
+}
+
+// dropTemporary ends the connection's temporary destinations.
+func (s *session) dropTemporary() {
+	for _, text := range s.temps {
+		s.b.DropTemporary(text)
+	}
+	s.temps = nil
+}
+
+func errNotFound(format string, args ...any) *Error {
+	return errf(codeNotFound, "not_found", format, args...)
+}
+
+// A route is where the SENDs to one destination go, as the client spells it.
+type route struct {
+	text  string // the header; empty: there is no route
+	hint  destination.Hint
+	bare  bool // the header destination-type may change what it means
+	spelt string
+	to    broker.Address
+	more  []part // the others of a composite destination
+}
+
+// A part is one of several destinations of a SEND.
+type part struct {
+	spelt string
+	to    broker.Address
+}
+
+// fits reports whether r is the way of f, whose header destination is dest.
+func (r *route) fits(f *frame.Frame, dest []byte) bool {
+	if string(dest) != r.text || r.text == "" {
+		return false
+	}
+	if !r.bare {
+		return true
+	}
+	hint, err := hintOf(f)
+	return err == nil && hint == r.hint
+}
+
+// look finds where f goes.
+func (s *session) look(f *frame.Frame) error {
+	s.to = route{}
+	all, err := s.names(f)
+	if err != nil {
+		return err
+	}
+	r := route{text: f.Header.Value("destination")}
+	r.hint, _ = hintOf(f)
+	for i, n := range all {
+		r.bare = r.bare || n.Bare
+		to, err := s.b.Address(n.Text)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			r.spelt, r.to = n.Spelt, to
+		} else {
+			r.more = append(r.more, part{n.Spelt, to})
+		}
+	}
+	s.to = r
+	return nil
+}
+
+// asDestinationError is what a client is told of a destination that cannot be used.
+func asDestinationError(err error) (*Error, bool) {
+	var d *destination.Error
+	switch {
+	case errors.As(err, &d) && d.Missing:
+		return errNotFound("%s.", d.Reason), true
+	case errors.As(err, &d):
+		return errf(codeBadDestination, "Invalid destination", "The destination %s cannot be used. %s.", cut([]byte(d.Text)), d.Reason), true
+	case errors.Is(err, broker.ErrReserved):
+		return errf(codeBadDestination, "Invalid destination", "The server reports its statistics there; it can be subscribed to, not sent to."), true
+	case errors.Is(err, broker.ErrSystem):
+		return errf(codeBadDestination, "Invalid destination", "Names that begin with /queue/$ and /topic/$ are the server's own."), true
+	case errors.Is(err, broker.ErrWildcard):
+		return errf(codeBadDestination, "Invalid destination", "A pattern of names can be subscribed to, not sent to. Send to several destinations with commas between them."), true
+	case errors.Is(err, broker.ErrNotOwner):
+		return errf(codeAccess, "access_refused", "Only the connection that made a temporary destination can subscribe to it."), true
+	}
+	return nil, false
+}

@@ -1,0 +1,131 @@
+package session
+
+import (
+	"stompserver/internal/broker"
+	"stompserver/internal/destination"
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+)
+
+// send answers SEND.
+func (s *session) send(f *frame.Frame) error {
+	if dest, _ := f.Header.Get("destination"); !s.to.fits(f, dest) {
+		if err := s.look(f); err != nil {
+			return err
+		}
+	}
+	if s.b.MemoryFull() {
+		if err := s.awaitMemory(s.b.MemoryFull); err != nil {
+			return err
+		}
+	}
+	if name, ok := f.Header.Get("transaction"); ok {
+		return s.sendInTransaction(f, name)
+	}
+	if s.to.more != nil {
+		return s.sendToAll(f)
+	}
+	if !s.to.to.Wanted() {
+		return s.unwanted(f)
+	}
+	m, err := s.message(f)
+	if err != nil {
+		return err
+	}
+	s.to.to.Send(m, s.op(f, m.Size()), &s.wake)
+	return nil
+}
+
+// unwanted answers a SEND that nobody would get. As in every broker that is no error, unless
+// the client says so.
+func (s *session) unwanted(f *frame.Frame) error {
+	o, err := message.OptionsOf(f, s.now)
+	if err != nil {
+		return err
+	}
+	if o.Mandatory {
+		return errNobody(s.to.spelt)
+	}
+	if _, asked := f.Header.Get("receipt"); asked && s.to.to.Temporary() {
+		return errNotFound("The temporary destination %s is gone, and its owner with it.", cut([]byte(s.to.spelt)))
+	}
+	s.receipt(f)
+	return nil
+}
+
+func errNobody(dest string) *Error {
+	return errf(codeUnroutable, "not_found", "Nobody would get a message to %s now, and SEND has the header mandatory:true.", cut([]byte(dest)))
+}
+
+// message makes the message of a SEND to the route's first destination.
+func (s *session) message(f *frame.Frame) (*message.Message, error) {
+	m, err := message.New(f, s.to.spelt, s.now)
+	if err != nil {
+		return nil, err
+	}
+	m.SetSender(uint32(s.id))
+	if m.Special() && m.Options().OwnReply {
+		return s.replyTo(m)
+	}
+	return m, nil
+}
+
+// sendToAll answers a SEND to several destinations: all get it, or none.
+func (s *session) sendToAll(f *frame.Frame) error {
+	m, err := s.message(f)
+	if err != nil {
+		return err
+	}
+	if m.Options().Mandatory && !s.wanted() {
+		return errNobody(s.to.text)
+	}
+	tx := s.b.Begin()
+	s.sendParts(tx, m)
+	tx.Commit(s.op(f, tx.Bytes()), &s.wake)
+	return nil
+}
+
+// wanted reports whether each destination of the route has somebody who gets it.
+func (s *session) wanted() bool {
+	ok := s.to.to.Wanted()
+	for i := range s.to.more {
+		ok = s.to.more[i].to.Wanted() && ok
+	}
+	return ok
+}
+
+// sendParts adds m to tx for each destination of the route, and returns what it costs.
+func (s *session) sendParts(tx *broker.Transaction, m *message.Message) {
+	tx.Send(&s.to.to, m)
+	for i := range s.to.more {
+		p := &s.to.more[i]
+		tx.Send(&p.to, m.Redirect(p.spelt))
+	}
+}
+
+// replyTo returns m with a reply-to that others can send to: the client gave a temporary
+// name of its own. It is subscribed to for the client if that has not done so, as RabbitMQ
+// does, under the name as id.
+func (s *session) replyTo(m *message.Message) (*message.Message, error) {
+	spelt, _ := m.Header("reply-to")
+	all, err := destination.Parse(spelt, destination.None)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) > 1 || len(spelt) > maxDestination {
+		return nil, errHeader(frame.Send, "reply-to", []byte(spelt), "one destination")
+	}
+	topic := all[0].Kind == destination.TempTopic
+	text, err := s.temporary(all[0].Text, topic)
+	if err != nil {
+		return nil, err
+	}
+	if !s.subs.has(text) {
+		if err := s.subscribeToReplies(spelt, text, topic); err != nil {
+			return nil, err
+		}
+	}
+	r := m.Redirect(m.Destination(), "reply-to", text)
+	r.SetSender(m.Sender())
+	return r, nil
+}

@@ -1,0 +1,99 @@
+package session
+
+import (
+	"strconv"
+	"sync/atomic"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/frame"
+)
+
+// A subscr is one subscription of a session.
+type subscr struct {
+	s     *session
+	bs    *broker.Subscription
+	id    string // the client's name for it, if it has one
+	named bool   // it has one
+	dest  string // the broker's name for what it is to
+	spelt string // the client's
+	group *group // with those of the same SUBSCRIBE; nil: it is the only one
+	num   uint64 // the server's name for it, in ack ids
+	topic bool
+	gone  bool // UNSUBSCRIBE came; deliveries may still be settled
+	vain  bool // the client asked to acknowledge what needs it not: the monitor's reports
+
+	head    []byte        // what each MESSAGE to it begins with, up to the Seq in message-id
+	written atomic.Uint64 // tag of the last delivery whose bytes the socket took
+}
+
+// Deliver implements broker.Consumer.
+func (sub *subscr) Deliver(d broker.Delivery, w *broker.Wake) bool {
+	s := sub.s
+	o := &s.out
+	o.mu.Lock()
+	if o.last || o.closed {
+		if !sub.topic {
+			o.note(sub, d) // given back when the session ends
+		}
+		o.mu.Unlock()
+		return false
+	}
+	o.message(sub, d, s.version)
+	if sub.group != nil {
+		sub.group.delivered(sub, d)
+	}
+	if !sub.topic || d.Tag != 0 {
+		o.note(sub, d)
+	}
+	more := o.size < s.cfg.highWater()
+	if !more {
+		o.held = append(o.held, sub)
+	}
+	if !o.flagged && !o.writing {
+		o.flagged = true
+		w.Add(s)
+	}
+	o.mu.Unlock()
+	if s.cfg.Debug {
+		s.trace("frame sent", "command", "MESSAGE", "destination", d.Msg.Destination(), "subscription", sub.id, "body_bytes", len(d.Msg.Body()))
+	}
+	return more
+}
+
+// Lagging implements broker.Consumer.
+func (sub *subscr) Lagging(n int) {
+	s := sub.s
+	if s.dropped.Add(uint64(n)) == uint64(n) {
+		s.log().Warn("slow subscriber", "destination", sub.dest, "subscription", sub.id, "limit", s.cfg.Limits.Outbox)
+	}
+	if s.cfg.Disconnect {
+		e := errLimit("limits.outbox", s.cfg.Limits.Outbox, "The client does not read fast enough what the topic %q brings.", sub.dest)
+		e.Subscription = sub.id
+		s.fail(e)
+	}
+}
+
+// appendHead begins the MESSAGE of d.
+func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
+	dst = append(dst, sub.head...)
+	dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
+	if d.Attempt > 1 {
+		dst = append(dst, "\nredelivered:true\ndelivery-count:"...)
+		dst = strconv.AppendUint(dst, uint64(d.Attempt), 10)
+		dst = append(dst, '\n')
+	} else {
+		dst = append(dst, "\nredelivered:false\n"...)
+	}
+	if d.Tag != 0 && sub.s.version == frame.V12 {
+		dst = append(dst, "ack:"...)
+		dst = appendAckID(dst, sub.num, d.Tag)
+		dst = append(dst, '\n')
+	} else if sub.vain && sub.s.version == frame.V12 {
+		// Libraries look for the header; an ACK by message-id is ignored.
+		dst = append(dst, "ack:"...)
+		dst = append(dst, sub.bs.IDPrefix()...)
+		dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
+		dst = append(dst, '\n')
+	}
+	return dst
+}

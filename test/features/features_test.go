@@ -1,0 +1,110 @@
+package features_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"stompserver"
+	"stompserver/test/transcript"
+)
+
+// stores are the queue types that run without another server.
+var stores = []string{"memory", "journal", "file", "dbm", "activerecord"}
+
+// TestFeatures plays testdata/*.stomp on every store, as transcript.Play has them. A line
+// "!! restart" stops the server and starts it anew; a script with it has to do with what is
+// kept, and is not played on memory. Lines "#: key=value" at the beginning are settings.
+func TestFeatures(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.stomp")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script := string(text)
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".stomp"), func(t *testing.T) {
+			t.Parallel()
+			for _, queue := range stores {
+				if queue == "memory" && strings.Contains(script, "\n!! restart\n") {
+					continue
+				}
+				t.Run(queue, func(t *testing.T) {
+					t.Parallel()
+					s := &server{t: t, env: settingsOf(script, queue)}
+					transcript.Play(t, s.start(), script, s.do)
+				})
+			}
+		})
+	}
+}
+
+func settingsOf(script, queue string) []string {
+	env := []string{"STOMPSERVER_QUEUE=" + queue}
+	for line := range strings.Lines(script) {
+		if set, ok := strings.CutPrefix(strings.TrimSpace(line), "#: "); ok {
+			key, value, _ := strings.Cut(set, "=")
+			env = append(env, "STOMPSERVER_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))+"="+value)
+		}
+	}
+	return env
+}
+
+// A server is one that a test may stop and start again.
+type server struct {
+	t   *testing.T
+	env []string
+	dir string
+	s   *stompserver.Server
+}
+
+func (s *server) start() (addr string) {
+	s.t.Helper()
+	if s.dir == "" {
+		s.dir = s.t.TempDir()
+		s.t.Cleanup(func() { s.stop() })
+	}
+	set, err := stompserver.Load(stompserver.LoadOptions{Env: s.env, Dir: s.dir})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cfg := set.Config
+	cfg.Host, cfg.Port = "127.0.0.1", stompserver.AnyPort
+	cfg.Storage = filepath.Join(s.dir, "storage")
+	if s.s, err = stompserver.New(cfg); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.s.Start(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.s.Addrs()[0].String()
+}
+
+func (s *server) stop() {
+	if s.s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := s.s.Shutdown(ctx); err != nil {
+		s.t.Error(err)
+	}
+	s.s = nil
+}
+
+func (s *server) do(word string) (addr string) {
+	s.t.Helper()
+	switch word {
+	case "restart":
+		s.stop()
+		return s.start()
+	}
+	s.t.Fatalf("%q is not known", word)
+	return ""
+}
