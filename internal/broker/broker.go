@@ -92,8 +92,9 @@ type Broker struct {
 	mu     sync.RWMutex // guards the maps and the counters of ids
 	queues map[string]*queue
 	topics map[string]*topic
-	temps  map[string]uint64 // owner of each temporary destination
-	lastID uint64            // makes the prefixes of message ids
+	temps  map[string]uint64         // owner of each temporary destination
+	kept   map[string]map[uint8]bool // priorities that the store has messages of, by queues not open yet
+	lastID uint64                    // makes the prefixes of message ids
 	closed bool
 
 	wild wildcards
@@ -114,8 +115,17 @@ func New(cfg Config) *Broker {
 		queues: make(map[string]*queue),
 		topics: make(map[string]*topic),
 		temps:  make(map[string]uint64),
+		kept:   make(map[string]map[uint8]bool),
 		stop:   make(chan struct{}),
 		hurry:  make(chan struct{}, 1),
+	}
+	for name := range cfg.Store.Queues() {
+		if of, p := ofLane(name); of != name {
+			if b.kept[of] == nil {
+				b.kept[of] = make(map[uint8]bool)
+			}
+			b.kept[of][p] = true
+		}
 	}
 	b.token = strconv.FormatInt(time.Now().UnixMilli()-tokenEpoch, 36)
 	b.memory.limit.Store(cfg.MemoryLimit)
@@ -174,6 +184,12 @@ func (b *Broker) queue(name string) (*queue, error) {
 	} else {
 		q.prefix = b.nextPrefix('q')
 	}
+	for p := range b.kept[name] {
+		if _, err := q.openLane(p); err != nil {
+			return nil, err
+		}
+	}
+	delete(b.kept, name)
 	b.queues[name] = q
 	b.memory.extra.Add(queueCost + int64(len(name)))
 	b.cfg.Log.Info("queue created", "destination", name)
@@ -246,7 +262,7 @@ func (b *Broker) Exists(dest string) bool {
 		return true
 	}
 	for name := range b.store.Queues() { // those that nobody used since the start
-		if name == dest {
+		if name, _ = ofLane(name); name == dest {
 			return true
 		}
 	}

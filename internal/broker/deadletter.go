@@ -7,7 +7,7 @@ import "stompserver/internal/store"
 // there is gone. Called with q.mu held.
 func (q *queue) bury(d store.Delivery, w *Wake) {
 	op := NewOp(nil)
-	op.batch.Ack(q.st, d.Seq)
+	q.ack(op, d.Seq, d.Seq)
 	if q.name == q.b.cfg.DeadLetter || d.Msg == nil {
 		q.b.store.Commit(&op.batch)
 		return
@@ -17,10 +17,13 @@ func (q *queue) bury(d store.Delivery, w *Wake) {
 		q.b.cfg.Log.Error("dead letter queue not available", "destination", q.name, "err", err)
 		op.batch.Reset()
 		op.Finish(nil)
-		q.st.Release([]store.Delivery{d})
+		q.release([]store.Delivery{d})
 		return
 	}
-	op.batch.Put(dlq.st, d.Msg.Redirect(dlq.name, "original-destination", q.name))
+	dead := d.Msg.Redirect(dlq.name, "original-destination", q.name)
+	// Of the dead all are alike: that they are seen in the order they came is of more use
+	// than their priority, and another queue's lock is not needed.
+	op.batch.Put(dlq.st, dead)
 	op.then = func(err error) {
 		if err != nil {
 			q.b.cfg.Log.Error("dead letter not stored", "destination", q.name, "err", err)

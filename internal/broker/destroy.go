@@ -19,7 +19,7 @@ func (q *queue) drop() {
 		return
 	}
 	for {
-		ds, err := q.st.Fetch(q.scratch[:0], fetchAtOnce)
+		ds, err := q.fetch(q.scratch[:0], fetchAtOnce)
 		if err != nil {
 			q.b.cfg.Log.Error("fetch failed", "destination", q.name, "err", err)
 			return
@@ -29,25 +29,20 @@ func (q *queue) drop() {
 		}
 		op := NewOp(nil)
 		op.Relax()
-		ackAll(op, q.st, ds)
+		q.ackAll(op, ds)
 		q.b.store.Commit(&op.batch)
 		clear(ds)
 		q.scratch = ds[:0]
 	}
-	if st := q.st.Stats(); st.Ready > 0 {
+	if st := q.stats(); st.Ready > 0 {
 		return // ready is called when there is more
 	}
 	q.forget()
 }
 
-// ackAll adds the acks of ds, which are in order but for gaps, to op.
-func ackAll(op *Op, st store.Queue, ds []store.Delivery) {
-	for i := 0; i < len(ds); {
-		j := i + 1
-		for j < len(ds) && ds[j].Seq == ds[j-1].Seq+1 {
-			j++
-		}
-		op.batch.AckRange(st, ds[i].Seq, ds[j-1].Seq)
-		i = j
+// ackAll adds the acks of ds to op.
+func (q *queue) ackAll(op *Op, ds []store.Delivery) {
+	for _, d := range ds {
+		q.ack(op, d.Seq, d.Seq)
 	}
 }

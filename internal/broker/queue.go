@@ -20,6 +20,7 @@ type queue struct {
 
 	mu      sync.Mutex
 	st      store.Queue
+	lanes   *lanes // nil: all messages are of the default priority
 	gone    bool   // forgotten: look the name up again
 	dying   bool   // what it holds is dropped, then it is forgotten
 	subs    int    // subscriptions attached
@@ -39,7 +40,13 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) bool {
 		return false
 	}
 	q.unused = false
-	op.batch.Put(q.st, m)
+	st, err := q.lane(m)
+	if err != nil {
+		q.mu.Unlock()
+		op.Finish(err)
+		return true
+	}
+	op.batch.Put(st, m)
 	q.b.store.Commit(&op.batch)
 	if q.next != nil {
 		q.dispatch(w)
@@ -71,7 +78,7 @@ func (q *queue) look(w *Wake) {
 func (q *queue) dispatch(w *Wake) {
 	for q.next != nil {
 		want := q.demand()
-		ds, err := q.st.Fetch(q.scratch[:0], want)
+		ds, err := q.fetch(q.scratch[:0], want)
 		if err != nil {
 			q.b.cfg.Log.Error("fetch failed", "destination", q.name, "err", err)
 			return
@@ -96,7 +103,7 @@ func (q *queue) dispatch(w *Wake) {
 	}
 	if q.asked {
 		q.asked = false
-		_, _ = q.st.Fetch(nil, 0) // withdraws the demand
+		_, _ = q.fetch(nil, 0) // withdraws the demand
 	}
 }
 
@@ -116,7 +123,7 @@ func (q *queue) unseen(ds []store.Delivery) {
 	for i := range ds {
 		ds[i].Attempt--
 	}
-	q.st.Release(ds)
+	q.release(ds)
 }
 
 // limit is how often d may be handed out; 0 is without limit, which dead letters are.
@@ -152,7 +159,7 @@ func (q *queue) giveBack(ds []store.Delivery, w *Wake) {
 		back = append(back, d)
 	}
 	if len(back) > 0 {
-		q.st.Release(back)
+		q.release(back)
 	}
 }
 
@@ -177,10 +184,10 @@ func (q *queue) forgetIfIdle(now bool) bool {
 
 // forget removes the queue if it is empty. Called with q.mu held.
 func (q *queue) forget() bool {
-	if st := q.st.Stats(); st.Ready > 0 || st.Leased > 0 {
+	if st := q.stats(); st.Ready > 0 || st.Leased > 0 {
 		return false
 	}
-	if !q.st.Close() {
+	if !q.close() {
 		return false
 	}
 	q.gone = true

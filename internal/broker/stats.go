@@ -3,6 +3,8 @@ package broker
 import (
 	"cmp"
 	"slices"
+
+	"stompserver/internal/store"
 )
 
 // QueueStats are the figures of one queue.
@@ -18,8 +20,15 @@ type QueueStats struct {
 // Queues returns the figures of every queue that was ever sent to and is not forgotten,
 // by name.
 func (b *Broker) Queues() []QueueStats {
-	var all []QueueStats
+	sums := make(map[string]store.Stats)
 	for name, st := range b.store.Queues() {
+		of, _ := ofLane(name)
+		if !isSystem(of) {
+			sums[of] = addStats(sums[of], st)
+		}
+	}
+	var all []QueueStats
+	for name, st := range sums {
 		if st.Enqueued == 0 && st.Ready+st.Leased == 0 {
 			continue
 		}

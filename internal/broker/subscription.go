@@ -265,8 +265,8 @@ func (s *Subscription) Settle(first, last store.Seq) {
 		return
 	}
 	op := NewOp(nil)
-	op.batch.AckRange(s.q.st, first, last)
 	s.q.mu.Lock()
+	s.q.ack(op, first, last)
 	s.b.store.Commit(&op.batch)
 	s.q.mu.Unlock()
 }
@@ -277,7 +277,7 @@ func (s *Subscription) Return(first, last store.Seq, attempt uint32, seen bool, 
 	if s.q == nil {
 		return
 	}
-	all, err := s.q.st.Browse(nil, first-1, int(last-first)+1)
+	all, err := s.q.between(first, last)
 	if err != nil {
 		s.b.cfg.Log.Error("browse failed", "destination", s.q.name, "err", err)
 	}
@@ -323,12 +323,7 @@ func (s *Subscription) Ack(ref Ref, op *Op, w *Wake) error {
 func (s *Subscription) ackSlot(j int, op *Op) {
 	if s.q != nil {
 		seq := s.inflight.slots[j].seq
-		changes := op.batch.Changes()
-		if n := len(changes); n > 0 && changes[n-1].Msg == nil && changes[n-1].Queue == s.q.st && changes[n-1].Last+1 == seq {
-			changes[n-1].Last = seq
-		} else {
-			op.batch.Ack(s.q.st, seq)
-		}
+		s.q.ack(op, seq, seq)
 	}
 	s.inflight.set(j, slotGone)
 }

@@ -109,6 +109,11 @@ func (t *Transaction) end() {
 // topics go out then.
 func (t *Transaction) Commit(op *Op, w *Wake) {
 	queues, err := t.lockQueues()
+	if err == nil {
+		if err = t.openLanes(queues); err != nil {
+			unlock(queues)
+		}
+	}
 	if err != nil {
 		t.Abort()
 		op.Finish(err)
@@ -121,7 +126,8 @@ func (t *Transaction) Commit(op *Op, w *Wake) {
 			t.settle(st, op, w)
 		case t.b.IsQueue(st.dest):
 			if i, found := slices.BinarySearchFunc(queues, st.dest, byName); found { // else its owner has left
-				op.batch.Put(queues[i].st, st.msg)
+				lane, _ := queues[i].lane(st.msg) // which is open
+				op.batch.Put(lane, st.msg)
 			}
 		default:
 			topics = append(topics, st)
@@ -144,9 +150,28 @@ func (t *Transaction) Commit(op *Op, w *Wake) {
 	for _, q := range queues {
 		q.dispatch(w)
 	}
+	unlock(queues)
+}
+
+func unlock(queues []*queue) {
 	for _, q := range queues {
 		q.mu.Unlock()
 	}
+}
+
+// openLanes opens what the messages are to be put into. The queues are locked.
+func (t *Transaction) openLanes(queues []*queue) error {
+	for _, st := range t.steps {
+		if st.msg == nil || !st.msg.Special() || !t.b.IsQueue(st.dest) {
+			continue
+		}
+		if i, found := slices.BinarySearchFunc(queues, st.dest, byName); found {
+			if _, err := queues[i].lane(st.msg); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // news is what a transaction sends to topics. It goes out when the rest is durable: in
@@ -218,9 +243,7 @@ again:
 	for i, q := range all {
 		q.mu.Lock()
 		if q.gone {
-			for _, l := range all[:i+1] {
-				l.mu.Unlock()
-			}
+			unlock(all[:i+1])
 			goto again
 		}
 		q.unused = false
