@@ -77,7 +77,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.NoMonitor {
 		bc.Monitor = "-" // its name is a queue like any
 	}
-	s.broker = broker.New(bc)
+	if s.broker, err = broker.New(bc); err != nil {
+		_ = s.store.Close()
+		return nil, fmt.Errorf("stompserver: %w", err)
+	}
 	s.sessions = session.NewServer(s.broker, s.sessionConfig(cfg))
 	return s, nil
 }

@@ -20,6 +20,9 @@ type Address struct {
 
 	wild []*topic // wildcard subscriptions that it matches
 	seen uint64   // the version of Broker.wild that this is of
+
+	durables     []*durable // subscriptions that it matches
+	seenDurables uint64
 }
 
 // Address finds the way to dest, a name as package destination gives it. The error is
@@ -72,7 +75,7 @@ func (a *Address) Wanted() bool {
 		if a.t == nil || a.t.gone.Load() {
 			a.t = a.b.topic(a.name)
 		}
-		if a.t != nil || len(a.wildcards()) > 0 {
+		if a.t != nil || len(a.wildcards()) > 0 || len(a.matching()) > 0 {
 			return true
 		}
 	}
@@ -84,6 +87,12 @@ func (a *Address) Wanted() bool {
 // makes it; for a topic that is at once.
 func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
 	if a.q == nil {
+		if !a.temp && a.b.durables.version.Load() != 0 {
+			if queues := a.feeds(m); queues != nil {
+				a.feed(queues, m, op, w)
+				return
+			}
+		}
 		if a.Wanted() {
 			a.publish(m, w)
 		}

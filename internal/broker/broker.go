@@ -51,6 +51,10 @@ type Config struct {
 	// subscribed to like a topic and not sent to. "-" turns it into a queue like any.
 	Monitor string
 
+	// MakeFilter makes the filters of durable subscriptions that the store kept; nil: they
+	// take everything.
+	MakeFilter MakeFilter
+
 	Log *slog.Logger
 }
 
@@ -97,7 +101,9 @@ type Broker struct {
 	lastID uint64                    // makes the prefixes of message ids
 	closed bool
 
-	wild wildcards
+	wild     wildcards
+	durables durables
+	clock    clock
 
 	stop  chan struct{}
 	hurry chan struct{} // memory is short: idle queues are to be forgotten now
@@ -107,8 +113,9 @@ type Broker struct {
 // tokenEpoch is the start of 2026 in milliseconds; counted from there tokens are short.
 const tokenEpoch = 1767225600000
 
-// New makes a broker of the queues that cfg.Store holds. Close it before the store.
-func New(cfg Config) *Broker {
+// New makes a broker of the queues that cfg.Store holds. Close it before the store. The error
+// is that of a store which cannot be read.
+func New(cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg:    cfg.withDefaults(),
 		store:  cfg.Store,
@@ -130,10 +137,13 @@ func New(cfg Config) *Broker {
 	b.token = strconv.FormatInt(time.Now().UnixMilli()-tokenEpoch, 36)
 	b.memory.limit.Store(cfg.MemoryLimit)
 	b.memory.stored = cfg.Store.Bytes
+	if err := b.openDurables(); err != nil {
+		return nil, err
+	}
 	if b.cfg.DeleteIdleAfter > 0 {
 		b.wg.Go(b.reap) // ended by Close, which waits
 	}
-	return b
+	return b, nil
 }
 
 // Close stops the broker's own work. Sessions must have ended; the store stays open.
@@ -147,13 +157,14 @@ func (b *Broker) Close() {
 	b.mu.Unlock()
 	close(b.stop)
 	b.wg.Wait()
+	b.clock.stop()
 }
 
 // IsQueue reports whether a destination names a queue: it starts with /queue, as in the
 // Ruby server, or is a temporary one. Everything else, and the monitor's destination, is a
 // topic.
 func (b *Broker) IsQueue(dest string) bool {
-	return strings.HasPrefix(dest, "/queue") && dest != b.cfg.Monitor || isTempQueue(dest)
+	return strings.HasPrefix(dest, "/queue") && dest != b.cfg.Monitor || isTempQueue(dest) || isDurable(dest)
 }
 
 // queue returns the named queue, making it if there is none; errGone if it is a temporary

@@ -22,7 +22,10 @@ func newBroker(t testing.TB, cfg broker.Config) *broker.Broker {
 	t.Helper()
 	st := spool.New()
 	cfg.Store = st
-	b := broker.New(cfg)
+	b, err := broker.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		b.Close()
 		if err := st.Close(); err != nil {

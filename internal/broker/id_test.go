@@ -14,7 +14,10 @@ func TestMessageIDs(t *testing.T) {
 	prefixes := func(durable bool, dests ...string) (ps []string) {
 		t.Helper()
 		st := spool.New()
-		b := broker.New(broker.Config{Store: st, Durable: durable})
+		b, err := broker.New(broker.Config{Store: st, Durable: durable})
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer st.Close()
 		defer b.Close()
 		for _, dest := range dests {

@@ -22,7 +22,7 @@ type Op struct {
 	Token any // the owner's own: which receipt to send
 
 	batch store.Batch
-	then  func(err error) // the broker's own work, before Done
+	then  func(err error) // the broker's own work, before Done; it may not call the store
 }
 
 var ops sync.Pool
@@ -50,6 +50,15 @@ func (op *Op) Attend() { op.batch.Attended = true }
 // it finds that quicker, and reports whether it did. It may wait for the disk, but not for
 // other clients. Called with no lock held.
 func (b *Broker) Attend() bool { return b.store.Attend() }
+
+// Finally has f called before Done. It must neither block nor call the broker.
+func (op *Op) Finally(f func(err error)) {
+	if before := op.then; before != nil {
+		op.then = func(err error) { before(err); f(err) }
+		return
+	}
+	op.then = f
+}
 
 func opDone(b *store.Batch, err error) { b.Context.(*Op).Finish(err) }
 

@@ -168,7 +168,7 @@ func (q *queue) giveBack(ds []store.Delivery, w *Wake) {
 func (q *queue) forgetIfIdle(now bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.gone || q.pinned || q.subs > 0 {
+	if q.gone || q.pinned || q.subs > 0 || q.b.bound(q.name) {
 		return false
 	}
 	if q.dying {

@@ -41,7 +41,10 @@ func (t *Transaction) Send(a *Address, m *message.Message) {
 	if a.temp {
 		m.SetVolatile()
 	}
-	dest := a.name
+	t.add(a.name, m)
+}
+
+func (t *Transaction) add(dest string, m *message.Message) {
 	t.steps = append(t.steps, step{dest: dest, msg: m})
 	t.bytes += m.Size()
 	t.b.memory.extra.Add(int64(m.Size()))
@@ -108,6 +111,27 @@ func (t *Transaction) end() {
 // Commit makes all of it happen, or none. op completes when it is durable; messages for
 // topics go out then.
 func (t *Transaction) Commit(op *Op, w *Wake) {
+	t.expand()
+	t.commit(op, w)
+}
+
+// expand adds the durable subscriptions of the topics that are sent to.
+func (t *Transaction) expand() {
+	if t.b.durables.version.Load() == 0 {
+		return
+	}
+	for _, st := range t.steps {
+		if st.msg == nil || t.b.IsQueue(st.dest) {
+			continue
+		}
+		a := Address{b: t.b, name: st.dest}
+		for _, q := range a.feeds(st.msg) {
+			t.add(q, st.msg)
+		}
+	}
+}
+
+func (t *Transaction) commit(op *Op, w *Wake) {
 	queues, err := t.lockQueues()
 	if err == nil {
 		if err = t.openLanes(queues); err != nil {

@@ -127,6 +127,7 @@ func (s *session) connect(f *frame.Frame) error {
 	}
 	if s.state == starting {
 		s.version = version
+		s.client = f.Header.Value("client-id")
 	}
 	if err := s.login(f); err != nil {
 		return err

@@ -23,7 +23,11 @@ func bubble(t *testing.T, sc session.Config, f func(t *testing.T, s *server, dia
 
 func bubbleOn(t *testing.T, st store.Store, sc session.Config, f func(t *testing.T, s *server, dial func() *transcript.Peer)) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{b: broker.New(broker.Config{Store: st})}
+		b, err := broker.New(broker.Config{Store: st})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &server{b: b}
 		s.srv = session.NewServer(s.b, sc)
 		var ends []net.Conn
 		f(t, s, func() *transcript.Peer {

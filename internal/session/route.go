@@ -76,7 +76,7 @@ func (s *session) own(n *destination.Name) error {
 			return err
 		}
 		n.Text = text
-	case destination.Existing:
+	case destination.Existing, destination.Durable:
 		if !s.b.Exists(n.Text) {
 			return errNotFound("There is no queue %s.", cut([]byte(n.Text)))
 		}

@@ -55,6 +55,7 @@ type session struct {
 	opening [8]byte
 
 	to     route
+	client string            // the client-id of CONNECT
 	temps  map[string]string // the names of temporary destinations, and what stands behind them
 	subs   subTable
 	txs    map[string]*broker.Transaction

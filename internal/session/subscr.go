@@ -10,17 +10,18 @@ import (
 
 // A subscr is one subscription of a session.
 type subscr struct {
-	s     *session
-	bs    *broker.Subscription
-	id    string // the client's name for it, if it has one
-	named bool   // it has one
-	dest  string // the broker's name for what it is to
-	spelt string // the client's
-	group *group // with those of the same SUBSCRIBE; nil: it is the only one
-	num   uint64 // the server's name for it, in ack ids
-	topic bool
-	gone  bool // UNSUBSCRIBE came; deliveries may still be settled
-	vain  bool // the client asked to acknowledge what needs it not: the monitor's reports
+	s      *session
+	bs     *broker.Subscription
+	id     string // the client's name for it, if it has one
+	named  bool   // it has one
+	dest   string // the broker's name for what it is to
+	spelt  string // the client's
+	shared string // the durable subscription that lives as long as its users, of which sub is one
+	group  *group // with those of the same SUBSCRIBE; nil: it is the only one
+	num    uint64 // the server's name for it, in ack ids
+	topic  bool
+	gone   bool // UNSUBSCRIBE came; deliveries may still be settled
+	vain   bool // the client asked to acknowledge what needs it not: the monitor's reports
 
 	head    []byte        // what each MESSAGE to it begins with, up to the Seq in message-id
 	written atomic.Uint64 // tag of the last delivery whose bytes the socket took

@@ -17,11 +17,6 @@ var refusedOnSubscribe = []struct {
 }{
 	{"selector", codeBadSelector, "selectors", false},
 	{"browser", codeBadHeader, "browsing a queue", false},
-	{"durable", codeBadHeader, "durable subscriptions", true},
-	{"persistent", codeBadHeader, "durable subscriptions", true},
-	{"activemq.subscriptionName", codeBadHeader, "durable subscriptions", true},
-	{"durable-subscription-name", codeBadHeader, "durable subscriptions", true},
-	{"durable-subscriber-name", codeBadHeader, "durable subscriptions", true},
 }
 
 // subscribe answers SUBSCRIBE.
@@ -76,7 +71,11 @@ func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options) (
 	}
 	id, named := f.Header.Get("id")
 	sub := &subscr{s: s, id: string(id), named: named, spelt: n.Spelt}
-	return sub, s.open(sub, n.Text, o)
+	dest, err := s.bind(f, n, &o, sub)
+	if err != nil {
+		return nil, err
+	}
+	return sub, s.open(sub, dest, o)
 }
 
 // open connects sub with a destination, by the broker's name for it.
@@ -120,6 +119,9 @@ func (s *session) subscribeToReplies(spelt, dest string, topic bool) error {
 // unsubscribe answers UNSUBSCRIBE: by id, in 1.0 also by destination, which ends all
 // subscriptions of the connection to it.
 func (s *session) unsubscribe(f *frame.Frame) error {
+	if done, err := s.unsubscribeDurable(f); done || err != nil {
+		return err
+	}
 	if id, ok := f.Header.Get("id"); ok {
 		sub := s.subs.byName(string(id))
 		if sub == nil {
@@ -182,6 +184,7 @@ func (s *session) endWhole(sub *subscr) {
 func (s *session) endSubscription(sub *subscr) {
 	sub.bs.Detach(&s.wake)
 	s.subs.end(sub)
+	sub.unshare()
 }
 
 // authTime is how long a login may be looked into.

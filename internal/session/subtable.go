@@ -18,6 +18,7 @@ type subTable struct {
 func (t *subTable) close(w *broker.Wake) {
 	for _, sub := range t.list {
 		sub.bs.Close(sub.written.Load(), w)
+		sub.unshare()
 	}
 	*t = subTable{}
 }

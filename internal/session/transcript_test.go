@@ -35,7 +35,11 @@ func newServer(t testing.TB, bc broker.Config, sc session.Config) *server {
 func newServerOn(t testing.TB, bc broker.Config, sc session.Config) *server {
 	t.Helper()
 	st := bc.Store
-	s := &server{b: broker.New(bc)}
+	b, err := broker.New(bc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{b: b}
 	s.srv = session.NewServer(s.b, sc)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

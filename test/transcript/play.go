@@ -101,6 +101,10 @@ func Play(t *testing.T, addr, script string, do func(word string) (addr string))
 					t.Fatalf("line %d: %v", n+1, err)
 				}
 			}
+			if f.command == "DISCONNECT" {
+				_ = p.Conn.Close()
+				delete(peers, who) // the next line of that name is another client
+			}
 		case '?':
 			f, err := parseFrame(rest)
 			if err != nil {

@@ -1,0 +1,197 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"stompserver/internal/destination"
+	"stompserver/internal/message"
+	"stompserver/internal/pattern"
+)
+
+// A durable subscription is a queue that its topic feeds. It takes what is sent while nobody
+// is there, and whoever subscribes to it by its name shares it with the others.
+
+// A Durable describes one.
+type Durable struct {
+	Queue    string // that holds its messages, /dsub/NAME for most
+	Topic    string // or a pattern of topics
+	Filter   Filter // which messages it takes; nil: all
+	Selector string // what of Filter is kept, to make it again after a restart
+
+	// Shared ones live as long as somebody is subscribed, and keep nothing over a restart.
+	Shared bool
+}
+
+// MakeFilter makes the Filter of a Durable that was read back. It is set by who makes filters.
+type MakeFilter func(selector string) (Filter, error)
+
+type durables struct {
+	ledger  *ledger
+	trie    pattern.Trie[*durable]
+	version atomic.Uint64 // counts the changes; 0 while there never was one
+
+	mu     sync.Mutex // guards what follows
+	byName map[string]*durable
+}
+
+type durable struct {
+	Durable
+	pattern pattern.Pattern
+	users   int // subscriptions of a shared one
+}
+
+// openDurables makes anew what the store knows of.
+func (b *Broker) openDurables() error {
+	d := &b.durables
+	d.byName = make(map[string]*durable)
+	var err error
+	if d.ledger, err = b.openLedger("dsub"); err != nil {
+		return err
+	}
+	var failed error
+	d.ledger.all(func(queue string, m *message.Message) {
+		one := Durable{Queue: queue}
+		one.Topic, _ = m.Header("topic")
+		one.Selector, _ = m.Header("selector")
+		if one.Selector != "" && b.cfg.MakeFilter != nil {
+			if one.Filter, err = b.cfg.MakeFilter(one.Selector); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("broker: durable subscription %s: %w", queue, err))
+			}
+		}
+		failed = errors.Join(failed, d.add(one))
+	})
+	return failed
+}
+
+// add registers one. Its name is new.
+func (d *durables) add(one Durable) error {
+	p, err := pattern.Parse(one.Topic)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrWildcard, err)
+	}
+	e := &durable{Durable: one, pattern: p}
+	d.byName[one.Queue] = e
+	d.trie.Add(p, e)
+	d.version.Add(1)
+	return nil
+}
+
+func (d *durables) remove(e *durable) {
+	delete(d.byName, e.Queue)
+	d.trie.Remove(e.pattern, e)
+	d.version.Add(1)
+}
+
+// Bind makes a durable subscription, or changes what an existing one of that name takes; what
+// it holds stays. It is made for good when op is done. A shared one has to be given back with
+// Unbind.
+func (b *Broker) Bind(one Durable, op *Op) error {
+	d := &b.durables
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := d.byName[one.Queue]
+	if _, err := b.queue(one.Queue); err != nil {
+		return err
+	}
+	same := old != nil && old.Topic == one.Topic && old.Selector == one.Selector && old.Shared == one.Shared
+	if !same || one.Filter != nil { // which may be of another connection
+		if old != nil {
+			d.remove(old)
+		}
+		if err := d.add(one); err != nil {
+			return err
+		}
+		if old != nil {
+			d.byName[one.Queue].users = old.users
+		}
+	}
+	if one.Shared {
+		d.byName[one.Queue].users++
+		op.Finish(nil)
+		return nil
+	}
+	if same {
+		op.Finish(nil)
+		return nil
+	}
+	d.ledger.put(op, one.Queue, "topic", one.Topic, "selector", one.Selector)
+	b.store.Commit(&op.batch)
+	return nil
+}
+
+// Unbind ends a durable subscription, with what its queue holds, and reports whether there was
+// one. Of a shared one it gives back one Bind.
+func (b *Broker) Unbind(queue string) bool {
+	d := &b.durables
+	d.mu.Lock()
+	e := d.byName[queue]
+	if e == nil {
+		d.mu.Unlock()
+		return false
+	}
+	if e.users--; e.Shared && e.users > 0 {
+		d.mu.Unlock()
+		return true
+	}
+	d.remove(e)
+	if !e.Shared {
+		d.ledger.drop(queue)
+	}
+	d.mu.Unlock()
+	b.mu.RLock()
+	q := b.queues[queue]
+	b.mu.RUnlock()
+	if q != nil {
+		q.destroy()
+	}
+	return true
+}
+
+// bound reports whether the queue belongs to a durable subscription.
+func (b *Broker) bound(queue string) bool {
+	d := &b.durables
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.byName[queue] != nil
+}
+
+// feeds are the durable subscriptions that take m, which is sent to a topic.
+func (a *Address) feeds(m *message.Message) (queues []string) {
+	for _, d := range a.matching() {
+		if d.Filter == nil || d.Filter.Wants(m) {
+			queues = append(queues, d.Queue)
+		}
+	}
+	return queues
+}
+
+// matching are the durable subscriptions to the topic.
+func (a *Address) matching() []*durable {
+	if v := a.b.durables.version.Load(); v != a.seenDurables {
+		a.seenDurables = v
+		clear(a.durables)
+		a.durables = slices.DeleteFunc(a.b.durables.trie.Match(a.name, a.durables[:0]), func(d *durable) bool {
+			return !d.pattern.Wild() && d.Topic != a.name // names are told apart by their separators, too
+		})
+	}
+	return a.durables
+}
+
+// feed sends m to a topic with durable subscriptions: it goes out to whoever listens when
+// those have it.
+func (a *Address) feed(queues []string, m *message.Message, op *Op, w *Wake) {
+	t := a.b.Begin()
+	for _, q := range queues {
+		t.add(q, m)
+	}
+	t.add(a.name, m)
+	t.commit(op, w)
+}
+
+func isDurable(dest string) bool {
+	return len(dest) > len(destination.DurablePrefix) && dest[:len(destination.DurablePrefix)] == destination.DurablePrefix
+}

@@ -1,0 +1,177 @@
+package session
+
+import (
+	"strings"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/destination"
+	"stompserver/internal/frame"
+)
+
+// durableNames are the headers that give a durable subscription a name, those of ActiveMQ and
+// Artemis. RabbitMQ and Apollo say durable or persistent, and the id is the name.
+var durableNames = []string{"activemq.subscriptionName", "durable-subscription-name", "durable-subscriber-name"}
+
+// durableName returns the name under which f asks for a durable subscription; ok is false if
+// it does not.
+func durableName(f *frame.Frame) (name string, ok bool, err error) {
+	for _, h := range durableNames {
+		if v := f.Header.Value(h); v != "" {
+			return v, true, nil
+		}
+	}
+	for _, h := range []string{"durable", "persistent"} {
+		on, err := flag(f, false, h)
+		if err != nil {
+			return "", false, err
+		}
+		if !on {
+			continue
+		}
+		id := f.Header.Value("id")
+		if id == "" {
+			return "", false, errf(codeHeaderMissing, "Missing header", "Header 'id' is required for durable subscriptions: it is their name.")
+		}
+		return id, true, nil
+	}
+	return "", false, nil
+}
+
+// durableQueue is the queue behind a durable subscription of this client.
+func (s *session) durableQueue(name string) (string, error) {
+	queue := destination.DurablePrefix + name
+	if s.client != "" {
+		queue = destination.DurablePrefix + s.client + "." + name
+	}
+	if len(queue) > maxDestination {
+		return "", errf(codeBadHeader, "Invalid header", "The name of the durable subscription, %s, is longer than %d bytes.", cut([]byte(queue)), maxDestination)
+	}
+	return queue, nil
+}
+
+// bind returns what f really subscribes to by the name n: n itself, or the queue of a durable
+// or shared subscription, which it makes. Then that has the filter of o.
+func (s *session) bind(f *frame.Frame, n destination.Name, o *broker.Options, sub *subscr) (string, error) {
+	d, err := s.durable(f, n)
+	if err != nil || d.Queue == "" {
+		return n.Text, err
+	}
+	d.Filter, d.Selector = o.Filter, selectorOf(o.Filter)
+	o.Filter = nil
+	done := make(chan error, 1)
+	op := broker.NewOp(nil)
+	op.Finally(func(err error) {
+		done <- err
+		s.nudge()
+	})
+	if err := s.b.Bind(d, op); err != nil {
+		return "", err
+	}
+	if err := s.await(func() bool { return len(done) > 0 }); err != nil {
+		return "", err
+	}
+	if err := <-done; err != nil {
+		return "", err
+	}
+	if d.Shared {
+		sub.shared = d.Queue
+	}
+	return d.Queue, nil
+}
+
+// durable reads which durable or shared subscription f asks for; without Queue it is none.
+func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable, err error) {
+	name, durable, err := durableName(f)
+	if err != nil {
+		return d, err
+	}
+	if s.b.IsQueue(n.Text) {
+		if durable {
+			for _, h := range durableNames {
+				if f.Header.Value(h) != "" {
+					return d, errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header %q, but %s is a queue: what it holds waits in any case.", h, cut([]byte(n.Spelt)))
+				}
+			}
+		}
+		if topic, ok := virtualTopic(n.Text); ok {
+			d = broker.Durable{Queue: n.Text, Topic: topic}
+		}
+		return d, nil
+	}
+	d.Topic = n.Text
+	group := f.Header.Value("group")
+	if rest, ok := strings.CutPrefix(strings.TrimPrefix(n.Text, "/topic/"), "$share/"); ok { // as in MQTT
+		var topic string
+		if group, topic, ok = strings.Cut(rest, "/"); !ok || group == "" || topic == "" {
+			return d, errf(codeBadDestination, "Invalid destination", "A shared subscription is written $share/GROUP/TOPIC.")
+		}
+		d.Topic = topic
+		if !strings.HasPrefix(topic, destination.TopicPrefix) {
+			d.Topic = destination.TopicPrefix + topic
+		}
+	}
+	switch queue := f.Header.Value("x-queue-name"); {
+	case queue != "":
+		autoDelete, err := flag(f, !durable, "auto-delete")
+		if err != nil {
+			return d, err
+		}
+		d.Queue, d.Shared = destination.QueuePrefix+queue, autoDelete || !durable
+	case group != "" && durable:
+		d.Queue, err = s.durableQueue(group)
+	case group != "":
+		d.Queue, d.Shared = destination.DurablePrefix+"$"+group+"/"+strings.TrimPrefix(d.Topic, "/"), true
+	case durable:
+		d.Queue, err = s.durableQueue(name)
+	}
+	if len(d.Queue) > maxDestination {
+		return d, errf(codeBadDestination, "Invalid destination", "The name %s is longer than %d bytes.", cut([]byte(d.Queue)), maxDestination)
+	}
+	return d, err
+}
+
+// virtualTopic returns the topic whose messages come into the queue Consumer.GROUP.TOPIC, as
+// ActiveMQ has it for topics whose names begin with VirtualTopic.
+func virtualTopic(queue string) (topic string, ok bool) {
+	rest, ok := strings.CutPrefix(queue, destination.QueuePrefix+"Consumer.")
+	if !ok {
+		return "", false
+	}
+	group, rest, ok := strings.Cut(rest, ".")
+	if !ok || group == "" || !strings.HasPrefix(rest, "VirtualTopic.") {
+		return "", false
+	}
+	return destination.TopicPrefix + rest, true
+}
+
+// unsubscribeDurable answers an UNSUBSCRIBE that ends a durable subscription for good, whether
+// anybody is subscribed to it now or not.
+func (s *session) unsubscribeDurable(f *frame.Frame) (done bool, err error) {
+	name, durable, err := durableName(f)
+	if err != nil || !durable {
+		return false, err
+	}
+	queue, err := s.durableQueue(name)
+	if err != nil {
+		return false, err
+	}
+	for _, sub := range s.subs.list {
+		if !sub.gone && sub.dest == queue {
+			s.endSubscription(sub)
+			break
+		}
+	}
+	if !s.b.Unbind(queue) {
+		return false, errf(codeSubscriptionUnknown, "No subscription found", "There is no durable subscription with the name %s.", cut([]byte(name)))
+	}
+	s.receipt(f)
+	return true, nil
+}
+
+// unshare gives back what sub has of a shared subscription.
+func (sub *subscr) unshare() {
+	if sub.shared != "" {
+		sub.s.b.Unbind(sub.shared)
+		sub.shared = ""
+	}
+}
