@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"sync"
 	"time"
+
+	"stompserver/internal/store"
 )
 
 // A clock rings alarms. However many messages wait for their time, there is one alarm for
@@ -41,6 +43,16 @@ func (c *clock) set(a *alarm, at int64) {
 	}
 	if c.alarms[0] == a {
 		c.arm()
+	}
+}
+
+// cancel has a not ring any more. It may be ringing.
+func (c *clock) cancel(a *alarm) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a.at != 0 {
+		heap.Remove(&c.alarms, a.index)
+		a.at = 0
 	}
 }
 
@@ -114,4 +126,78 @@ func (h *alarms) Pop() any {
 	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
 	return a
+}
+
+// dues is a heap of what is due when: 16 bytes for each, a million of them are no burden.
+type dues []due
+
+type due struct {
+	at  int64 // milliseconds since 1970
+	seq store.Seq
+}
+
+func (a due) before(b due) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+
+func (h *dues) push(d due) {
+	*h = append(*h, d)
+	s := *h
+	for i := len(s) - 1; i > 0; {
+		up := (i - 1) / 4
+		if !s[i].before(s[up]) {
+			break
+		}
+		s[i], s[up] = s[up], s[i]
+		i = up
+	}
+}
+
+// next is when the first is due, 0 if there is none.
+func (h dues) next() int64 {
+	if len(h) == 0 {
+		return 0
+	}
+	return h[0].at
+}
+
+func (h *dues) pop() due {
+	s := *h
+	first, n := s[0], len(s)-1
+	s[0] = s[n]
+	s = s[:n]
+	s.sift(0)
+	*h = s
+	if cap(s) > 1024 && n < cap(s)/4 {
+		*h = append(make(dues, 0, cap(s)/2), s...)
+	}
+	return first
+}
+
+func (h dues) sift(i int) {
+	for {
+		least := i
+		for c := 4*i + 1; c < min(4*i+5, len(h)); c++ {
+			if h[c].before(h[least]) {
+				least = c
+			}
+		}
+		if least == i {
+			return
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+}
+
+// keep drops what ok does not want.
+func (h *dues) keep(ok func(due) bool) {
+	kept := (*h)[:0]
+	for _, d := range *h {
+		if ok(d) {
+			kept = append(kept, d)
+		}
+	}
+	*h = kept
+	for i := (len(kept) - 2) / 4; i >= 0; i-- {
+		kept.sift(i)
+	}
 }

@@ -114,6 +114,13 @@ func (l *ledger) put(op *Op, key string, fields ...string) {
 	op.Finally(func(error) { l.b.clock.set(&l.alarm, time.Now().UnixMilli()) })
 }
 
+// set writes a row by itself.
+func (l *ledger) set(key string, fields ...string) {
+	op := NewOp(nil)
+	l.put(op, key, fields...)
+	l.b.store.Commit(&op.batch)
+}
+
 // drop removes a row, also one that was put and is not known yet.
 func (l *ledger) drop(key string) {
 	l.mu.Lock()
