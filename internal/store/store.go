@@ -69,6 +69,11 @@ type Queue interface {
 	// client can have seen gives it back with Attempt lowered by one.
 	Release(ds []Delivery)
 
+	// Lease takes messages out of turn: it appends those of ds, as Browse gave them, that
+	// are still there and nobody holds. Later says that some have to wait for the store,
+	// which calls ready when it is worth asking for them again. It returns at once.
+	Lease(dst, ds []Delivery) (_ []Delivery, later bool)
+
 	// Browse appends at most max messages that follow after, held or not, and takes
 	// none of them. It may wait for I/O: call it with no lock held.
 	Browse(dst []Delivery, after Seq, max int) ([]Delivery, error)

@@ -179,6 +179,11 @@ func (d *disk) writeTries(all []*queue) error {
 			continue
 		}
 		rs = append(rs, store.Record{Kind: store.RecordMark, Queue: q.name, Seq: q.told})
+		for seq, s := range q.ahead.slots {
+			if l := q.findLate(seq); s.attempt > 0 && (l == nil || l.msg == nil || !l.msg.Volatile()) {
+				rs = append(rs, store.Record{Kind: store.RecordAttempts, Queue: q.name, Seq: seq, Attempts: s.attempt})
+			}
+		}
 		for seq := q.win.base; seq < q.win.next; seq++ {
 			c, s := q.win.at(seq)
 			if c == nil {

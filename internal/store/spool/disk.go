@@ -58,11 +58,14 @@ type tail struct {
 
 	split     bool
 	late      []late
-	kept      []late // volatile ones of a split queue: in memory until they are in the window
-	away      int    // messages not in the window, late ones included
-	awayBytes int64  // of those
-	paging    bool   // the pager is at it, or will be
-	err       error  // of the last page
+	kept      []late    // volatile ones of a split queue: in memory until they are in the window
+	away      int       // messages not in the window, late ones included
+	awayBytes int64     // of those
+	paging    bool      // the pager is at it, or will be
+	err       error     // of the last page
+	leasing   bool      // a Lease waits for a mark
+	outOfTurn store.Seq // up to here messages were leased out of turn
+	ahead     ahead
 }
 
 // A late is a message of a split queue that is not known to be written.
@@ -158,7 +161,7 @@ func (q *queue) take(c *store.Change, whole bool) {
 		return
 	}
 	for seq := c.Seq; seq <= c.Last; seq++ {
-		if _, s := q.win.at(seq); s != nil && s.state&leased != 0 {
+		if s := q.slotOf(seq); s != nil && s.state&leased != 0 {
 			s.state |= leaving
 		}
 	}
@@ -225,16 +228,23 @@ func (q *queue) fetch(dst []store.Delivery, n int) ([]store.Delivery, error) {
 		t.wish = min(limit+aheadOf, t.taken)
 		q.spool.disk.pending.mark(q)
 	}
-	if t.split && !t.paging && n > 0 && q.wantsPage() {
-		if t.err != nil && got == 0 {
-			err := t.err
-			t.err = nil // the next Fetch tries again
-			return dst, err
-		}
+	if t.split && !t.paging && n > 0 && t.err != nil && got == 0 && q.wantsPage() {
+		err := t.err
+		t.err = nil // the next Fetch tries again
+		return dst, err
+	}
+	if n > 0 {
+		q.pageIfLow()
+	}
+	return dst, nil
+}
+
+// pageIfLow has the pager read on where the window of a split queue runs low.
+func (q *queue) pageIfLow() {
+	if t := q.tail; t.split && !t.paging && q.wantsPage() {
 		t.paging = true
 		q.spool.disk.pager.add(q)
 	}
-	return dst, nil
 }
 
 // wantsPage reports whether the window of a split queue runs low.
@@ -258,18 +268,16 @@ func (q *queue) settled(c *store.Change, ok bool) {
 		return
 	}
 	for seq := c.Seq; seq <= c.Last; seq++ {
-		_, s := q.win.at(seq)
+		s := q.slotOf(seq)
 		switch {
 		case s == nil || s.state&leaving == 0:
 		case ok:
-			q.gone(q.win.remove(seq, leaving))
+			q.gone(q.remove(seq, leaving))
 			q.leased--
 			q.dequeued++
 		default: // whoever acked it has let go of it
 			s.state &^= leaving
-			if q.win.release(seq, s.attempt) {
-				q.leased--
-			}
+			q.giveBack(seq, s.attempt)
 		}
 	}
 	q.win.trim()
@@ -286,12 +294,12 @@ func (q *queue) show(seq store.Seq) {
 
 // forget takes back a put that failed. If it was handed out it stays until it is settled.
 func (q *queue) forget(seq store.Seq) {
-	_, s := q.win.at(seq)
+	s := q.slotOf(seq)
 	switch {
-	case s != nil && s.msg != nil && s.state&leased != 0:
+	case s != nil && s.state&leased != 0:
 		s.state |= doomed
 		return
-	case s != nil && s.msg != nil:
+	case seq < q.win.next && s != nil:
 		q.gone(q.win.remove(seq, 0))
 		q.win.trim()
 	default:
@@ -303,6 +311,8 @@ func (q *queue) forget(seq store.Seq) {
 		q.tail.awayBytes -= int64(l.msg.Size())
 		q.gone(l.msg)
 		l.msg = nil
+		delete(q.ahead.slots, seq)
+		q.ahead.setGone(seq)
 	}
 	q.enqueued--
 }

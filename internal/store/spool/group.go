@@ -48,7 +48,7 @@ func (g *group) build() {
 		q.mu.Lock()
 		t := q.tail
 		to := max(t.marking, t.wish)
-		if t.putIn == g.id && (t.demand > 0 || q.win.fresh > t.before+1) {
+		if t.putIn == g.id && (t.demand > 0 || q.win.fresh > t.before+1 || t.outOfTurn > t.before) {
 			to = max(to, t.taken) // they may be out before anybody comes by to mark them
 		}
 		if to > t.marking {
@@ -91,7 +91,7 @@ func (g *group) add(q *queue, c *store.Change, whole bool) {
 // isGone reports whether a put was acked before it was taken up.
 func (q *queue) isGone(seq store.Seq) bool {
 	if seq >= q.win.next {
-		return false // it is late
+		return q.ahead.isGone(seq) // else it is late
 	}
 	_, s := q.win.at(seq)
 	return s == nil || s.msg == nil
@@ -148,7 +148,10 @@ func (g *group) settle(err error) (ready []*queue) {
 		t.written = t.taken
 		t.marked = max(t.marked, t.marking)
 		q.wrote()
-		if t.demand > 0 && err == nil && (t.split || q.win.fresh < q.win.next || len(q.win.back) > 0) {
+		if t.leasing && err == nil {
+			t.leasing = false
+			ready = append(ready, q)
+		} else if t.demand > 0 && err == nil && (t.split || q.win.fresh < q.win.next || len(q.win.back) > 0) {
 			ready = append(ready, q)
 		}
 		q.mu.Unlock()

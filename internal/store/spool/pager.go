@@ -94,6 +94,7 @@ func (q *queue) page(buf []store.Record) []store.Record {
 		if !more {
 			q.join()
 		}
+		q.ahead.passed(q.win.next)
 	}
 	q.wrote()
 	wanted := t.demand > 0
@@ -109,18 +110,23 @@ func (q *queue) bringIn(r *store.Record) {
 	t := q.tail
 	n := int64(r.Msg.Size())
 	q.bringKept(r.Seq)
-	q.win.skipTo(r.Seq)
-	q.win.push(r.Msg)
-	_, s := q.win.at(r.Seq)
-	if s.attempt = r.Attempts; s.attempt == 0 && r.Seq <= t.told {
-		s.attempt = 1
-	}
-	t.away--
-	t.awayBytes -= n
-	if l := t.findLate(r.Seq); l == nil {
-		q.spool.bytes.Add(n)
-	} else if l.held { // durable, and about to be shown
-		s.state |= held
+	if t.ahead.isGone(r.Seq) {
+		q.win.skipTo(r.Seq + 1)
+	} else {
+		q.win.skipTo(r.Seq)
+		q.win.push(r.Msg)
+		_, s := q.win.at(r.Seq)
+		if s.attempt = r.Attempts; s.attempt == 0 && r.Seq <= t.told {
+			s.attempt = 1
+		}
+		t.away--
+		t.awayBytes -= n
+		if l := t.findLate(r.Seq); l == nil {
+			q.spool.bytes.Add(n)
+		} else if l.held { // durable, and about to be shown
+			s.state |= held
+		}
+		q.enter(r.Seq)
 	}
 	i := 0
 	for i < len(t.late) && t.late[i].seq <= r.Seq {
@@ -152,6 +158,7 @@ func (q *queue) bringLate(l *late) {
 		_, s := q.win.at(l.seq)
 		s.state |= held
 	}
+	q.enter(l.seq)
 }
 
 // join makes the queue whole again: the backend holds nothing that is not in the window or
@@ -171,28 +178,40 @@ func (q *queue) join() {
 	t.split, t.away, t.awayBytes = false, 0, 0
 }
 
-// browseDisk lists what the backend holds, and what is in neither it nor the window.
-func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int) ([]store.Delivery, error) {
-	from, begin, max := after, len(dst), len(dst)+n
-	for more := true; more && n > 0; {
-		var rs []store.Record
-		var err error
-		rs, more, err = q.spool.disk.cfg.Backend.Read(nil, q.name, after, min(n, pageRecords), pageBytes)
-		if err != nil {
-			return dst, err
+// browseDisk lists what the backend holds, and what is in neither it nor the window. Written
+// is how much of the queue the backend had when the window was looked at.
+func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int, written store.Seq) ([]store.Delivery, error) {
+	from, begin, end := after, len(dst), len(dst)+n
+	for more := true; ; {
+		if more && len(dst) < end {
+			rs, m, err := q.spool.disk.cfg.Backend.Read(nil, q.name, after, min(end-len(dst), pageRecords), pageBytes)
+			if err != nil {
+				return dst, err
+			}
+			if more = m; len(rs) > 0 {
+				after = rs[len(rs)-1].Seq
+			}
+			q.mu.Lock()
+			dst = q.appendThere(dst, rs)
+		} else {
+			q.mu.Lock()
 		}
-		for _, r := range rs {
-			dst = append(dst, store.Delivery{Seq: r.Seq, Attempt: r.Attempts, Msg: r.Msg})
-			after = r.Seq
-			n--
+		switch {
+		case len(dst) == end:
+		case more:
+			q.mu.Unlock()
+			continue
+		case q.written != written: // what was late when the backend was read may be so no more
+			more, written = true, q.written
+			q.mu.Unlock()
+			continue
 		}
+		break
 	}
-	q.mu.Lock()
 	defer q.mu.Unlock()
-	for i := 0; i < len(q.late) && n > 0; i++ {
+	for i := 0; i < len(q.late) && len(dst) < end; i++ {
 		if l := &q.late[i]; l.seq > after && l.msg != nil {
-			dst = append(dst, store.Delivery{Seq: l.seq, Msg: l.msg})
-			n--
+			dst = append(dst, store.Delivery{Seq: l.seq, Msg: l.msg, Attempt: q.tries(l.seq, 0)})
 		}
 	}
 	if len(q.kept) == 0 {
@@ -200,9 +219,27 @@ func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int) ([]stor
 	}
 	for i := range q.kept {
 		if l := &q.kept[i]; l.seq > from && l.msg != nil {
-			dst = append(dst, store.Delivery{Seq: l.seq, Msg: l.msg})
+			dst = append(dst, store.Delivery{Seq: l.seq, Msg: l.msg, Attempt: q.tries(l.seq, 0)})
 		}
 	}
 	slices.SortFunc(dst[begin:], func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
-	return dst[:min(len(dst), max)], nil
+	return dst[:min(len(dst), end)], nil
+}
+
+// appendThere appends what was read and is still there.
+func (q *queue) appendThere(dst []store.Delivery, rs []store.Record) []store.Delivery {
+	for i := range rs {
+		if r := &rs[i]; !q.ahead.isGone(r.Seq) {
+			dst = append(dst, store.Delivery{Seq: r.Seq, Attempt: q.tries(r.Seq, r.Attempts), Msg: r.Msg})
+		}
+	}
+	return dst
+}
+
+// tries is how often a message ahead of the window was handed out.
+func (q *queue) tries(seq store.Seq, stored uint32) uint32 {
+	if s := q.ahead.slots[seq]; s != nil {
+		return s.attempt
+	}
+	return stored
 }

@@ -3,6 +3,7 @@ package spool
 import (
 	"sync"
 
+	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
 
@@ -40,7 +41,7 @@ func (q *queue) apply(c *store.Change) {
 	}
 	gone, stored := int64(0), false
 	for seq := c.Seq; seq <= c.Last; seq++ {
-		m := q.win.remove(seq, leased)
+		m := q.remove(seq, leased)
 		if m == nil {
 			continue
 		}
@@ -79,14 +80,34 @@ func (q *queue) Release(ds []store.Delivery) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, d := range ds {
-		if !q.win.release(d.Seq, d.Attempt) {
-			continue
-		}
-		q.leased--
-		if _, s := q.win.at(d.Seq); s.state&doomed != 0 {
-			q.gone(q.win.remove(d.Seq, doomed))
-		}
+		q.giveBack(d.Seq, d.Attempt)
 	}
+	if len(q.win.back) > 64 && len(q.win.back) > 2*q.live {
+		q.win.weed()
+	}
+}
+
+// giveBack ends the lease of one message, if it has one. Called with mu held.
+func (q *queue) giveBack(seq store.Seq, attempt uint32) {
+	if q.releaseAhead(seq, attempt) {
+		q.leased--
+		return
+	}
+	if !q.win.release(seq, attempt) {
+		return
+	}
+	q.leased--
+	if _, s := q.win.at(seq); s.state&doomed != 0 {
+		q.gone(q.win.remove(seq, doomed))
+	}
+}
+
+// remove takes a message out, wherever it is, if it is in the state only, and returns it.
+func (q *queue) remove(seq store.Seq, only state) *message.Message {
+	if m := q.win.remove(seq, only); m != nil {
+		return m
+	}
+	return q.settleAhead(seq, only)
 }
 
 // Browse implements store.Queue. Without a backend it does not wait.
@@ -103,8 +124,9 @@ func (q *queue) Browse(dst []store.Delivery, after store.Seq, n int) ([]store.De
 		return dst, nil
 	}
 	after = max(after, q.win.next-1)
+	written := q.written
 	q.mu.Unlock()
-	return q.browseDisk(dst, after, n-(len(dst)-before))
+	return q.browseDisk(dst, after, n-(len(dst)-before), written)
 }
 
 // Stats implements store.Queue.

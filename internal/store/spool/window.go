@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"slices"
 	"sync"
 
 	"stompserver/internal/message"
@@ -26,6 +27,7 @@ const (
 	held                      // put by a batch of several changes that is not durable: not handed out, nor is what follows
 	leaving                   // acked by such a batch: gone once that is durable
 	doomed                    // its put failed while it was out: gone when it is given back
+	queued                    // in window.back
 )
 
 // A chunk is a run of slots. It goes when all its messages have, so that one message that
@@ -112,8 +114,10 @@ func (w *window) fetch(dst []store.Delivery, n int, limit store.Seq) []store.Del
 	for n > 0 && len(w.back) > 0 {
 		seq := w.back.pop()
 		if _, s := w.at(seq); s != nil && s.msg != nil {
-			dst = s.lease(dst, seq)
-			n--
+			if s.state &^= queued; s.state&leased == 0 {
+				dst = s.lease(dst, seq)
+				n--
+			}
 		}
 	}
 	for limit = min(limit, w.next); n > 0 && w.fresh < limit; {
@@ -124,7 +128,7 @@ func (w *window) fetch(dst []store.Delivery, n int, limit store.Seq) []store.Del
 			continue
 		case s.state&held != 0:
 			return dst
-		case s.msg != nil:
+		case s.msg != nil && s.state&leased == 0: // else it was leased out of turn
 			dst = s.lease(dst, w.fresh)
 			n--
 		}
@@ -151,8 +155,23 @@ func (w *window) release(seq store.Seq, attempt uint32) bool {
 		w.fresh = seq // it was the last, and never seen
 		return true
 	}
-	w.back.push(seq)
+	if seq < w.fresh && s.state&queued == 0 { // else it was leased out of turn, and its turn comes
+		s.state |= queued
+		w.back.push(seq)
+	}
 	return true
+}
+
+// weed drops from back what was leased out of turn and is gone.
+func (w *window) weed() {
+	kept := w.back[:0]
+	for _, seq := range w.back {
+		if _, s := w.at(seq); s != nil && s.state&queued != 0 {
+			kept = append(kept, seq)
+		}
+	}
+	slices.Sort(kept) // which is a heap
+	w.back = kept
 }
 
 // remove takes a message out, if it is in the state only, and returns it.
@@ -168,6 +187,20 @@ func (w *window) remove(seq store.Seq, only state) *message.Message {
 		chunks.Put(c)
 	}
 	return m
+}
+
+// skipGone moves fresh on over what was leased out of turn and is gone.
+func (w *window) skipGone() {
+	for w.fresh < w.next {
+		switch c, s := w.at(w.fresh); {
+		case c == nil:
+			w.fresh = min((w.fresh|(chunkSize-1))+1, w.next)
+		case s.msg == nil:
+			w.fresh++
+		default:
+			return
+		}
+	}
 }
 
 // trim moves the window on over what is gone at its front.

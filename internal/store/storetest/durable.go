@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"stompserver/internal/store"
@@ -20,6 +21,7 @@ func RunDurable(t *testing.T, open func(t testing.TB, place string) store.Store)
 		{"a Seq is not used twice", seqsGoOn},
 		{"a backlog far beyond the window", backlog},
 		{"a backlog that grows while it is eaten", eaten},
+		{"a lease out of turn in a backlog", outOfTurnFar},
 		{"volatile messages are not stored", volatiles},
 		{"volatile messages keep their place in a backlog", volatileBacklog},
 		{"restarts beside a model", walkAndRestart},
@@ -198,6 +200,69 @@ func eaten(r *restarter) {
 		}
 		r.ack(q, ds...)
 	}
+}
+
+// outOfTurnFar leases what is far behind in a backlog, acks some of it, and has the rest given
+// back or kept over a restart.
+func outOfTurnFar(r *restarter) {
+	const count = 3000
+	q := r.queue("/queue/a")
+	body := strings.Repeat("x", 1000)
+	for i := range count {
+		var b store.Batch
+		b.Put(q, Message(r, q.Name(), []byte(fmt.Sprintf("%d %s", i, body))))
+		r.commit(&b)
+	}
+	var mine []store.Delivery
+	for after := store.Seq(0); ; {
+		page, err := q.Browse(nil, after, 100)
+		if err != nil {
+			r.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		after = page[len(page)-1].Seq
+		for _, d := range page {
+			if number(r, d)%10 == 7 {
+				mine = append(mine, r.lease(q, []store.Delivery{d}, 1)...)
+			}
+		}
+	}
+	if len(mine) != count/10 {
+		r.Fatalf("%d were leased, want %d", len(mine), count/10)
+	}
+	for i, d := range mine {
+		switch i % 3 {
+		case 0:
+			r.ack(q, d)
+		case 1:
+			q.Release([]store.Delivery{d})
+		}
+	}
+	check := func(restarted bool) {
+		for i := range count {
+			ours, third := i%10 == 7, i/10%3
+			if ours && third == 0 || ours && third == 2 && !restarted {
+				continue
+			}
+			d := r.fetch(q, 1, 1)[0]
+			want := uint32(1)
+			if restarted || ours {
+				want = 2
+			}
+			if n := number(r, d); n != i || !restarted && d.Attempt != want || d.Attempt < want {
+				r.Fatalf("got %d, try %d, want %d, try %d", n, d.Attempt, i, want)
+			}
+		}
+		if s := q.Stats(); s.Ready != 0 {
+			r.Fatalf("%+v after all were fetched", s)
+		}
+	}
+	check(false)
+	r.restart()
+	q = r.queue("/queue/a")
+	check(true)
 }
 
 func volatiles(r *restarter) {

@@ -49,11 +49,13 @@ func random(h *harness) *rand.Rand {
 // turn does one thing and looks whether store and model agree.
 func turn(h *harness, r *rand.Rand, ms []*model, step int) {
 	m := ms[r.IntN(len(ms))]
-	switch r.IntN(4) {
+	switch r.IntN(5) {
 	case 0:
 		m.fetch(h, step, r.IntN(12))
 	case 1:
 		m.release(r)
+	case 2:
+		m.lease(h, r, step)
 	default:
 		change(h, r, ms, step)
 	}
@@ -83,6 +85,39 @@ func (m *model) fetch(h *harness, step, n int) {
 	}
 	if i != len(ds) {
 		h.Fatalf("step %d: Fetch gave %d too many", step, len(ds)-i)
+	}
+}
+
+// lease takes some of what nobody holds out of turn.
+func (m *model) lease(h *harness, r *rand.Rand, step int) {
+	all, err := m.q.Browse(nil, 0, len(m.held)+1)
+	if err != nil || len(all) != len(m.held) {
+		h.Fatalf("step %d: Browse gives %d of %d: %v", step, len(all), len(m.held), err)
+	}
+	var want []store.Delivery
+	free := 0
+	for i, d := range all {
+		if r.IntN(len(all)) >= 4 {
+			continue
+		}
+		e := &m.held[i]
+		if e.seq != 0 && e.seq != d.Seq {
+			h.Fatalf("step %d: Browse gives %d at %d, want %d", step, d.Seq, i, e.seq)
+		}
+		want = append(want, d)
+		if !e.leased {
+			free++
+		}
+	}
+	for _, d := range h.lease(m.q, want, free) {
+		i := slices.IndexFunc(all, func(o store.Delivery) bool { return o.Seq == d.Seq })
+		e := &m.held[i]
+		if e.leased || string(d.Msg.Body()) != e.body || d.Attempt != e.attempts+1 {
+			h.Fatalf("step %d: leased %s, try %d, want %s, try %d, held by somebody: %v", step, d.Msg.Body(), d.Attempt, e.body, e.attempts+1, e.leased)
+		}
+		e.seq, e.leased = d.Seq, true
+		e.attempts++
+		m.leased = append(m.leased, d)
 	}
 }
 

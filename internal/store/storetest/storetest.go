@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(testing.TB) store.Store) {
 		{"after Close everything fails", closeStore},
 		{"one message that stays while many pass", oneStaysBehind},
 		{"many at once", concurrent},
+		{"a lease out of turn", outOfTurn},
 		{"a random walk beside a model", walk},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -168,6 +169,26 @@ func (h *harness) fetch(q store.Queue, max, want int) []store.Delivery {
 		case <-h.ready[q]:
 		case <-time.After(patience):
 			h.Fatalf("Fetch gave %d of %d, and nothing is ready: %q", len(ds), want, spell(ds))
+		}
+	}
+}
+
+// lease takes ds out of turn, of which want are free.
+func (h *harness) lease(q store.Queue, ds []store.Delivery, want int) []store.Delivery {
+	h.Helper()
+	var got []store.Delivery
+	for {
+		var later bool
+		if got, later = q.Lease(got, ds); !later {
+			if len(got) != want {
+				h.Fatalf("Lease gave %d of %d: %q", len(got), want, spell(got))
+			}
+			return got
+		}
+		select {
+		case <-h.ready[q]:
+		case <-time.After(patience):
+			h.Fatalf("Lease gave %d of %d, and nothing is ready: %q", len(got), want, spell(got))
 		}
 	}
 }
@@ -544,4 +565,28 @@ func concurrent(h *harness) {
 		}
 	}
 	wg.Wait()
+}
+
+// outOfTurn leases what is in the middle: Fetch passes it over, and gives it when it is its
+// turn and it was given back.
+func outOfTurn(h *harness) {
+	q := h.open("/queue/a")
+	h.put(q, "1", "2", "3", "4", "5")
+	all, err := q.Browse(nil, 0, 10)
+	if err != nil || len(all) != 5 {
+		h.Fatal(all, err)
+	}
+	got := h.lease(q, all[1:4:4], 3)
+	if spell(got) != "2:1 3:1 4:1" {
+		h.Fatalf("Lease gave %q", spell(got))
+	}
+	h.lease(q, all[1:4:4], 0) // they are held
+	h.give(q, 1, "1:1")
+	q.Release(got[1:2])
+	h.ack(q, got[0])
+	h.lease(q, all[1:2], 0) // it is gone
+	h.give(q, 9, "3:2 5:1")
+	if s := q.Stats(); s.Leased != 4 || s.Ready != 0 {
+		h.Errorf("%+v", s)
+	}
 }

@@ -1,0 +1,190 @@
+package spool
+
+import (
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// What is leased out of turn may be far behind the window, where only the backend has it.
+// The ahead of a queue knows what became of such messages until the window comes by.
+type ahead struct {
+	slots map[store.Seq]*slot  // leased, or given back; msg is nil while nobody has it
+	gone  map[store.Seq]uint64 // acked: bits by Seq/64, which cost next to nothing where it is many in a row
+}
+
+const goneBits = 6
+
+func (a *ahead) isGone(seq store.Seq) bool {
+	return a.gone[seq>>goneBits]>>(seq&(1<<goneBits-1))&1 != 0
+}
+
+func (a *ahead) setGone(seq store.Seq) {
+	if a.gone == nil {
+		a.gone = make(map[store.Seq]uint64)
+	}
+	a.gone[seq>>goneBits] |= 1 << (seq & (1<<goneBits - 1))
+}
+
+// passed forgets what the window knows by itself now.
+func (a *ahead) passed(next store.Seq) {
+	for seq := range a.slots {
+		if seq < next {
+			delete(a.slots, seq)
+		}
+	}
+	for block := range a.gone {
+		if (block+1)<<goneBits <= next {
+			delete(a.gone, block)
+		}
+	}
+}
+
+// slotOf returns the place of a message that is in the window or ahead of it, or nil.
+func (q *queue) slotOf(seq store.Seq) *slot {
+	if _, s := q.win.at(seq); s != nil && s.msg != nil {
+		return s
+	}
+	if q.tail == nil {
+		return nil
+	}
+	return q.ahead.slots[seq]
+}
+
+// Lease implements store.Queue.
+func (q *queue) Lease(dst, ds []store.Delivery) (_ []store.Delivery, later bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return dst, false
+	}
+	before := len(dst)
+	for _, d := range ds {
+		s, wait := q.available(d)
+		if wait || s != nil && q.tail != nil && !q.mayGo(d.Seq) {
+			q.leasing, later = true, true
+			continue
+		}
+		if s == nil {
+			continue
+		}
+		if s.msg == nil {
+			s.msg = d.Msg
+			q.spool.bytes.Add(int64(d.Msg.Size()))
+		}
+		dst = s.lease(dst, d.Seq)
+		if q.tail != nil {
+			q.outOfTurn = max(q.outOfTurn, d.Seq)
+		}
+	}
+	q.leased += len(dst) - before
+	if q.tail != nil && q.split {
+		q.win.skipGone()
+		q.pageIfLow()
+	}
+	return dst, later
+}
+
+// available returns the slot of a message that is there and nobody has, or nil. Wait says that
+// it is about to be.
+func (q *queue) available(d store.Delivery) (_ *slot, wait bool) {
+	if d.Seq < q.win.next {
+		if _, s := q.win.at(d.Seq); s != nil && s.msg != nil && s.state&leased == 0 {
+			return s, s.state&held != 0
+		}
+		return nil, false
+	}
+	if q.tail == nil || !q.split || d.Seq > q.last || d.Msg == nil || q.ahead.isGone(d.Seq) {
+		return nil, false
+	}
+	s := q.ahead.slots[d.Seq]
+	if s == nil {
+		l := q.findLate(d.Seq)
+		if l != nil && (l.held || l.msg == nil) {
+			return nil, l.held && l.msg != nil
+		}
+		if q.ahead.slots == nil {
+			q.ahead.slots = make(map[store.Seq]*slot)
+		}
+		s = &slot{attempt: d.Attempt}
+		if s.attempt == 0 && d.Seq <= q.told {
+			s.attempt = 1
+		}
+		q.ahead.slots[d.Seq] = s
+	}
+	if s.state&leased != 0 {
+		return nil, false
+	}
+	return s, false
+}
+
+// mayGo reports whether a message may be handed out: a crash would not forget that it was.
+// If not it asks for a mark.
+func (q *queue) mayGo(seq store.Seq) bool {
+	t := q.tail
+	if seq <= t.marked || seq > t.written && seq <= t.marking || seq > t.taken {
+		return true
+	}
+	if t.wish < seq {
+		t.wish = min(seq+aheadOf, t.taken)
+		q.spool.disk.pending.mark(q)
+	}
+	return false
+}
+
+// settleAhead takes an acked message out that is not in the window, if it is in the state
+// only, and returns it.
+func (q *queue) settleAhead(seq store.Seq, only state) *message.Message {
+	if q.tail == nil {
+		return nil
+	}
+	s := q.ahead.slots[seq]
+	if s == nil || s.msg == nil || s.state&only != only {
+		return nil
+	}
+	m := s.msg
+	n := int64(m.Size())
+	delete(q.ahead.slots, seq)
+	q.ahead.setGone(seq)
+	q.away--
+	q.awayBytes -= n
+	if l := q.findLate(seq); l != nil && l.msg != nil {
+		l.msg = nil
+		q.spool.bytes.Add(-n)
+	}
+	return m
+}
+
+// releaseAhead takes a message back that is not in the window, and reports whether it was out.
+func (q *queue) releaseAhead(seq store.Seq, attempt uint32) bool {
+	if q.tail == nil {
+		return false
+	}
+	s := q.ahead.slots[seq]
+	if s == nil || s.state&leased == 0 {
+		return false
+	}
+	if s.state&doomed != 0 {
+		if m := q.settleAhead(seq, doomed); m != nil {
+			q.gone(m)
+		}
+		return true
+	}
+	s.state, s.attempt = 0, attempt
+	q.spool.bytes.Add(-int64(s.msg.Size()))
+	s.msg = nil
+	return true
+}
+
+// enter has a message that has come into the window be there what it was ahead of it.
+func (q *queue) enter(seq store.Seq) {
+	a := q.ahead.slots[seq]
+	if a == nil {
+		return
+	}
+	delete(q.ahead.slots, seq)
+	_, s := q.win.at(seq)
+	s.attempt, s.state = a.attempt, s.state|a.state
+	if a.msg != nil {
+		q.spool.bytes.Add(-int64(a.msg.Size()))
+	}
+}
