@@ -73,7 +73,7 @@ type Kind uint8
 const (
 	RecordPut      Kind = iota // Msg is stored under Seq
 	RecordAck                  // Seq to Last are removed
-	RecordMark                 // every message up to Seq, and none behind it, may have been handed out
+	RecordMark                 // every message up to Seq, and none behind it, may have been handed out; not beyond the last put
 	RecordAttempts             // the message Seq was handed out Attempts times; written at a clean stop
 )
 

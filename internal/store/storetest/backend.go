@@ -295,7 +295,7 @@ func walkBackend(s *stage) {
 				first := store.Seq(r.IntN(int(next[name]) + 2))
 				rs = append(rs, ack(name, first, first+store.Seq(r.IntN(4))))
 			case 4:
-				rs = append(rs, store.Record{Kind: store.RecordMark, Queue: name, Seq: store.Seq(r.IntN(100))})
+				rs = append(rs, store.Record{Kind: store.RecordMark, Queue: name, Seq: store.Seq(r.IntN(int(next[name]) + 1))})
 			}
 		}
 		s.write(rs...)
@@ -340,6 +340,9 @@ func (s *stage) sameInfos(ref *Reference) {
 		for _, i := range infos {
 			if i.Count > 0 {
 				i.Bytes, i.Enqueued, i.Dequeued = 0, 0, 0
+				if i.Marked < i.First { // it is of what went; a queue that was empty may be forgotten with it
+					i.Marked = 0
+				}
 				m[i.Name] = i
 			}
 		}
