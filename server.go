@@ -67,6 +67,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	bc := broker.Config{
 		Durable:         Durable(cfg.Queue),
+		MakeFilter:      session.MakeFilter,
 		Store:           s.store,
 		MaxDeliveries:   cfg.Destinations.MaxDeliveries,
 		DeadLetter:      cfg.Destinations.DeadLetter,

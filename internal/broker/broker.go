@@ -160,6 +160,16 @@ func (b *Broker) Close() {
 	b.clock.stop()
 }
 
+// stopped reports whether Close was called.
+func (b *Broker) stopped() bool {
+	select {
+	case <-b.stop:
+		return true
+	default:
+		return false
+	}
+}
+
 // IsQueue reports whether a destination names a queue: it starts with /queue, as in the
 // Ruby server, or is a temporary one. Everything else, and the monitor's destination, is a
 // topic.

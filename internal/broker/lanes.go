@@ -126,8 +126,10 @@ func (q *queue) fetch(dst []store.Delivery, max int) ([]store.Delivery, error) {
 func (q *queue) release(ds []store.Delivery) {
 	if q.lanes == nil {
 		q.st.Release(ds)
+		q.resift(ds)
 		return
 	}
+	q.resift(ds)
 	for len(ds) > 0 {
 		st, _ := q.at(ds[0].Seq)
 		n := 0

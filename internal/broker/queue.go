@@ -27,6 +27,8 @@ type queue struct {
 	ring           // of those who can take more and have the highest priority
 	lower   []ring // of those with lower ones, the highest first
 	single  single
+	sifters []*Subscription // those that want some messages only, the highest priority first
+	sifting bool            // a goroutine looks through what is not at hand
 	asked   bool // the store was asked for more than it had
 	unused  bool // not used since the reaper came by
 	scratch []store.Delivery
@@ -48,7 +50,7 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) bool {
 	}
 	op.batch.Put(st, m)
 	q.b.store.Commit(&op.batch)
-	if q.next != nil {
+	if q.next != nil || q.sifters != nil {
 		q.dispatch(w)
 	}
 	q.mu.Unlock()
@@ -76,6 +78,9 @@ func (q *queue) look(w *Wake) {
 
 // dispatch hands out what there is to those who can take it. Called with q.mu held.
 func (q *queue) dispatch(w *Wake) {
+	if q.sifters != nil {
+		q.siftAll(w)
+	}
 	for q.next != nil {
 		want := q.demand()
 		ds, err := q.fetch(q.scratch[:0], want)

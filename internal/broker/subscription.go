@@ -70,6 +70,7 @@ type Subscription struct {
 	c      Consumer
 	budget *Budget
 	filter Filter
+	sift   *sift // of a queue: it wants some of the messages only
 
 	mu  *sync.Mutex // q.mu, or own; guards what follows
 	own sync.Mutex
@@ -144,6 +145,10 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 		}
 		s.q, s.mu = q, &q.mu
 		q.attach(s)
+		if s.filter != nil {
+			s.sift = new(sift)
+			q.addSifter(s)
+		}
 		q.mu.Unlock()
 		return s, nil
 	}
@@ -184,6 +189,12 @@ func (s *Subscription) changed(w *Wake) {
 		return
 	}
 	able := s.able()
+	if s.sift != nil {
+		if able {
+			s.q.sift(s, w)
+		}
+		return
+	}
 	if able != s.taking {
 		if able {
 			s.q.join(s)
@@ -238,8 +249,14 @@ func (s *Subscription) AddCredit(n int, w *Wake) {
 
 // take hands d to the consumer. Called by the queue, whose turn it moves on.
 func (s *Subscription) take(d store.Delivery, w *Wake) {
-	q := s.q
-	q.next = s.ringNext
+	s.q.next = s.ringNext
+	if s.hand(d, w); !s.able() {
+		s.q.leave(s)
+	}
+}
+
+// hand is take without a turn.
+func (s *Subscription) hand(d store.Delivery, w *Wake) {
 	out := Delivery{Delivery: d}
 	if d.Attempt > 1 {
 		s.b.counts.redelivered.Add(1)
@@ -253,9 +270,6 @@ func (s *Subscription) take(d store.Delivery, w *Wake) {
 	}
 	if !s.c.Deliver(out, w) {
 		s.blocked = true
-	}
-	if s.blocked || s.credit <= 0 || s.window > 0 && s.bytes >= s.window {
-		q.leave(s)
 	}
 }
 

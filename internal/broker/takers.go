@@ -99,6 +99,9 @@ func (q *queue) attach(s *Subscription) {
 // detach ends that. Called with q.mu held.
 func (q *queue) detach(s *Subscription, w *Wake) {
 	q.subs--
+	if s.sift != nil {
+		q.removeSifter(s)
+	}
 	if i := slices.Index(q.single.all, s); i >= 0 {
 		q.single.all = slices.Delete(q.single.all, i, i+1)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
+	"stompserver/internal/selector"
 	"stompserver/internal/store"
 )
 
@@ -102,9 +103,12 @@ func decodeError(err error) *Error {
 func asError(err error) (e *Error, known bool) {
 	var h *message.HeaderError
 	var refused *store.RefusedError
+	var sel *selector.Error
 	switch {
 	case errors.As(err, &e):
 		return e, true
+	case errors.As(err, &sel):
+		return errf(codeBadSelector, "Invalid selector", "The selector cannot be understood: at character %d: %s\n%s", sel.Character(), sel.Reason, sel.Excerpt()), true
 	case errors.As(err, &h):
 		return errHeader(frame.Send, h.Name, []byte(h.Value), h.Want), true
 	case errors.Is(err, store.ErrFull):

@@ -7,12 +7,14 @@ import (
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
+	"stompserver/internal/selector"
 )
 
 // A filter is what SUBSCRIBE says of the messages that it wants.
 type filter struct {
 	notFrom uint32 // no-local: the connection itself; 0: its own messages are wanted
 	match   *match // of the exchange amq.headers
+	sel     *selector.Selector
 }
 
 // Wants implements broker.Filter.
@@ -20,12 +22,55 @@ func (f *filter) Wants(m *message.Message) bool {
 	if f.notFrom != 0 && m.Sender() == f.notFrom {
 		return false
 	}
-	return f.match == nil || f.match.wants(m)
+	if f.match != nil && !f.match.wants(m) {
+		return false
+	}
+	return f.sel == nil || f.sel.Matches(fields{m})
+}
+
+// fields are the headers of a message as selectors see them.
+type fields struct{ m *message.Message }
+
+// Header implements selector.Env.
+func (f fields) Header(name string) ([]byte, bool) { return f.m.Lookup(name) }
+
+// MakeFilter makes the filter of a selector in its canonical spelling, which a durable
+// subscription had before a restart.
+func MakeFilter(text string) (broker.Filter, error) {
+	sel, err := selector.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return &filter{sel: sel}, nil
+}
+
+// selectorOf returns the text of a filter's selector, for MakeFilter.
+func selectorOf(f broker.Filter) string {
+	if w, ok := f.(*filter); ok && w.sel != nil {
+		return w.sel.String()
+	}
+	return ""
+}
+
+// ofQueue is the part of a filter that counts for a queue: who sent a message matters there
+// only to those who share a topic.
+func ofQueue(f broker.Filter) broker.Filter {
+	w, ok := f.(*filter)
+	if !ok || w.sel == nil {
+		return nil
+	}
+	return &filter{sel: w.sel}
 }
 
 // filter reads which messages f wants; nil: all.
 func (s *session) filter(f *frame.Frame) (broker.Filter, error) {
 	var w filter
+	if text, ok := f.Header.Get("selector"); ok && len(bytes.TrimSpace(text)) > 0 {
+		var err error
+		if w.sel, err = selector.Parse(string(text)); err != nil {
+			return nil, err
+		}
+	}
 	local, err := flag(f, false, "no-local", "activemq.noLocal")
 	if err != nil {
 		return nil, err
@@ -44,9 +89,6 @@ func (s *session) filter(f *frame.Frame) (broker.Filter, error) {
 	}
 	return &w, nil
 }
-
-// selectorOf returns the text of a filter's selector.
-func selectorOf(f broker.Filter) string { return "" }
 
 // A match is what a subscription to the exchange amq.headers says of headers: all of them,
 // or any, have these values; an empty value is that the header is there.

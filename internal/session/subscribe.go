@@ -15,7 +15,6 @@ var refusedOnSubscribe = []struct {
 	name, code, what string
 	topic            bool // of topics only
 }{
-	{"selector", codeBadSelector, "selectors", false},
 	{"browser", codeBadHeader, "browsing a queue", false},
 }
 
@@ -86,6 +85,9 @@ func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
 		}
 	}
 	sub.dest, sub.num, sub.topic = dest, s.subs.next, !s.b.IsQueue(dest)
+	if !sub.topic {
+		o.Filter = ofQueue(o.Filter)
+	}
 	o.Consumer, o.Owner = sub, s.id
 	if sub.bs, err = s.b.Subscribe(dest, o); err != nil {
 		return err

@@ -74,6 +74,10 @@ type Queue interface {
 	// which calls ready when it is worth asking for them again. It returns at once.
 	Lease(dst, ds []Delivery) (_ []Delivery, later bool)
 
+	// Peek is Browse of what is at hand, and returns at once. Whole says that nothing else
+	// follows; else Browse has it.
+	Peek(dst []Delivery, after Seq, max int) (_ []Delivery, whole bool)
+
 	// Browse appends at most max messages that follow after, held or not, and takes
 	// none of them. It may wait for I/O: call it with no lock held.
 	Browse(dst []Delivery, after Seq, max int) ([]Delivery, error)

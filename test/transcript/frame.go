@@ -15,9 +15,12 @@ type line struct {
 }
 
 func parseFrame(text string) (f line, err error) {
-	text, f.body, f.bodied = strings.Cut(text, " = ")
-	f.command, text, _ = strings.Cut(strings.TrimSpace(text), " ")
-	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
+	f.command, text, _ = strings.Cut(strings.TrimLeft(text, " "), " ")
+	for text = strings.TrimLeft(text, " "); text != ""; text = strings.TrimLeft(text, " ") {
+		if body, ok := strings.CutPrefix(text, "= "); ok {
+			f.body, f.bodied = body, true
+			break
+		}
 		name, value, hasValue := "", "", false
 		end := strings.IndexAny(text, " :")
 		switch {

@@ -110,6 +110,15 @@ func (q *queue) remove(seq store.Seq, only state) *message.Message {
 	return q.settleAhead(seq, only)
 }
 
+// Peek implements store.Queue.
+func (q *queue) Peek(dst []store.Delivery, after store.Seq, n int) ([]store.Delivery, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	before := len(dst)
+	dst = q.win.browse(dst, after, n)
+	return dst, len(dst)-before < n && (q.tail == nil || !q.split)
+}
+
 // Browse implements store.Queue. Without a backend it does not wait.
 func (q *queue) Browse(dst []store.Delivery, after store.Seq, n int) ([]store.Delivery, error) {
 	q.mu.Lock()

@@ -1,0 +1,270 @@
+package broker
+
+import (
+	"slices"
+
+	"stompserver/internal/store"
+)
+
+// A subscription to a queue with a filter takes messages out of turn. It has a cursor that
+// passes over each message once, however often the queue hands out messages meanwhile: what
+// is at hand is looked at in the queue's own run, what is not by a goroutine, with no lock
+// held. What comes back behind the cursor is looked at when it does.
+
+const (
+	siftAtOnce  = 256       // messages looked at in one run with the queue's lock held
+	siftPage    = 64        // and read at once from what is not at hand, at first
+	siftPageMax = 1024      // at most
+	siftBytes   = 256 << 10 // so many bytes of messages are aimed at
+)
+
+// A sift is what a subscription knows of its queue's messages. It is guarded by queue.mu.
+type sift struct {
+	lanes [priorities]siftLane
+	page  int  // how many to read at once
+	again bool // something may have come since a page was asked for
+}
+
+type siftLane struct {
+	cursor store.Seq        // all up to here were looked at
+	found  []store.Delivery // of these, what is wanted and was not got yet, in order
+	end    bool             // nothing follows, as far as known
+}
+
+// addSifter makes s, which has a filter, one of those that the queue's messages are shown.
+// Called with q.mu held.
+func (q *queue) addSifter(s *Subscription) {
+	i := 0
+	for i < len(q.sifters) && q.sifters[i].priority >= s.priority {
+		i++
+	}
+	q.sifters = slices.Insert(q.sifters, i, s)
+}
+
+func (q *queue) removeSifter(s *Subscription) {
+	if i := slices.Index(q.sifters, s); i >= 0 {
+		if q.sifters = slices.Delete(q.sifters, i, i+1); len(q.sifters) == 0 {
+			q.sifters = nil
+		}
+	}
+	s.sift.lanes = [priorities]siftLane{}
+}
+
+// siftAll has all that can take more look for it. Who got something goes behind its equals.
+func (q *queue) siftAll(w *Wake) {
+	for i := 0; i < len(q.sifters); i++ {
+		s := q.sifters[i]
+		if !s.able() || !q.sift(s, w) {
+			continue
+		}
+		for j := i + 1; j < len(q.sifters) && q.sifters[j].priority == s.priority; j++ {
+			q.sifters[j-1], q.sifters[j] = q.sifters[j], q.sifters[j-1]
+		}
+	}
+}
+
+// sift hands s what it wants of what is at hand, and reports whether there was anything. If
+// there may be more elsewhere, a goroutine looks. Called with q.mu held.
+func (q *queue) sift(s *Subscription, w *Wake) (some bool) {
+	some, more := q.siftNear(s, w)
+	if more {
+		s.sift.again = true
+		if !q.sifting {
+			q.sifting = true
+			q.b.wg.Go(q.siftFar) // ends by itself, or with the broker
+		}
+	}
+	return some
+}
+
+// siftNear is sift without the goroutine.
+func (q *queue) siftNear(s *Subscription, w *Wake) (some, more bool) {
+	var room [siftAtOnce]store.Delivery
+	left := siftAtOnce
+	for p := priorities - 1; p >= 0 && s.able(); p-- {
+		st := q.laneOf(uint8(p))
+		if st == nil {
+			continue
+		}
+		l := &s.sift.lanes[p]
+		for s.able() {
+			got, waits := q.obtain(s, st, uint8(p), w)
+			some = some || got
+			if waits || !s.able() {
+				break
+			}
+			ds, whole := st.Peek(room[:0], l.cursor, left)
+			left -= len(ds)
+			l.look(s.filter, ds)
+			clear(ds)
+			if len(l.found) > 0 {
+				continue
+			}
+			if !whole {
+				more = true
+			}
+			break
+		}
+	}
+	return some, more && s.able()
+}
+
+// laneOf is the store's queue of a priority, or nil.
+func (q *queue) laneOf(p uint8) store.Queue {
+	switch {
+	case q.lanes != nil:
+		return q.lanes.st[p]
+	case laneTag(p) == 0:
+		return q.st
+	}
+	return nil
+}
+
+// look notes what the filter wants of ds, which follow the cursor.
+func (l *siftLane) look(f Filter, ds []store.Delivery) {
+	for i := range ds {
+		if f.Wants(ds[i].Msg) {
+			l.found = append(l.found, ds[i])
+		}
+		l.cursor = ds[i].Seq
+	}
+}
+
+// obtain hands s what was found, as far as it can take it and nobody else has it. Waits says
+// that the store has to do something first; it calls ready.
+func (q *queue) obtain(s *Subscription, st store.Queue, p uint8, w *Wake) (some, waits bool) {
+	l := &s.sift.lanes[p]
+	tag := laneTag(p)
+	for len(l.found) > 0 && s.able() {
+		n := min(len(l.found), s.credit, fetchAtOnce)
+		ds, later := st.Lease(q.scratch[:0], l.found[:n])
+		q.scratch = ds[:0]
+		waits = later
+		l.found = without(l.found, n, ds, later)
+		for i := range ds {
+			ds[i].Seq |= tag
+		}
+		for i, d := range ds {
+			switch {
+			case !s.able():
+				q.unseen(ds[i:])
+			case q.overLimit(d):
+				q.bury(d, w)
+				continue
+			default:
+				s.hand(d, w)
+				some = true
+				continue
+			}
+			break
+		}
+		clear(ds)
+		if waits {
+			break
+		}
+	}
+	return some, waits
+}
+
+// without takes the first n of found out, or of these ds alone.
+func without(found []store.Delivery, n int, ds []store.Delivery, alone bool) []store.Delivery {
+	kept := found[:0]
+	for i, d := range found {
+		if i >= n || alone && !slices.ContainsFunc(ds, func(o store.Delivery) bool { return o.Seq == d.Seq }) {
+			kept = append(kept, d)
+		}
+	}
+	clear(found[len(kept):])
+	if len(kept) == 0 {
+		return nil
+	}
+	return kept
+}
+
+// resift shows what was given back to those whose cursor has passed it. Called with q.mu held.
+func (q *queue) resift(ds []store.Delivery) {
+	for _, s := range q.sifters {
+		for _, d := range ds {
+			p := uint8(d.Seq>>laneShift) - 1
+			if d.Seq>>laneShift == 0 {
+				p = 4
+			}
+			l := &s.sift.lanes[p]
+			d.Seq &= laneMask
+			if d.Seq > l.cursor || d.Msg == nil || !s.filter.Wants(d.Msg) {
+				continue
+			}
+			i, there := slices.BinarySearchFunc(l.found, d.Seq, func(o store.Delivery, seq store.Seq) int { return int(o.Seq) - int(seq) })
+			if !there {
+				l.found = slices.Insert(l.found, i, d)
+			}
+		}
+	}
+}
+
+// siftFar looks through what is not at hand, for all who wait for it, and ends when there is
+// nothing more to look at.
+func (q *queue) siftFar() {
+	for !q.b.stopped() {
+		s, st, p, after, n := q.far()
+		if s == nil {
+			return
+		}
+		ds, err := st.Browse(nil, after, n)
+		if err != nil {
+			q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
+			q.mu.Lock()
+			q.sifting = false
+			q.mu.Unlock()
+			return
+		}
+		var w Wake
+		q.mu.Lock()
+		if l := &s.sift.lanes[p]; !s.detached && l.cursor == after {
+			l.end = len(ds) < n && !s.sift.again
+			l.look(s.filter, ds)
+			s.sift.size(ds)
+			q.siftNear(s, &w)
+		}
+		q.mu.Unlock()
+		w.Run()
+	}
+}
+
+// far picks what siftFar looks at next; s is nil if there is nothing, and siftFar ends.
+func (q *queue) far() (s *Subscription, st store.Queue, p uint8, after store.Seq, n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, s := range q.sifters {
+		if !s.able() {
+			continue
+		}
+		for p := priorities - 1; p >= 0; p-- {
+			st := q.laneOf(uint8(p))
+			if st == nil {
+				continue
+			}
+			l := &s.sift.lanes[p]
+			if ds, whole := st.Peek(nil, l.cursor, 1); len(ds) == 0 && whole || len(l.found) > 0 {
+				continue
+			}
+			if l.end { // what has come since then is new
+				l.end = false
+				continue
+			}
+			s.sift.again = false
+			return s, st, uint8(p), l.cursor, max(s.sift.page, siftPage)
+		}
+	}
+	q.sifting = false
+	return nil, nil, 0, 0, 0
+}
+
+// size chooses how many messages to read at once, by those that were read.
+func (t *sift) size(ds []store.Delivery) {
+	bytes := 1
+	for i := range ds {
+		bytes += ds[i].Msg.Size()
+	}
+	t.page = min(max(siftBytes*max(len(ds), 1)/bytes, siftPage), siftPageMax)
+}
