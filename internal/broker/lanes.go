@@ -2,7 +2,6 @@ package broker
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
 	"stompserver/internal/destination"
@@ -157,42 +156,6 @@ func (q *queue) ack(op *Op, first, last store.Seq) {
 		return
 	}
 	op.batch.AckRange(st, first, last)
-}
-
-// browse is Browse of all priorities, one after the other from the highest.
-func (q *queue) browse(dst []store.Delivery, after store.Seq, max int) ([]store.Delivery, error) {
-	q.mu.Lock()
-	if q.lanes == nil {
-		q.mu.Unlock()
-		return q.st.Browse(dst, after, max)
-	}
-	all := *q.lanes
-	all.down = slices.Clone(all.down)
-	q.mu.Unlock()
-	found := after == 0
-	before := len(dst)
-	for _, p := range all.down {
-		tag := laneTag(p)
-		from := store.Seq(0)
-		if !found {
-			if after>>laneShift<<laneShift != tag {
-				continue
-			}
-			found, from = true, after&laneMask
-		}
-		n := len(dst)
-		if n-before >= max {
-			break
-		}
-		var err error
-		if dst, err = all.st[p].Browse(dst, from, max-(n-before)); err != nil {
-			return dst, err
-		}
-		for i := range dst[n:] {
-			dst[n+i].Seq |= tag
-		}
-	}
-	return dst, nil
 }
 
 // between returns first to last, which are of one priority, as far as they are there.

@@ -29,9 +29,11 @@ type queue struct {
 	single  single
 	sifters []*Subscription // those that want some messages only, the highest priority first
 	sifting bool            // a goroutine looks through what is not at hand
-	asked   bool // the store was asked for more than it had
-	unused  bool // not used since the reaper came by
-	scratch []store.Delivery
+
+	browsers []*Subscription
+	asked    bool // the store was asked for more than it had
+	unused   bool // not used since the reaper came by
+	scratch  []store.Delivery
 }
 
 // send puts m, and reports false if the queue is gone.
@@ -50,7 +52,7 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) bool {
 	}
 	op.batch.Put(st, m)
 	q.b.store.Commit(&op.batch)
-	if q.next != nil || q.sifters != nil {
+	if q.next != nil || q.sifters != nil || q.browsers != nil {
 		q.dispatch(w)
 	}
 	q.mu.Unlock()
@@ -80,6 +82,9 @@ func (q *queue) look(w *Wake) {
 func (q *queue) dispatch(w *Wake) {
 	if q.sifters != nil {
 		q.siftAll(w)
+	}
+	for _, s := range q.browsers {
+		q.browse(s)
 	}
 	for q.next != nil {
 		want := q.demand()

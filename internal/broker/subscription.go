@@ -41,10 +41,11 @@ type Options struct {
 	Owner    uint64  // of the temporary destinations that it may subscribe to
 
 	// What follows is of queues only.
-	Priority  int  // who has a higher one, and can take more, is served first
-	Exclusive bool // while it is there nobody else is served
-	Bytes     int  // of messages in flight, past which it gets no more; 0: not bounded
-	Manual    bool // an ACK does not bring credit back, AddCredit does
+	Priority  int     // who has a higher one, and can take more, is served first
+	Exclusive bool    // while it is there nobody else is served
+	Bytes     int     // of messages in flight, past which it gets no more; 0: not bounded
+	Manual    bool    // an ACK does not bring credit back, AddCredit does
+	Browse    *Browse // it takes nothing; its mode is Auto
 }
 
 // A Filter says which messages a subscription wants. It is called from any goroutine, with
@@ -62,15 +63,16 @@ type Ref struct {
 // A Subscription connects a Consumer with a destination. Its methods may be called from
 // any goroutine, but not by the Consumer's.
 type Subscription struct {
-	b      *Broker
-	q      *queue // nil: a topic
-	t      *topic
-	listed bool // in t.subs; guarded by Broker.mu
-	mode   AckMode
-	c      Consumer
-	budget *Budget
-	filter Filter
-	sift   *sift // of a queue: it wants some of the messages only
+	b       *Broker
+	q       *queue // nil: a topic
+	t       *topic
+	listed  bool // in t.subs; guarded by Broker.mu
+	mode    AckMode
+	c       Consumer
+	budget  *Budget
+	filter  Filter
+	sift    *sift    // of a queue: it wants some of the messages only
+	browser *browser // of a queue: it takes none
 
 	mu  *sync.Mutex // q.mu, or own; guards what follows
 	own sync.Mutex
@@ -144,10 +146,16 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 			continue
 		}
 		s.q, s.mu = q, &q.mu
-		q.attach(s)
-		if s.filter != nil {
+		switch {
+		case o.Browse != nil:
+			s.browser = &browser{Browse: *o.Browse}
+			q.attachBrowser(s)
+		case s.filter != nil:
 			s.sift = new(sift)
+			q.attach(s)
 			q.addSifter(s)
+		default:
+			q.attach(s)
 		}
 		q.mu.Unlock()
 		return s, nil
@@ -189,7 +197,11 @@ func (s *Subscription) changed(w *Wake) {
 		return
 	}
 	able := s.able()
-	if s.sift != nil {
+	switch {
+	case s.browser != nil:
+		s.q.browse(s)
+		return
+	case s.sift != nil:
 		if able {
 			s.q.sift(s, w)
 		}
@@ -213,7 +225,7 @@ func (s *Subscription) able() bool {
 		return false
 	}
 	active := s.q.single.active
-	return active == nil || active == s
+	return active == nil || active == s || s.browser != nil
 }
 
 // settled gives back what slot j of the deliveries in flight took. Called with mu held, before
@@ -258,7 +270,7 @@ func (s *Subscription) take(d store.Delivery, w *Wake) {
 // hand is take without a turn.
 func (s *Subscription) hand(d store.Delivery, w *Wake) {
 	out := Delivery{Delivery: d}
-	if d.Attempt > 1 {
+	if d.Attempt > 1 && s.browser == nil {
 		s.b.counts.redelivered.Add(1)
 	}
 	if s.mode != Auto {
@@ -275,7 +287,7 @@ func (s *Subscription) hand(d store.Delivery, w *Wake) {
 
 // Settle acks the deliveries first to last of mode Auto, whose bytes the socket took.
 func (s *Subscription) Settle(first, last store.Seq) {
-	if s.q == nil {
+	if s.q == nil || s.browser != nil {
 		return
 	}
 	op := NewOp(nil)
@@ -288,7 +300,7 @@ func (s *Subscription) Settle(first, last store.Seq) {
 // Return gives the deliveries first to last of mode Auto back, which were the attempt-th
 // try. Seen says that the client may have had them.
 func (s *Subscription) Return(first, last store.Seq, attempt uint32, seen bool, w *Wake) {
-	if s.q == nil {
+	if s.q == nil || s.browser != nil {
 		return
 	}
 	all, err := s.q.between(first, last)
@@ -413,9 +425,12 @@ func (s *Subscription) Detach(w *Wake) {
 		return
 	}
 	s.detached = true
-	if s.q != nil {
+	switch {
+	case s.browser != nil:
+		s.q.detachBrowser(s)
+	case s.q != nil:
 		s.q.detach(s, w)
-	} else {
+	default:
 		s.direct.Store(false)
 		s.backlog.clear(s)
 	}

@@ -26,6 +26,9 @@ func (s *session) options(f *frame.Frame) (o broker.Options, err error) {
 	if o.Exclusive, err = flag(f, false, "exclusive", "activemq.exclusive"); err != nil {
 		return o, err
 	}
+	if o.Browse, err = s.browse(f); err != nil {
+		return o, err
+	}
 	o.Filter, err = s.filter(f)
 	return o, err
 }

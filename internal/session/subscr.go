@@ -10,18 +10,20 @@ import (
 
 // A subscr is one subscription of a session.
 type subscr struct {
-	s      *session
-	bs     *broker.Subscription
-	id     string // the client's name for it, if it has one
-	named  bool   // it has one
-	dest   string // the broker's name for what it is to
-	spelt  string // the client's
-	shared string // the durable subscription that lives as long as its users, of which sub is one
-	group  *group // with those of the same SUBSCRIBE; nil: it is the only one
-	num    uint64 // the server's name for it, in ack ids
-	topic  bool
-	gone   bool // UNSUBSCRIBE came; deliveries may still be settled
-	vain   bool // the client asked to acknowledge what needs it not: the monitor's reports
+	s       *session
+	bs      *broker.Subscription
+	id      string // the client's name for it, if it has one
+	named   bool   // it has one
+	dest    string // the broker's name for what it is to
+	spelt   string // the client's
+	shared  string // the durable subscription that lives as long as its users, of which sub is one
+	group   *group // with those of the same SUBSCRIBE; nil: it is the only one
+	num     uint64 // the server's name for it, in ack ids
+	topic   bool
+	browses bool   // it takes nothing: there is nothing to give back
+	seqName string // a header that tells the Seq; "": none
+	gone    bool   // UNSUBSCRIBE came; deliveries may still be settled
+	vain    bool   // the client asked to acknowledge what needs it not: the monitor's reports
 
 	head    []byte        // what each MESSAGE to it begins with, up to the Seq in message-id
 	written atomic.Uint64 // tag of the last delivery whose bytes the socket took
@@ -33,7 +35,7 @@ func (sub *subscr) Deliver(d broker.Delivery, w *broker.Wake) bool {
 	o := &s.out
 	o.mu.Lock()
 	if o.last || o.closed {
-		if !sub.topic {
+		if !sub.topic && !sub.browses {
 			o.note(sub, d) // given back when the session ends
 		}
 		o.mu.Unlock()
@@ -43,7 +45,7 @@ func (sub *subscr) Deliver(d broker.Delivery, w *broker.Wake) bool {
 	if sub.group != nil {
 		sub.group.delivered(sub, d)
 	}
-	if !sub.topic || d.Tag != 0 {
+	if !sub.topic && !sub.browses || d.Tag != 0 {
 		o.note(sub, d)
 	}
 	more := o.size < s.cfg.highWater()
@@ -78,6 +80,11 @@ func (sub *subscr) Lagging(n int) {
 func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 	dst = append(dst, sub.head...)
 	dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
+	if sub.seqName != "" {
+		dst = append(dst, '\n')
+		dst = append(frame.AppendEscaped(dst, []byte(sub.seqName), sub.s.version), ':')
+		dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
+	}
 	if d.Attempt > 1 {
 		dst = append(dst, "\nredelivered:true\ndelivery-count:"...)
 		dst = strconv.AppendUint(dst, uint64(d.Attempt), 10)

@@ -1,22 +1,12 @@
 package session
 
 import (
-	"bytes"
 	"time"
 
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
 )
-
-// refusedOnSubscribe are headers whose meaning this server does not know yet: without
-// them the client would get other messages than it asked for, so it is told.
-var refusedOnSubscribe = []struct {
-	name, code, what string
-	topic            bool // of topics only
-}{
-	{"browser", codeBadHeader, "browsing a queue", false},
-}
 
 // subscribe answers SUBSCRIBE.
 func (s *session) subscribe(f *frame.Frame) error {
@@ -62,17 +52,14 @@ func (s *session) subscribe(f *frame.Frame) error {
 
 // attach makes the subscription of f to one destination.
 func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options) (*subscr, error) {
-	for _, r := range refusedOnSubscribe {
-		v := string(bytes.ToLower(bytes.TrimSpace([]byte(f.Header.Value(r.name)))))
-		if v != "" && v != "false" && v != "0" && !(r.topic && s.b.IsQueue(n.Text)) {
-			return nil, errf(r.code, "Invalid header", "SUBSCRIBE has the header %q, but %s are not known to this version of the server.", r.name, r.what)
-		}
-	}
 	id, named := f.Header.Get("id")
-	sub := &subscr{s: s, id: string(id), named: named, spelt: n.Spelt}
+	sub := &subscr{s: s, id: string(id), named: named, spelt: n.Spelt, seqName: f.Header.Value("include-seq")}
 	dest, err := s.bind(f, n, &o, sub)
 	if err != nil {
 		return nil, err
+	}
+	if o.Browse != nil && !s.b.IsQueue(dest) {
+		return nil, errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header browser:true, but %s is a topic: it holds nothing that could be browsed.", cut([]byte(n.Spelt)))
 	}
 	return sub, s.open(sub, dest, o)
 }
@@ -100,6 +87,7 @@ func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
 	}
 	sub.head = append(sub.head, "message-id:"...)
 	sub.head = append(sub.head, sub.bs.IDPrefix()...)
+	sub.browses = o.Browse != nil
 	s.subs.next++
 	s.subs.add(sub)
 	return nil
