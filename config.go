@@ -113,6 +113,22 @@ type Destinations struct {
 	MaxDeliveries int
 	DeadLetter    string
 
+	// DeadLetterExpired sends what expired to DeadLetter too.
+	DeadLetterExpired bool
+
+	// RedeliveryDelay is how long a message that was given back waits before it is delivered
+	// again; each further time it is multiplied by RedeliveryMultiplier, up to
+	// RedeliveryMaxDelay (0: no bound), and varied by up to RedeliveryJitter, a share of it.
+	// Default 0: at once.
+	RedeliveryDelay      time.Duration
+	RedeliveryMultiplier float64
+	RedeliveryMaxDelay   time.Duration
+	RedeliveryJitter     float64
+
+	// AckTimeout is how long a delivery may stay without ACK and NACK before it is given back.
+	// Default 0: as long as its client is connected.
+	AckTimeout time.Duration
+
 	// DeleteIdleAfter is how long an empty queue without consumers is kept, with its
 	// counters. Default 5 minutes; negative: for ever.
 	DeleteIdleAfter time.Duration
@@ -172,6 +188,7 @@ func (c Config) withDefaults() Config {
 	def(&d.MaxDeliveries, 20)
 	def(&d.DeadLetter, "/queue/deadletter")
 	def(&d.DeleteIdleAfter, 5*time.Minute)
+	def(&d.RedeliveryMultiplier, 1)
 	def(&d.SlowConsumer, DropOldest)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -66,11 +66,16 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("stompserver: %w", err)
 	}
 	bc := broker.Config{
-		Durable:         Durable(cfg.Queue),
-		MakeFilter:      session.MakeFilter,
-		Store:           s.store,
-		MaxDeliveries:   cfg.Destinations.MaxDeliveries,
-		DeadLetter:      cfg.Destinations.DeadLetter,
+		Durable:           Durable(cfg.Queue),
+		MakeFilter:        session.MakeFilter,
+		Store:             s.store,
+		MaxDeliveries:     cfg.Destinations.MaxDeliveries,
+		DeadLetter:        cfg.Destinations.DeadLetter,
+		DeadLetterExpired: cfg.Destinations.DeadLetterExpired,
+		Redelivery: broker.Redelivery{
+			Delay: cfg.Destinations.RedeliveryDelay, Multiplier: cfg.Destinations.RedeliveryMultiplier,
+			Max: cfg.Destinations.RedeliveryMaxDelay, Jitter: cfg.Destinations.RedeliveryJitter,
+		},
 		MemoryLimit:     cfg.memoryLimit(),
 		DeleteIdleAfter: cfg.Destinations.DeleteIdleAfter,
 		Log:             cfg.Log,
@@ -102,6 +107,7 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 			Tolerance: cfg.Heartbeat.Tolerance, Grace: cfg.Heartbeat.Grace,
 		},
 		ServerHeader: cfg.ServerHeader,
+		AckTimeout:   cfg.Destinations.AckTimeout,
 		Disconnect:   cfg.Destinations.SlowConsumer == Disconnect,
 		Log:          cfg.Log,
 		Debug:        cfg.Debug,

@@ -126,9 +126,7 @@ var settings = []*Setting{
 
 	Setting{Key: "heartbeat.send", Doc: "the server can send a heart-beat each; 0 never"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Send }),
 	Setting{Key: "heartbeat.receive", Doc: "the server wants a heart-beat each; 0 wants none"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Receive }),
-	Setting{Key: "heartbeat.tolerance", Doc: "silent intervals until a client is given up"}.of(aNumber).with(
-		func(s *Settings, v string) error { return setFactor(&s.Config.Heartbeat.Tolerance, v) },
-		func(s *Settings) string { return strconv.FormatFloat(s.Config.Heartbeat.Tolerance, 'g', -1, 64) }),
+	Setting{Key: "heartbeat.tolerance", Doc: "silent intervals until a client is given up"}.factor(1, 1000, func(s *Settings) *float64 { return &s.Config.Heartbeat.Tolerance }),
 	Setting{Key: "heartbeat.grace", Doc: "and this much more"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Grace }),
 	Setting{Key: "server_header", Doc: "the server header of CONNECTED; ${version} is this version"}.text(func(s *Settings) *string { return &s.Config.ServerHeader }),
 
@@ -151,6 +149,12 @@ var settings = []*Setting{
 
 	Setting{Key: "destinations.max_deliveries", Restart: true, Doc: "deliveries of a message until it goes to the dead letters"}.number(1, 1<<31-1, func(s *Settings) *int { return &s.Config.Destinations.MaxDeliveries }),
 	Setting{Key: "destinations.dead_letter", Restart: true, Doc: "queue of the dead letters"}.with(setDeadLetter, func(s *Settings) string { return s.Config.Destinations.DeadLetter }),
+	Setting{Key: "destinations.dead_letter_expired", Restart: true, Doc: "messages that expired become dead letters too"}.flag(func(s *Settings) *bool { return &s.Config.Destinations.DeadLetterExpired }),
+	Setting{Key: "destinations.redelivery_delay", Restart: true, Doc: "time until a message that was given back is delivered again"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.RedeliveryDelay }),
+	Setting{Key: "destinations.redelivery_multiplier", Restart: true, Doc: "of that time, for each further time"}.factor(1, 100, func(s *Settings) *float64 { return &s.Config.Destinations.RedeliveryMultiplier }),
+	Setting{Key: "destinations.redelivery_max_delay", Restart: true, Doc: "the longest such time; 0 is no bound"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.RedeliveryMaxDelay }),
+	Setting{Key: "destinations.redelivery_jitter", Restart: true, Doc: "share of that time by which it varies"}.factor(0, 1, func(s *Settings) *float64 { return &s.Config.Destinations.RedeliveryJitter }),
+	Setting{Key: "destinations.ack_timeout", Doc: "time after which a delivery that was not acknowledged is given back; 0 never does"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.AckTimeout }),
 	Setting{Key: "destinations.delete_idle_after", Restart: true, Doc: "forget an empty queue without consumers after; 0 never does"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.DeleteIdleAfter }),
 	Setting{Key: "destinations.slow_consumer", Doc: "what a topic does past limits.outbox: drop_oldest or disconnect"}.word(func(s *Settings) *string { return &s.Config.Destinations.SlowConsumer }, DropOldest, Disconnect),
 }
@@ -294,6 +298,20 @@ func (t Setting) bytes64(p func(*Settings) *int64) *Setting {
 		func(s *Settings) string { return formatLimit(*p(s)) })
 }
 
+// factor is a number that need not be whole.
+func (t Setting) factor(least, most float64, p func(*Settings) *float64) *Setting {
+	return t.of(aNumber).with(
+		func(s *Settings, v string) error {
+			f, err := strconv.ParseFloat(v, 64)
+			if err != nil || !(f >= least && f <= most) {
+				return fmt.Errorf("%q is not a number from %g to %g", v, least, most)
+			}
+			*p(s) = f
+			return nil
+		},
+		func(s *Settings) string { return strconv.FormatFloat(*p(s), 'g', -1, 64) })
+}
+
 // span is a time: 0 is none.
 func (t Setting) span(p func(*Settings) *time.Duration) *Setting {
 	return t.of(aQuantity).with(
@@ -332,15 +350,6 @@ func setPort(p *int, v string) error {
 		n = AnyPort
 	}
 	*p = n
-	return nil
-}
-
-func setFactor(p *float64, v string) error {
-	f, err := strconv.ParseFloat(v, 64)
-	if err != nil || !(f >= 1 && f <= 1000) {
-		return fmt.Errorf("%q is not a number from 1 to 1000", v)
-	}
-	*p = f
 	return nil
 }
 

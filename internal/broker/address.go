@@ -119,6 +119,10 @@ func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
 
 // publish hands m to the subscribers of a topic.
 func (a *Address) publish(m *message.Message, w *Wake) {
+	if m.Expires() != 0 && expired(m, nowMilli()) {
+		a.b.counts.expired.Add(1)
+		return
+	}
 	if a.t != nil {
 		a.t.publish(m, w)
 	}

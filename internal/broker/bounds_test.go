@@ -75,10 +75,10 @@ func TestAckOfWhatATransactionHolds(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"ACK in a transaction":  two.Ack(x.sub, ref, &w),
-		"NACK in a transaction": two.Nack(x.sub, ref, true, &w),
+		"NACK in a transaction": two.Nack(x.sub, ref, broker.Refusal{}, &w),
 		"ACK":                   x.sub.Ack(ref, broker.NewOp(nil), &w),
 		"ACK by Seq":            x.sub.Ack(broker.Ref{Seq: got[1].Seq}, broker.NewOp(nil), &w),
-		"NACK":                  x.sub.Nack(ref, true, broker.NewOp(nil), &w),
+		"NACK":                  x.sub.Nack(ref, broker.Refusal{}, broker.NewOp(nil), &w),
 	} {
 		if err != broker.ErrUnknown {
 			t.Errorf("%s: %v, want ErrUnknown", name, err)

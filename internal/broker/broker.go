@@ -33,6 +33,12 @@ type Config struct {
 	// before it goes to DeadLetter. Default 20.
 	MaxDeliveries int
 
+	// DeadLetterExpired has messages that expired become dead letters too.
+	DeadLetterExpired bool
+
+	// Redelivery says when what was given back is delivered again.
+	Redelivery Redelivery
+
 	// DeadLetter is the queue for what could not be delivered. Default /queue/deadletter.
 	DeadLetter string
 
@@ -101,6 +107,7 @@ type Broker struct {
 	lastID uint64                    // makes the prefixes of message ids
 	closed bool
 
+	ends     *ledger // queues that have messages which expire
 	wild     wildcards
 	durables durables
 	clock    clock
@@ -137,7 +144,7 @@ func New(cfg Config) (*Broker, error) {
 	b.token = strconv.FormatInt(time.Now().UnixMilli()-tokenEpoch, 36)
 	b.memory.limit.Store(cfg.MemoryLimit)
 	b.memory.stored = cfg.Store.Bytes
-	if err := b.openDurables(); err != nil {
+	if err := errors.Join(b.openDurables(), b.openEnds()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {
@@ -307,4 +314,6 @@ type counters struct {
 	dropped      atomic.Uint64 // deliveries that slow subscribers of topics missed
 	redelivered  atomic.Uint64
 	deadLettered atomic.Uint64
+	expired      atomic.Uint64
+	timedOut     atomic.Uint64 // deliveries that were not settled in time
 }

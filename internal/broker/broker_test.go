@@ -164,7 +164,7 @@ func TestPoisonGoesToDeadLetters(t *testing.T) {
 		if len(got) != 1 || string(got[0].Msg.Body()) != "bad" || got[0].Attempt != uint32(n) {
 			t.Fatalf("delivery %d: got %v", n, got)
 		}
-		if err := x.sub.Nack(broker.Ref{Tag: got[0].Tag}, true, broker.NewOp(nil), &w); err != nil {
+		if err := x.sub.Nack(broker.Ref{Tag: got[0].Tag}, broker.Refusal{}, broker.NewOp(nil), &w); err != nil {
 			t.Fatal(err)
 		}
 		w.Run()
@@ -179,7 +179,7 @@ func TestPoisonGoesToDeadLetters(t *testing.T) {
 		if from, _ := got[0].Msg.Header("original-destination"); from != "/queue/a" || got[0].Msg.Destination() != "/queue/deadletter" {
 			t.Errorf("came from %q to %q", from, got[0].Msg.Destination())
 		}
-		if err := dlq.sub.Nack(broker.Ref{Tag: got[0].Tag}, true, broker.NewOp(nil), &w); err != nil {
+		if err := dlq.sub.Nack(broker.Ref{Tag: got[0].Tag}, broker.Refusal{}, broker.NewOp(nil), &w); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -449,7 +449,7 @@ func playModel(t *testing.T, rnd *rand.Rand, round int) {
 					settled[d.Seq] = true
 				}
 			case action < 8:
-				err = c.sub.Nack(ref, true, broker.NewOp(nil), &w)
+				err = c.sub.Nack(ref, broker.Refusal{}, broker.NewOp(nil), &w)
 			default:
 				tx := b.Begin()
 				if err = tx.Ack(c.sub, ref, &w); err == nil && rnd.IntN(2) == 0 {

@@ -129,7 +129,7 @@ func (t *browser) next(s *Subscription, w *Wake) store.Queue {
 
 // show hands ds on, and tells the end.
 func (t *browser) show(s *Subscription, ds []store.Delivery, w *Wake) {
-	p := uint8(t.lane)
+	p, now := uint8(t.lane), nowMilli()
 	for _, d := range ds {
 		if !s.able() {
 			return
@@ -138,7 +138,7 @@ func (t *browser) show(s *Subscription, ds []store.Delivery, w *Wake) {
 		switch {
 		case t.skip > 0:
 			t.skip--
-		case d.Msg.Arrived() < t.Since || s.filter != nil && !s.filter.Wants(d.Msg):
+		case d.Msg.Arrived() < t.Since || expired(d.Msg, now) || s.filter != nil && !s.filter.Wants(d.Msg):
 		default:
 			d.Seq |= laneTag(p)
 			s.hand(d, w)

@@ -1,14 +1,81 @@
 package broker
 
-import "stompserver/internal/store"
+import (
+	"strconv"
+	"time"
 
-// bury moves d to the dead letters in one batch. There it keeps its headers; destination
-// names the new queue and original-destination the one it came from. What is rejected
-// there is gone. Called with q.mu held.
-func (q *queue) bury(d store.Delivery, w *Wake) {
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// maxDeaths is how often one message can become a dead letter: consumers that send what they
+// find there in a circle must not keep it going for ever.
+const maxDeaths = 16
+
+// A death is why a message becomes a dead letter.
+type death struct {
+	reason string // rejected, expired, delivery_limit or maxlen, as RabbitMQ has it
+	text   string // what the client said of it
+}
+
+// deathOf returns m as a dead letter of the queue from, or nil if it has been one too often. It
+// keeps its headers, but for those that would have it end or wait again.
+func deathOf(m *message.Message, from, to string, why death) *message.Message {
+	count := 1
+	if v, ok := m.Header("x-death-count"); ok {
+		if n, err := strconv.Atoi(v); err == nil && n > 0 {
+			count = n + 1
+		}
+	}
+	if count > maxDeaths {
+		return nil
+	}
+	firstQueue, firstReason := from, why.reason
+	if count > 1 {
+		if v, ok := m.Header("x-first-death-queue"); ok {
+			firstQueue = v
+		}
+		if v, ok := m.Header("x-first-death-reason"); ok {
+			firstReason = v
+		}
+	}
+	cause := why.text
+	if cause == "" {
+		cause = causes[why.reason]
+	}
+	return m.Redirect(to,
+		"original-destination", from,
+		"x-death-reason", why.reason,
+		"x-death-count", strconv.Itoa(count),
+		"x-death-time", strconv.FormatInt(time.Now().UnixMilli(), 10),
+		"x-first-death-queue", firstQueue,
+		"x-first-death-reason", firstReason,
+		"dlqDeliveryFailureCause", cause,
+		"_AMQ_ORIG_ADDRESS", from,
+		"_AMQ_ORIG_QUEUE", from,
+		"expires", "", "ttl", "", "expiration", "")
+}
+
+// causes are the reasons in a sentence.
+var causes = map[string]string{
+	"rejected":       "A consumer refused it.",
+	"expired":        "It expired.",
+	"delivery_limit": "It was delivered too often.",
+	"maxlen":         "Its queue was full.",
+}
+
+// bury moves d to the dead letters in one batch. What is rejected there is gone. Called with
+// q.mu held.
+func (q *queue) bury(d store.Delivery, why death, w *Wake) {
 	op := NewOp(nil)
 	q.ack(op, d.Seq, d.Seq)
 	if q.name == q.b.cfg.DeadLetter || d.Msg == nil {
+		q.b.store.Commit(&op.batch)
+		return
+	}
+	dead := deathOf(d.Msg, q.name, q.b.cfg.DeadLetter, why)
+	if dead == nil {
+		q.b.cfg.Log.Warn("message dropped: it was a dead letter too often", "destination", q.name, "deaths", maxDeaths)
 		q.b.store.Commit(&op.batch)
 		return
 	}
@@ -20,7 +87,6 @@ func (q *queue) bury(d store.Delivery, w *Wake) {
 		q.release([]store.Delivery{d})
 		return
 	}
-	dead := d.Msg.Redirect(dlq.name, "original-destination", q.name)
 	// Of the dead all are alike: that they are seen in the order they came is of more use
 	// than their priority, and another queue's lock is not needed.
 	op.batch.Put(dlq.st, dead)

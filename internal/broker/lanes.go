@@ -51,6 +51,14 @@ func laneTag(priority uint8) store.Seq {
 	return store.Seq(priority+1) << laneShift
 }
 
+// laneIndex is the priority that a Seq is of.
+func laneIndex(seq store.Seq) uint8 {
+	if p := seq >> laneShift; p != 0 {
+		return uint8(p) - 1
+	}
+	return message.DefaultPriority
+}
+
 // at returns the queue of the store that seq is of, and its Seq there.
 func (q *queue) at(seq store.Seq) (store.Queue, store.Seq) {
 	if tag := seq >> laneShift; tag != 0 && q.lanes != nil {
@@ -123,6 +131,9 @@ func (q *queue) fetch(dst []store.Delivery, max int) ([]store.Delivery, error) {
 
 // release is Release.
 func (q *queue) release(ds []store.Delivery) {
+	if q.expiry != nil {
+		q.expiry.again(q, ds)
+	}
 	if q.lanes == nil {
 		q.st.Release(ds)
 		q.resift(ds)

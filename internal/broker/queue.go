@@ -31,8 +31,10 @@ type queue struct {
 	sifting bool            // a goroutine looks through what is not at hand
 
 	browsers []*Subscription
-	asked    bool // the store was asked for more than it had
-	unused   bool // not used since the reaper came by
+	expiry   *expiry // nil: no message ends
+	pause    *pause  // nil: none waits to be delivered again
+	asked    bool    // the store was asked for more than it had
+	unused   bool    // not used since the reaper came by
 	scratch  []store.Delivery
 }
 
@@ -51,6 +53,9 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) bool {
 		return true
 	}
 	op.batch.Put(st, m)
+	if m.Expires() != 0 {
+		q.expiring(op, m.Options().Priority, m)
+	}
 	q.b.store.Commit(&op.batch)
 	if q.next != nil || q.sifters != nil || q.browsers != nil {
 		q.dispatch(w)
@@ -95,13 +100,14 @@ func (q *queue) dispatch(w *Wake) {
 		}
 		q.scratch = ds[:0]
 		q.asked = len(ds) < want
+		ds = q.endAll(ds, w)
 		for i, d := range ds {
 			if q.next == nil {
 				q.unseen(ds[i:])
 				break
 			}
 			if q.overLimit(d) {
-				q.bury(d, w) // handed out too often before a restart
+				q.bury(d, death{reason: "delivery_limit"}, w) // handed out too often before a restart
 				continue
 			}
 			q.next.take(d, w)
@@ -157,22 +163,6 @@ func (q *queue) overLimit(d store.Delivery) bool {
 	return n > 0 && d.Attempt > n
 }
 
-// giveBack releases what clients did not settle; what was handed out often enough goes
-// to the dead letters instead.
-func (q *queue) giveBack(ds []store.Delivery, w *Wake) {
-	back := ds[:0]
-	for _, d := range ds {
-		if n := q.limit(d); n > 0 && d.Attempt >= n {
-			q.bury(d, w)
-			continue
-		}
-		back = append(back, d)
-	}
-	if len(back) > 0 {
-		q.release(back)
-	}
-}
-
 // forgetIfIdle removes the queue if it is empty and nobody used it since the last call, or
 // now is set.
 func (q *queue) forgetIfIdle(now bool) bool {
@@ -199,6 +189,9 @@ func (q *queue) forget() bool {
 	}
 	if !q.close() {
 		return false
+	}
+	if q.expiry != nil && !isTempQueue(q.name) {
+		q.b.ends.drop(q.name)
 	}
 	q.gone = true
 	q.b.mu.Lock()

@@ -137,19 +137,20 @@ func (q *queue) obtain(s *Subscription, st store.Queue, p uint8, w *Wake) (some,
 	tag := laneTag(p)
 	for len(l.found) > 0 && s.able() {
 		n := min(len(l.found), s.credit, fetchAtOnce)
-		ds, later := st.Lease(q.scratch[:0], l.found[:n])
+		ds, later := st.Lease(q.scratch[:0], l.found[:n], false)
 		q.scratch = ds[:0]
 		waits = later
 		l.found = without(l.found, n, ds, later)
 		for i := range ds {
 			ds[i].Seq |= tag
 		}
+		ds = q.endAll(ds, w)
 		for i, d := range ds {
 			switch {
 			case !s.able():
 				q.unseen(ds[i:])
 			case q.overLimit(d):
-				q.bury(d, w)
+				q.bury(d, death{reason: "delivery_limit"}, w)
 				continue
 			default:
 				s.hand(d, w)
@@ -185,11 +186,7 @@ func without(found []store.Delivery, n int, ds []store.Delivery, alone bool) []s
 func (q *queue) resift(ds []store.Delivery) {
 	for _, s := range q.sifters {
 		for _, d := range ds {
-			p := uint8(d.Seq>>laneShift) - 1
-			if d.Seq>>laneShift == 0 {
-				p = 4
-			}
-			l := &s.sift.lanes[p]
+			l := &s.sift.lanes[laneIndex(d.Seq)]
 			d.Seq &= laneMask
 			if d.Seq > l.cursor || d.Msg == nil || !s.filter.Wants(d.Msg) {
 				continue

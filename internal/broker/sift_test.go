@@ -80,7 +80,7 @@ func openSink(t testing.TB, b *broker.Broker, dest string, prefetch int, f broke
 	t.Helper()
 	c := &sink{new: make(chan struct{}, 1)}
 	var err error
-	c.sub, err = b.Subscribe(dest, broker.Options{Mode: broker.ClientIndividual, Prefetch: prefetch, Consumer: c, Filter: f})
+	c.sub, err = b.Subscribe(dest, broker.Options{Mode: broker.ClientIndividual, Prefetch: prefetch, Consumer: c, Filter: f, Budget: &broker.Budget{Limit: 1 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestSelectorsBesideAModel(t *testing.T) {
 					}
 					ref, err := broker.Ref{Tag: d.Tag}, error(nil)
 					if r.IntN(5) == 0 {
-						err = c.sub.Nack(ref, true, broker.NewOp(nil), &w)
+						err = c.sub.Nack(ref, broker.Refusal{}, broker.NewOp(nil), &w)
 					} else {
 						acked[n] = true
 						err = c.sub.Ack(ref, broker.NewOp(nil), &w)

@@ -50,6 +50,8 @@ type Stats struct {
 	Dropped        uint64 // deliveries that slow subscribers of topics missed
 	Redelivered    uint64
 	DeadLettered   uint64
+	Expired        uint64
+	TimedOut       uint64 // deliveries that were given back because they were not settled in time
 }
 
 // Stats returns the broker's figures.
@@ -62,5 +64,6 @@ func (b *Broker) Stats() Stats {
 		Published: b.counts.published.Load(), Unwanted: b.counts.unwanted.Load(),
 		Dropped: b.counts.dropped.Load(), Redelivered: b.counts.redelivered.Load(),
 		DeadLettered: b.counts.deadLettered.Load(),
+		Expired:      b.counts.expired.Load(), TimedOut: b.counts.timedOut.Load(),
 	}
 }

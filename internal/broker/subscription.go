@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"stompserver/internal/message"
 	"stompserver/internal/pattern"
@@ -41,11 +42,12 @@ type Options struct {
 	Owner    uint64  // of the temporary destinations that it may subscribe to
 
 	// What follows is of queues only.
-	Priority  int     // who has a higher one, and can take more, is served first
-	Exclusive bool    // while it is there nobody else is served
-	Bytes     int     // of messages in flight, past which it gets no more; 0: not bounded
-	Manual    bool    // an ACK does not bring credit back, AddCredit does
-	Browse    *Browse // it takes nothing; its mode is Auto
+	Priority  int           // who has a higher one, and can take more, is served first
+	Exclusive bool          // while it is there nobody else is served
+	Bytes     int           // of messages in flight, past which it gets no more; 0: not bounded
+	Timeout   time.Duration // for which a delivery may stay unsettled; 0: as long as it likes
+	Manual    bool          // an ACK does not bring credit back, AddCredit does
+	Browse    *Browse       // it takes nothing; its mode is Auto
 }
 
 // A Filter says which messages a subscription wants. It is called from any goroutine, with
@@ -63,16 +65,17 @@ type Ref struct {
 // A Subscription connects a Consumer with a destination. Its methods may be called from
 // any goroutine, but not by the Consumer's.
 type Subscription struct {
-	b       *Broker
-	q       *queue // nil: a topic
-	t       *topic
-	listed  bool // in t.subs; guarded by Broker.mu
-	mode    AckMode
-	c       Consumer
-	budget  *Budget
-	filter  Filter
-	sift    *sift    // of a queue: it wants some of the messages only
-	browser *browser // of a queue: it takes none
+	b        *Broker
+	q        *queue // nil: a topic
+	t        *topic
+	listed   bool // in t.subs; guarded by Broker.mu
+	mode     AckMode
+	c        Consumer
+	budget   *Budget
+	filter   Filter
+	sift     *sift     // of a queue: it wants some of the messages only
+	patience *patience // nil: a delivery may stay unsettled
+	browser  *browser  // of a queue: it takes none
 
 	mu  *sync.Mutex // q.mu, or own; guards what follows
 	own sync.Mutex
@@ -146,6 +149,10 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 			continue
 		}
 		s.q, s.mu = q, &q.mu
+		if o.Timeout > 0 && o.Mode != Auto {
+			s.patience = &patience{limit: o.Timeout, lost: make(map[uint64]bool)}
+			s.patience.alarm.ring = s.lose
+		}
 		switch {
 		case o.Browse != nil:
 			s.browser = &browser{Browse: *o.Browse}
@@ -275,6 +282,9 @@ func (s *Subscription) hand(d store.Delivery, w *Wake) {
 	}
 	if s.mode != Auto {
 		out.Tag = s.inflight.push(d)
+		if s.patience != nil {
+			s.watch(len(s.inflight.slots) - 1)
+		}
 		s.credit--
 		if s.window > 0 {
 			s.bytes += d.Msg.WireSize()
@@ -318,7 +328,7 @@ func (s *Subscription) Return(first, last store.Seq, attempt uint32, seen bool, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if seen {
-		s.q.giveBack(ds, w)
+		s.q.giveBack(ds, -1, w)
 	} else {
 		s.q.unseen(ds)
 	}
@@ -331,6 +341,10 @@ func (s *Subscription) Ack(ref Ref, op *Op, w *Wake) error {
 	defer s.mu.Unlock()
 	i, ok := s.inflight.open(ref)
 	if !ok {
+		if s.wasLost(ref) {
+			op.Finish(nil)
+			return nil
+		}
 		return ErrUnknown
 	}
 	for j := s.inflight.from(i, s.mode == Client); j <= i; j++ {
@@ -362,14 +376,18 @@ func (s *Subscription) commit(op *Op) {
 	s.b.store.Commit(&op.batch)
 }
 
-// Nack gives what ref names back to the queue or, without requeue, moves it to the dead
-// letters; in mode Client all delivered before as well. A topic has nothing to give it
-// back to: there it is dropped.
-func (s *Subscription) Nack(ref Ref, requeue bool, op *Op, w *Wake) error {
+// Nack gives what ref names back to the queue or moves it to the dead letters, as r says; in
+// mode Client all delivered before as well. A topic has nothing to give it back to: there it
+// is dropped.
+func (s *Subscription) Nack(ref Ref, r Refusal, op *Op, w *Wake) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, ok := s.inflight.open(ref)
 	if !ok {
+		if s.wasLost(ref) {
+			op.Finish(nil)
+			return nil
+		}
 		return ErrUnknown
 	}
 	var back []store.Delivery
@@ -381,7 +399,7 @@ func (s *Subscription) Nack(ref Ref, requeue bool, op *Op, w *Wake) error {
 		}
 	}
 	s.inflight.trim()
-	s.refuse(back, requeue, w)
+	s.refuse(back, r, w)
 	op.Finish(nil)
 	s.changed(w)
 	if s.q != nil {
@@ -390,14 +408,14 @@ func (s *Subscription) Nack(ref Ref, requeue bool, op *Op, w *Wake) error {
 	return nil
 }
 
-func (s *Subscription) refuse(ds []store.Delivery, requeue bool, w *Wake) {
+func (s *Subscription) refuse(ds []store.Delivery, r Refusal, w *Wake) {
 	switch {
 	case s.q == nil:
-	case requeue:
-		s.q.giveBack(ds, w)
+	case !r.Dead:
+		s.q.giveBack(ds, r.Delay, w)
 	default:
 		for _, d := range ds {
-			s.q.bury(d, w)
+			s.q.bury(d, death{"rejected", r.Reason}, w)
 		}
 	}
 }
@@ -461,6 +479,6 @@ func (s *Subscription) Close(written uint64, w *Wake) {
 	if len(unseen) > 0 {
 		s.q.unseen(unseen)
 	}
-	s.q.giveBack(seen, w)
+	s.q.giveBack(seen, -1, w)
 	s.q.dispatch(w)
 }

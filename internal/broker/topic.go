@@ -114,6 +114,10 @@ func (s *Subscription) offer(d Delivery, w *Wake) {
 func (s *Subscription) drain(w *Wake) {
 	for s.started && !s.blocked && !s.detached && s.credit > 0 && s.backlog.len() > 0 {
 		d := s.backlog.pop(s)
+		if d.Msg.Expires() != 0 && expired(d.Msg, nowMilli()) {
+			s.b.counts.expired.Add(1)
+			continue
+		}
 		if s.mode != Auto {
 			d.Tag = s.inflight.push(store.Delivery{Seq: d.Seq, Attempt: 1})
 			s.credit--

@@ -24,7 +24,7 @@ type step struct {
 	sub     *Subscription
 	tags    []uint64
 	nack    bool
-	requeue bool
+	refusal Refusal
 }
 
 // Begin starts a transaction.
@@ -58,8 +58,8 @@ func (t *Transaction) Ack(s *Subscription, ref Ref, w *Wake) error {
 }
 
 // Nack adds a NACK likewise.
-func (t *Transaction) Nack(s *Subscription, ref Ref, requeue bool, w *Wake) error {
-	return t.hold(s, ref, step{sub: s, nack: true, requeue: requeue}, w)
+func (t *Transaction) Nack(s *Subscription, ref Ref, r Refusal, w *Wake) error {
+	return t.hold(s, ref, step{sub: s, nack: true, refusal: r}, w)
 }
 
 func (t *Transaction) hold(s *Subscription, ref Ref, st step, w *Wake) error {
@@ -152,6 +152,9 @@ func (t *Transaction) commit(op *Op, w *Wake) {
 			if i, found := slices.BinarySearchFunc(queues, st.dest, byName); found { // else its owner has left
 				lane, _ := queues[i].lane(st.msg) // which is open
 				op.batch.Put(lane, st.msg)
+				if st.msg.Expires() != 0 {
+					queues[i].expiring(op, st.msg.Options().Priority, st.msg)
+				}
 			}
 		default:
 			topics = append(topics, st)
@@ -161,7 +164,7 @@ func (t *Transaction) commit(op *Op, w *Wake) {
 	var tell *news
 	if len(topics) > 0 {
 		tell = &news{b: t.b, steps: topics}
-		op.then = tell.committed
+		op.Finally(tell.committed)
 	}
 	if op.batch.Len() == 0 {
 		op.Finish(nil)
@@ -295,5 +298,5 @@ func (t *Transaction) settle(st step, op *Op, w *Wake) {
 		}
 	}
 	s.inflight.trim()
-	s.refuse(back, st.requeue, w)
+	s.refuse(back, st.refusal, w)
 }

@@ -2,8 +2,10 @@ package session
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"stompserver/internal/broker"
 	"stompserver/internal/frame"
@@ -25,6 +27,9 @@ func parseAckID(id string) (num, tag uint64, ok bool) {
 	tag, err2 := strconv.ParseUint(y, 10, 64)
 	return num, tag, err1 == nil && err2 == nil && tag > 0
 }
+
+// maxReason bounds what a NACK may say of its reason, in bytes.
+const maxReason = 4 << 10
 
 // A target is what an ACK or NACK names.
 type target struct {
@@ -99,6 +104,9 @@ func (s *session) ack(f *frame.Frame) error {
 			return nil
 		}
 	}
+	if _, ok := f.Header.Get("extend"); ok {
+		return s.extend(f)
+	}
 	return s.settle(f, func(t target, tx *broker.Transaction) error {
 		if tx != nil || t.sub.group != nil {
 			return s.settleGroup(f, t, tx, func(tx *broker.Transaction, t target) error {
@@ -135,26 +143,48 @@ func (s *session) addCredit(f *frame.Frame, v []byte) error {
 	return nil
 }
 
-// nack answers NACK; its header requeue:false sends the message to the dead letters.
+// extend answers an ACK with the header extend, which settles nothing: the client is at work
+// and wants that much more time.
+func (s *session) extend(f *frame.Frame) error {
+	ms, err := number(f, 0, 1, math.MaxInt32, "extend")
+	if err != nil {
+		return err
+	}
+	t, err := s.find(f)
+	if err != nil {
+		return err
+	}
+	if !t.ignore && t.sub.bs.Extend(t.ref, time.Duration(ms)*time.Millisecond) != nil {
+		id, _ := f.Header.Get("id")
+		return s.ackUnknown(f, id)
+	}
+	s.receipt(f)
+	return nil
+}
+
+// nack answers NACK; its header requeue:false sends the message to the dead letters, delay has
+// it wait before it comes again.
 func (s *session) nack(f *frame.Frame) error {
-	requeue := true
-	if v, ok := f.Header.Get("requeue"); ok {
-		switch string(bytes.ToLower(bytes.TrimSpace(v))) {
-		case "true", "1":
-		case "false", "0":
-			requeue = false
-		default:
-			return errHeader(f.Command, "requeue", v, "true or false")
-		}
+	requeue, err := flag(f, true, "requeue")
+	if err != nil {
+		return err
+	}
+	delay, err := number(f, -1, 0, math.MaxInt32, "delay")
+	if err != nil {
+		return err
+	}
+	r := broker.Refusal{Dead: !requeue, Delay: time.Duration(delay) * time.Millisecond, Reason: f.Header.Value("reason")}
+	if len(r.Reason) > maxReason {
+		r.Reason = r.Reason[:maxReason]
 	}
 	return s.settle(f, func(t target, tx *broker.Transaction) error {
 		if tx != nil || t.sub.group != nil {
 			return s.settleGroup(f, t, tx, func(tx *broker.Transaction, t target) error {
-				return tx.Nack(t.sub.bs, t.ref, requeue, &s.wake)
+				return tx.Nack(t.sub.bs, t.ref, r, &s.wake)
 			})
 		}
 		op := s.op(f, 0)
-		err := t.sub.bs.Nack(t.ref, requeue, op, &s.wake)
+		err := t.sub.bs.Nack(t.ref, r, op, &s.wake)
 		if err != nil {
 			s.unused(op)
 		}

@@ -24,7 +24,8 @@ type Config struct {
 	Heartbeat    Heartbeat
 	ServerHeader string // of CONNECTED; default "stompserver/dev"
 
-	Disconnect bool // disconnect the slow subscriber of a topic instead of dropping its oldest
+	AckTimeout time.Duration // for which a delivery may stay unsettled, where SUBSCRIBE does not say; 0: any time
+	Disconnect bool          // disconnect the slow subscriber of a topic instead of dropping its oldest
 
 	Log   *slog.Logger // default: none
 	Debug bool         // log every frame, without bodies and passcodes

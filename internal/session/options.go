@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"stompserver/internal/broker"
 	"stompserver/internal/frame"
@@ -26,6 +27,11 @@ func (s *session) options(f *frame.Frame) (o broker.Options, err error) {
 	if o.Exclusive, err = flag(f, false, "exclusive", "activemq.exclusive"); err != nil {
 		return o, err
 	}
+	timeout, err := number(f, int(s.cfg.AckTimeout.Milliseconds()), 0, math.MaxInt32, "ack-timeout", "x-consumer-timeout")
+	if err != nil {
+		return o, err
+	}
+	o.Timeout = time.Duration(timeout) * time.Millisecond
 	if o.Browse, err = s.browse(f); err != nil {
 		return o, err
 	}

@@ -71,8 +71,10 @@ type Queue interface {
 
 	// Lease takes messages out of turn: it appends those of ds, as Browse gave them, that
 	// are still there and nobody holds. Later says that some have to wait for the store,
-	// which calls ready when it is worth asking for them again. It returns at once.
-	Lease(dst, ds []Delivery) (_ []Delivery, later bool)
+	// which calls ready when it is worth asking for them again. Unseen says that no client
+	// will be shown them, so that a crash may forget that they were handed out. It returns
+	// at once.
+	Lease(dst, ds []Delivery, unseen bool) (_ []Delivery, later bool)
 
 	// Peek is Browse of what is at hand, and returns at once. Whole says that nothing else
 	// follows; else Browse has it.

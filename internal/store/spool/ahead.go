@@ -51,7 +51,7 @@ func (q *queue) slotOf(seq store.Seq) *slot {
 }
 
 // Lease implements store.Queue.
-func (q *queue) Lease(dst, ds []store.Delivery) (_ []store.Delivery, later bool) {
+func (q *queue) Lease(dst, ds []store.Delivery, unseen bool) (_ []store.Delivery, later bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -60,7 +60,7 @@ func (q *queue) Lease(dst, ds []store.Delivery) (_ []store.Delivery, later bool)
 	before := len(dst)
 	for _, d := range ds {
 		s, wait := q.available(d)
-		if wait || s != nil && q.tail != nil && !q.mayGo(d.Seq) {
+		if wait || s != nil && q.tail != nil && !unseen && !q.mayGo(d.Seq) {
 			q.leasing, later = true, true
 			continue
 		}
@@ -72,7 +72,7 @@ func (q *queue) Lease(dst, ds []store.Delivery) (_ []store.Delivery, later bool)
 			q.spool.bytes.Add(int64(d.Msg.Size()))
 		}
 		dst = s.lease(dst, d.Seq)
-		if q.tail != nil {
+		if q.tail != nil && !unseen {
 			q.outOfTurn = max(q.outOfTurn, d.Seq)
 		}
 	}

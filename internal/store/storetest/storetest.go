@@ -179,7 +179,7 @@ func (h *harness) lease(q store.Queue, ds []store.Delivery, want int) []store.De
 	var got []store.Delivery
 	for {
 		var later bool
-		if got, later = q.Lease(got, ds); !later {
+		if got, later = q.Lease(got, ds, h.tries.Add(1)%5 == 0); !later {
 			if len(got) != want {
 				h.Fatalf("Lease gave %d of %d: %q", len(got), want, spell(got))
 			}

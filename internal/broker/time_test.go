@@ -1,0 +1,263 @@
+package broker_test
+
+import (
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/store"
+	"stompserver/internal/store/spool"
+	"stompserver/internal/store/storetest"
+)
+
+// A bubble is a broker whose time is the test's. Its store has a backend, most of what it holds
+// is not at hand, and it can be opened anew.
+type bubble struct {
+	*testing.T
+	backend *storetest.Reference
+	cfg     broker.Config
+	st      store.Store
+	b       *broker.Broker
+}
+
+// inBubble runs f with one. Nothing of the broker is left running at its end.
+func inBubble(t *testing.T, cfg broker.Config, f func(x *bubble)) {
+	synctest.Test(t, func(t *testing.T) {
+		x := &bubble{T: t, backend: new(storetest.Reference), cfg: cfg}
+		x.open()
+		f(x)
+		x.close()
+	})
+}
+
+func (x *bubble) open() {
+	x.Helper()
+	var err error
+	if x.st, err = spool.Open(spool.Config{Backend: x.backend, Window: 8 << 10, Memory: 8 << 10}); err != nil {
+		x.Fatal(err)
+	}
+	cfg := x.cfg
+	cfg.Store, cfg.Durable = x.st, true
+	if x.b, err = broker.New(cfg); err != nil {
+		x.Fatal(err)
+	}
+}
+
+func (x *bubble) close() {
+	x.b.Close()
+	if err := x.st.Close(); err != nil {
+		x.Error(err)
+	}
+}
+
+// restart stops the broker and starts it again.
+func (x *bubble) restart() {
+	x.close()
+	x.open()
+}
+
+// send sends a message with headers.
+func (x *bubble) send(dest, body string, headers ...string) {
+	x.Helper()
+	a, err := x.b.Address(dest)
+	if err != nil {
+		x.Fatal(err)
+	}
+	var w broker.Wake
+	m := newMessage(x, dest, body, headers...)
+	a.Send(m, broker.NewOp(nil), &w)
+	w.Run()
+}
+
+// holds waits until all is quiet and compares how many messages a queue has.
+func (x *bubble) holds(dest string, want int) {
+	x.Helper()
+	synctest.Wait()
+	got := 0
+	for _, q := range x.b.Queues() {
+		if q.Name == dest {
+			got = q.Ready + q.Unacked
+		}
+	}
+	if got != want {
+		x.Errorf("%s holds %d messages, want %d", dest, got, want)
+	}
+}
+
+// got waits until all is quiet and compares what came.
+func (x *bubble) got(c *sink, want ...string) []broker.Delivery {
+	x.Helper()
+	synctest.Wait()
+	ds := c.take()
+	if s := spell(ds); len(s)+len(want) > 0 && !equal(s, want) {
+		x.Fatalf("got %q, want %q", s, want)
+	}
+	return ds
+}
+
+func equal(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (x *bubble) at(after time.Duration) string {
+	return strconv.FormatInt(time.Now().Add(after).UnixMilli(), 10)
+}
+
+// Messages go when their time has come, wherever they are in their queue and whether anybody
+// is there or not, over a restart as well.
+func TestExpiry(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		const count = 600 // most are not at hand
+		for i := range count {
+			x.send("/queue/a", strconv.Itoa(i), "expires", x.at(time.Duration(1+i%3)*time.Hour), "priority", strconv.Itoa(4+i%2))
+			x.send("/queue/a", "stays")
+		}
+		x.holds("/queue/a", 2*count)
+		time.Sleep(time.Hour)
+		x.holds("/queue/a", 2*count-count/3)
+		x.restart()
+		time.Sleep(time.Hour)
+		x.holds("/queue/a", 2*count-count*2/3)
+		time.Sleep(time.Hour)
+		x.holds("/queue/a", count)
+		if n := x.b.Stats().Expired; n != count*2/3 {
+			x.Errorf("%d expired since the restart", n)
+		}
+	})
+}
+
+// What somebody has is his, also when it ends meanwhile; given back it goes.
+func TestExpiryInFlight(t *testing.T) {
+	inBubble(t, broker.Config{DeadLetterExpired: true}, func(x *bubble) {
+		x.send("/queue/a", "1", "expires", x.at(time.Second))
+		x.send("/queue/a", "2", "expires", x.at(time.Second))
+		c := openSink(x, x.b, "/queue/a", 10, nil)
+		ds := x.got(c, "1:1", "2:1")
+		time.Sleep(time.Minute)
+		x.holds("/queue/a", 2)
+		var w broker.Wake
+		if err := c.sub.Ack(broker.Ref{Tag: ds[0].Tag}, broker.NewOp(nil), &w); err != nil {
+			t.Fatal(err)
+		}
+		c.sub.Close(100, &w)
+		w.Run()
+		x.holds("/queue/a", 0)
+		x.holds("/queue/deadletter", 1)
+		dead := openSink(x, x.b, "/queue/deadletter", 10, nil)
+		m := x.got(dead, "2:1")[0].Msg
+		for name, want := range map[string]string{"x-death-reason": "expired", "original-destination": "/queue/a", "x-death-count": "1"} {
+			if v, _ := m.Header(name); v != want {
+				x.Errorf("%s is %q, want %q", name, v, want)
+			}
+		}
+		if m.Expires() != 0 {
+			x.Error("a dead letter expires")
+		}
+	})
+}
+
+// Who is not there when a topic's message ends never gets it.
+func TestExpiryOfTopics(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		c := openSink(x, x.b, "/topic/a", 10, nil)
+		x.send("/topic/a", "1", "expires", x.at(-time.Second))
+		x.send("/topic/a", "2", "expires", x.at(time.Second))
+		x.got(c, "2:1")
+	})
+}
+
+// What is given back comes again after a while, longer each time, and then is dead.
+func TestRedeliveryDelay(t *testing.T) {
+	cfg := broker.Config{MaxDeliveries: 4, Redelivery: broker.Redelivery{Delay: time.Second, Multiplier: 10, Max: time.Minute}}
+	inBubble(t, cfg, func(x *bubble) {
+		x.send("/queue/a", "1")
+		x.send("/queue/a", "2")
+		c := openSink(x, x.b, "/queue/a", 1, nil)
+		refuse := func(d broker.Delivery, r broker.Refusal) {
+			x.Helper()
+			var w broker.Wake
+			if err := c.sub.Nack(broker.Ref{Tag: d.Tag}, r, broker.NewOp(nil), &w); err != nil {
+				x.Fatal(err)
+			}
+			w.Run()
+		}
+		own := broker.Refusal{Delay: -1}
+		refuse(x.got(c, "1:1")[0], own)
+		second := x.got(c, "2:1")[0] // others go on meanwhile
+		time.Sleep(time.Second - time.Millisecond)
+		x.got(c)
+		var w broker.Wake
+		if err := c.sub.Ack(broker.Ref{Tag: second.Tag}, broker.NewOp(nil), &w); err != nil {
+			x.Fatal(err)
+		}
+		x.got(c)
+		time.Sleep(time.Millisecond)
+		refuse(x.got(c, "1:2")[0], own)
+		time.Sleep(10*time.Second - time.Millisecond)
+		x.got(c)
+		time.Sleep(time.Millisecond)
+		refuse(x.got(c, "1:3")[0], broker.Refusal{Delay: 5 * time.Minute}) // the client knows better
+		time.Sleep(5*time.Minute - time.Millisecond)
+		x.got(c)
+		time.Sleep(time.Millisecond)
+		refuse(x.got(c, "1:4")[0], own)
+		x.holds("/queue/a", 0)
+		x.holds("/queue/deadletter", 1)
+	})
+}
+
+// A delivery that is not settled in time comes again, unless its client says that it is at work.
+func TestAckTimeout(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		for i := range 3 {
+			x.send("/queue/a", strconv.Itoa(i))
+		}
+		c := &sink{new: make(chan struct{}, 1)}
+		var err error
+		c.sub, err = x.b.Subscribe("/queue/a", broker.Options{Mode: broker.ClientIndividual, Prefetch: 3, Consumer: c, Timeout: time.Minute})
+		if err != nil {
+			x.Fatal(err)
+		}
+		var w broker.Wake
+		c.sub.Start(&w)
+		ds := x.got(c, "0:1", "1:1", "2:1")
+		ack := func(d broker.Delivery) error {
+			return c.sub.Ack(broker.Ref{Tag: d.Tag}, broker.NewOp(nil), &w)
+		}
+		time.Sleep(30 * time.Second)
+		if err := c.sub.Extend(broker.Ref{Tag: ds[1].Tag}, 10*time.Minute); err != nil {
+			x.Fatal(err)
+		}
+		if err := ack(ds[0]); err != nil {
+			x.Fatal(err)
+		}
+		time.Sleep(31 * time.Second)
+		again := x.got(c, "2:2")
+		if err := ack(ds[2]); err != nil {
+			x.Errorf("a late ACK: %v", err)
+		}
+		if err := ack(ds[2]); err != broker.ErrUnknown {
+			x.Errorf("the same ACK again: %v", err)
+		}
+		if err := ack(again[0]); err != nil {
+			x.Fatal(err)
+		}
+		time.Sleep(9 * time.Minute)
+		x.got(c)
+		time.Sleep(time.Minute)
+		x.got(c, "1:2")
+		if n := x.b.Stats().TimedOut; n != 2 {
+			x.Errorf("%d timed out, want 2", n)
+		}
+	})
+}
