@@ -46,16 +46,6 @@ func (c *clock) set(a *alarm, at int64) {
 	}
 }
 
-// cancel has a not ring any more. It may be ringing.
-func (c *clock) cancel(a *alarm) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a.at != 0 {
-		heap.Remove(&c.alarms, a.index)
-		a.at = 0
-	}
-}
-
 // arm sets the timer to the first alarm. Called with mu held.
 func (c *clock) arm() {
 	if len(c.alarms) == 0 || c.stopped {

@@ -36,7 +36,7 @@ var (
 
 // IsPattern reports whether name has a wildcard.
 func IsPattern(name string) bool {
-	if strings.IndexAny(name, "*+#>") < 0 {
+	if !strings.ContainsAny(name, "*+#>") {
 		return false
 	}
 	for name, more := name, true; more; {
