@@ -16,7 +16,8 @@ type Address struct {
 	name string
 	q    *queue
 	t    *topic
-	temp bool // a temporary queue; without q its owner has left
+	ctrl control // it is no destination
+	temp bool    // a temporary queue; without q its owner has left
 
 	wild []*topic // wildcard subscriptions that it matches
 	seen uint64   // the version of Broker.wild that this is of
@@ -28,6 +29,9 @@ type Address struct {
 // Address finds the way to dest, a name as package destination gives it. The error is
 // ErrReserved, ErrSystem, ErrWildcard or the store's.
 func (b *Broker) Address(dest string) (Address, error) {
+	if c := controlOf(dest); c != nil {
+		return Address{b: b, name: dest, ctrl: c}, nil
+	}
 	switch {
 	case dest == b.cfg.Monitor:
 		return Address{}, ErrReserved
@@ -56,6 +60,10 @@ func (b *Broker) address(dest string) (Address, error) {
 // Name is the destination; empty for the zero Address.
 func (a *Address) Name() string { return a.name }
 
+// Control reports whether what is sent there asks the broker for something. It may be part of
+// no transaction and of no other destination.
+func (a *Address) Control() bool { return a.ctrl != nil }
+
 // Temporary reports whether it is a temporary queue or topic.
 func (a *Address) Temporary() bool { return isTemp(a.name) }
 
@@ -63,7 +71,7 @@ func (a *Address) Temporary() bool { return isTemp(a.name) }
 // queue, for a topic only if it has a subscriber, for a temporary queue only while its
 // owner is there. It counts an unwanted one as dropped.
 func (a *Address) Wanted() bool {
-	if a.q != nil && !a.temp {
+	if a.q != nil && !a.temp || a.ctrl != nil {
 		return true
 	}
 	if a.temp {
@@ -86,6 +94,18 @@ func (a *Address) Wanted() bool {
 // Send routes m to its queue or topic. op completes when m is as safe as the store
 // makes it; for a topic that is at once.
 func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
+	if a.ctrl != nil {
+		a.ctrl(a.b, m, op, w)
+		return
+	}
+	if m.Special() && Later(m.Options(), nowMilli()) {
+		if err := a.b.schedule.put(op, a.name, m); err != nil {
+			op.Finish(err)
+			return
+		}
+		a.b.store.Commit(&op.batch)
+		return
+	}
 	if a.q == nil {
 		if !a.temp && a.b.durables.version.Load() != 0 {
 			if queues := a.feeds(m); queues != nil {

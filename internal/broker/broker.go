@@ -107,6 +107,7 @@ type Broker struct {
 	lastID uint64                    // makes the prefixes of message ids
 	closed bool
 
+	schedule *schedule
 	ends     *ledger // queues that have messages which expire
 	wild     wildcards
 	durables durables
@@ -144,7 +145,7 @@ func New(cfg Config) (*Broker, error) {
 	b.token = strconv.FormatInt(time.Now().UnixMilli()-tokenEpoch, 36)
 	b.memory.limit.Store(cfg.MemoryLimit)
 	b.memory.stored = cfg.Store.Bytes
-	if err := errors.Join(b.openDurables(), b.openEnds()); err != nil {
+	if err := errors.Join(b.openDurables(), b.openEnds(), b.openSchedule()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {

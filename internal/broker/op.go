@@ -22,6 +22,7 @@ type Op struct {
 	Token any // the owner's own: which receipt to send
 
 	batch store.Batch
+	told  []string        // pairs of name and value for the receipt
 	then  func(err error) // the broker's own work, before Done; it may not call the store
 }
 
@@ -38,6 +39,13 @@ func NewOp(owner Owner) *Op {
 	op.Owner = owner
 	return op
 }
+
+// Tell adds a header to the receipt of the operation. It is for the broker, before Done.
+func (op *Op) Tell(name, value string) { op.told = append(op.told, name, value) }
+
+// Told are the headers that Tell added, as pairs of name and value. They are valid until Done
+// returns.
+func (op *Op) Told() []string { return op.told }
 
 // Relax says that nobody waits for Done, so that a store may take its time. It holds until
 // Done.
@@ -74,6 +82,7 @@ func (op *Op) Finish(err error) {
 		op.Owner = nil
 	}
 	op.Bytes, op.Token = 0, nil
+	op.told = op.told[:0]
 	op.batch.Lazy, op.batch.Attended = false, false
 	op.batch.Reset()
 	ops.Put(op)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"stompserver/internal/broker"
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
 	"stompserver/internal/store"
 	"stompserver/internal/store/spool"
 	"stompserver/internal/store/storetest"
@@ -27,8 +29,8 @@ func inBubble(t *testing.T, cfg broker.Config, f func(x *bubble)) {
 	synctest.Test(t, func(t *testing.T) {
 		x := &bubble{T: t, backend: new(storetest.Reference), cfg: cfg}
 		x.open()
+		defer func() { x.close() }() // also when a check has failed
 		f(x)
-		x.close()
 	})
 }
 
@@ -65,8 +67,15 @@ func (x *bubble) send(dest, body string, headers ...string) {
 	if err != nil {
 		x.Fatal(err)
 	}
+	f := &frame.Frame{Command: frame.Send, Body: []byte(body)}
+	for i := 0; i < len(headers); i += 2 {
+		f.Header.Add(headers[i], headers[i+1])
+	}
+	m, err := message.New(f, dest, message.At(time.Now().UnixMilli()))
+	if err != nil {
+		x.Fatal(err)
+	}
 	var w broker.Wake
-	m := newMessage(x, dest, body, headers...)
 	a.Send(m, broker.NewOp(nil), &w)
 	w.Run()
 }
@@ -259,5 +268,71 @@ func TestAckTimeout(t *testing.T) {
 		if n := x.b.Stats().TimedOut; n != 2 {
 			x.Errorf("%d timed out, want 2", n)
 		}
+	})
+}
+
+// What is to come later does so at its time, to queues and topics, over a restart too.
+func TestSchedule(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		const count = 300 // most are not at hand
+		for i := range count {
+			x.send("/queue/a", strconv.Itoa(i), "delay", strconv.Itoa(3600_000+1000*i), "filler", string(make([]byte, 100)))
+		}
+		x.send("/topic/t", "7", "deliver-at", x.at(30*time.Minute))
+		x.send("/queue/a", "past", "deliver-at", x.at(-time.Second))
+		x.holds("/queue/a", 1)
+		c := openSink(x, x.b, "/queue/a", 1000, nil)
+		topic := openSink(x, x.b, "/topic/t", 10, nil)
+		x.got(c, "past:1")
+		time.Sleep(30 * time.Minute)
+		x.got(topic, "7:1")
+		time.Sleep(30*time.Minute - time.Millisecond)
+		x.got(c)
+		for i := range count / 2 {
+			time.Sleep(time.Millisecond)
+			d := x.got(c, strconv.Itoa(i)+":1")[0]
+			if v, _ := d.Msg.Header("scheduledJobId"); v == "" {
+				x.Fatal("it has no id")
+			}
+			for _, name := range []string{"delay", "deliver-at", "$target"} {
+				if v, ok := d.Msg.Header(name); ok {
+					x.Fatalf("it has %s:%s", name, v)
+				}
+			}
+			time.Sleep(time.Second - time.Millisecond)
+		}
+		var w broker.Wake
+		c.sub.Close(0, &w)
+		topic.sub.Close(0, &w)
+		x.restart()
+		time.Sleep(time.Hour)
+		x.holds("/queue/a", count+1)
+	})
+}
+
+// What repeats comes so often, or by its time table until it is cancelled.
+func TestScheduleRepeats(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		c := openSink(x, x.b, "/queue/a", 1000, nil)
+		x.send("/queue/a", "r", "AMQ_SCHEDULED_DELAY", "1000", "AMQ_SCHEDULED_PERIOD", "60000", "AMQ_SCHEDULED_REPEAT", "2")
+		for _, wait := range []time.Duration{time.Second, time.Minute, time.Minute} {
+			time.Sleep(wait - time.Millisecond)
+			x.got(c)
+			time.Sleep(time.Millisecond)
+			x.got(c, "r:1")
+		}
+		time.Sleep(time.Hour)
+		x.got(c)
+		// Synctest's clock begins at midnight of January 1st, 2000, UTC.
+		x.send("/queue/a", "cron", "AMQ_SCHEDULED_CRON", "30 * * * *", "AMQ_SCHEDULED_PERIOD", "1000", "AMQ_SCHEDULED_REPEAT", "1")
+		time.Sleep(time.Hour)
+		id, _ := x.got(c, "cron:1", "cron:1")[0].Msg.Header("scheduledJobId")
+		time.Sleep(time.Hour)
+		x.got(c, "cron:1", "cron:1")
+		x.send("/queue/$schedule", "", "action", "cancel", "schedule-id", id)
+		time.Sleep(24 * time.Hour)
+		x.got(c)
+		var w broker.Wake
+		c.sub.Close(0, &w)
 	})
 }

@@ -120,14 +120,27 @@ func (t *Transaction) expand() {
 	if t.b.durables.version.Load() == 0 {
 		return
 	}
+	now := nowMilli()
 	for _, st := range t.steps {
-		if st.msg == nil || t.b.IsQueue(st.dest) {
-			continue
+		if st.msg != nil && !t.b.IsQueue(st.dest) && !Later(st.msg.Options(), now) {
+			t.feed(st.dest, st.msg)
 		}
-		a := Address{b: t.b, name: st.dest}
-		for _, q := range a.feeds(st.msg) {
-			t.add(q, st.msg)
-		}
+	}
+}
+
+// feed adds m for the durable subscriptions of a topic.
+func (t *Transaction) feed(dest string, m *message.Message) {
+	a := Address{b: t.b, name: dest}
+	for _, q := range a.feeds(m) {
+		t.add(q, m)
+	}
+}
+
+// expandOne adds m to dest, and to the durable subscriptions of that.
+func (t *Transaction) expandOne(dest string, m *message.Message) {
+	t.add(dest, m)
+	if !t.b.IsQueue(dest) && t.b.durables.version.Load() != 0 {
+		t.feed(dest, m)
 	}
 }
 
@@ -144,10 +157,13 @@ func (t *Transaction) commit(op *Op, w *Wake) {
 		return
 	}
 	var topics []step
+	now := nowMilli()
 	for _, st := range t.steps {
 		switch {
 		case st.sub != nil:
 			t.settle(st, op, w)
+		case st.msg.Special() && Later(st.msg.Options(), now):
+			_ = t.b.schedule.put(op, st.dest, st.msg) // whose time table was read before
 		case t.b.IsQueue(st.dest):
 			if i, found := slices.BinarySearchFunc(queues, st.dest, byName); found { // else its owner has left
 				lane, _ := queues[i].lane(st.msg) // which is open
@@ -189,7 +205,15 @@ func unlock(queues []*queue) {
 // openLanes opens what the messages are to be put into. The queues are locked.
 func (t *Transaction) openLanes(queues []*queue) error {
 	for _, st := range t.steps {
-		if st.msg == nil || !st.msg.Special() || !t.b.IsQueue(st.dest) {
+		if st.msg == nil || !st.msg.Special() {
+			continue
+		}
+		if cron := st.msg.Options().Cron; cron != "" {
+			if _, err := nextTick(cron); err != nil {
+				return ErrCron
+			}
+		}
+		if !t.b.IsQueue(st.dest) {
 			continue
 		}
 		if i, found := slices.BinarySearchFunc(queues, st.dest, byName); found {

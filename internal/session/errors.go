@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
+	"stompserver/internal/broker"
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
 	"stompserver/internal/selector"
@@ -107,6 +109,12 @@ func asError(err error) (e *Error, known bool) {
 	switch {
 	case errors.As(err, &e):
 		return e, true
+	case errors.Is(err, broker.ErrCron):
+		return errf(codeBadHeader, "Invalid header", "SEND has a header AMQ_SCHEDULED_CRON that is no time table: minute, hour, day of the month, month and day of the week are expected."), true
+	case errors.Is(err, broker.ErrNoSchedule):
+		return errNotFound("Nothing waits by that schedule id: it was sent, or cancelled."), true
+	case errors.Is(err, broker.ErrControl):
+		return errf(codeBadHeader, "Invalid header", "%s.", strings.TrimPrefix(err.Error(), broker.ErrControl.Error()+": ")), true
 	case errors.As(err, &sel):
 		return errf(codeBadSelector, "Invalid selector", "The selector cannot be understood: at character %d: %s\n%s", sel.Character(), sel.Reason, sel.Excerpt()), true
 	case errors.As(err, &h):

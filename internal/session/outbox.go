@@ -204,12 +204,13 @@ func receiptSize(id []byte) int { return len("RECEIPT\nreceipt-id:\n\n\x00\n") +
 func (o *outbox) owed() int { return o.size + o.receipts.size }
 
 // receipt adds a RECEIPT.
-func (o *outbox) receipt(id []byte, v frame.Version) {
-	o.room(receiptSize(id))
+func (o *outbox) receipt(r *receipt, v frame.Version) {
+	o.room(receiptSize(r.id) + len(r.more))
 	n := len(o.chunk)
 	o.chunk = append(o.chunk, "RECEIPT\nreceipt-id:"...)
-	o.chunk = frame.AppendEscaped(o.chunk, id, v)
-	o.chunk = append(o.chunk, "\n\n\x00\n"...)
+	o.chunk = append(frame.AppendEscaped(o.chunk, r.id, v), '\n')
+	o.chunk = append(o.chunk, r.more...)
+	o.chunk = append(o.chunk, "\n\x00\n"...)
 	o.size += len(o.chunk) - n
 }
 

@@ -26,7 +26,9 @@ func (s *session) send(f *frame.Frame) error {
 		return s.sendToAll(f)
 	}
 	if !s.to.to.Wanted() {
-		return s.unwanted(f)
+		if done, err := s.unwanted(f); done || err != nil {
+			return err
+		}
 	}
 	m, err := s.message(f)
 	if err != nil {
@@ -37,20 +39,23 @@ func (s *session) send(f *frame.Frame) error {
 }
 
 // unwanted answers a SEND that nobody would get. As in every broker that is no error, unless
-// the client says so.
-func (s *session) unwanted(f *frame.Frame) error {
+// the client says so. Done is false if somebody may be there when its time comes.
+func (s *session) unwanted(f *frame.Frame) (done bool, err error) {
 	o, err := message.OptionsOf(f, s.now)
 	if err != nil {
-		return err
+		return false, err
+	}
+	if broker.Later(o, s.now.Milliseconds()) {
+		return false, nil
 	}
 	if o.Mandatory {
-		return errNobody(s.to.spelt)
+		return false, errNobody(s.to.spelt)
 	}
 	if _, asked := f.Header.Get("receipt"); asked && s.to.to.Temporary() {
-		return errNotFound("The temporary destination %s is gone, and its owner with it.", cut([]byte(s.to.spelt)))
+		return false, errNotFound("The temporary destination %s is gone, and its owner with it.", cut([]byte(s.to.spelt)))
 	}
 	s.receipt(f)
-	return nil
+	return true, nil
 }
 
 func errNobody(dest string) *Error {
@@ -72,6 +77,9 @@ func (s *session) message(f *frame.Frame) (*message.Message, error) {
 
 // sendToAll answers a SEND to several destinations: all get it, or none.
 func (s *session) sendToAll(f *frame.Frame) error {
+	if s.controls() {
+		return errAlone(s.to.text)
+	}
 	m, err := s.message(f)
 	if err != nil {
 		return err
@@ -83,6 +91,19 @@ func (s *session) sendToAll(f *frame.Frame) error {
 	s.sendParts(tx, m)
 	tx.Commit(s.op(f, tx.Bytes()), &s.wake)
 	return nil
+}
+
+// controls reports whether the route asks the broker for something.
+func (s *session) controls() bool {
+	ok := s.to.to.Control()
+	for i := range s.to.more {
+		ok = ok || s.to.more[i].to.Control()
+	}
+	return ok
+}
+
+func errAlone(dest string) *Error {
+	return errf(codeBadDestination, "Invalid destination", "What is sent to %s is a request to the server; it can be part of no transaction and of no list of destinations.", cut([]byte(dest)))
 }
 
 // wanted reports whether each destination of the route has somebody who gets it.

@@ -366,6 +366,10 @@ func (s *session) Done(op *broker.Op, err error) {
 		return
 	}
 	if r != nil {
+		for told := op.Told(); len(told) > 1; told = told[2:] {
+			r.more = append(frame.AppendEscaped(r.more, []byte(told[0]), s.version), ':')
+			r.more = append(frame.AppendEscaped(r.more, []byte(told[1]), s.version), '\n')
+		}
 		s.confirm(r)
 	}
 }

@@ -61,6 +61,9 @@ func (s *session) sendInTransaction(f *frame.Frame, name []byte) error {
 	if err != nil {
 		return err
 	}
+	if s.controls() {
+		return errAlone(s.to.text)
+	}
 	m, err := s.message(f)
 	if err != nil {
 		return err

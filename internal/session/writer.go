@@ -134,6 +134,7 @@ type receipts struct {
 
 type receipt struct {
 	id   []byte
+	more []byte // further header lines
 	done bool
 	next *receipt
 }
@@ -149,7 +150,7 @@ func (s *session) expect(id []byte) *receipt {
 	l := &o.receipts
 	r := receiptPool.Get().(*receipt)
 	r.done, r.next = false, nil
-	r.id = append(r.id[:0], id...)
+	r.id, r.more = append(r.id[:0], id...), r.more[:0]
 	l.size += receiptSize(id)
 	if l.tail == nil {
 		l.head = r
@@ -185,10 +186,10 @@ func (s *session) confirm(r *receipt) {
 		}
 		l.size -= receiptSize(r.id)
 		if !o.closed {
-			o.receipt(r.id, s.version)
+			o.receipt(r, s.version)
 			sent = true
 		}
-		if cap(r.id) <= 64 {
+		if cap(r.id) <= 64 && cap(r.more) <= 128 {
 			receiptPool.Put(r)
 		}
 	}

@@ -1,0 +1,68 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"stompserver/internal/destination"
+	"stompserver/internal/message"
+)
+
+// Some names are not destinations but ask the broker for something: what is sent there is done
+// at once, and the RECEIPT says that it was.
+
+// ErrControl is the error of a request that is not understood.
+var ErrControl = errors.New("broker: request is not understood")
+
+// A control does what a message asks for. It completes op.
+type control func(b *Broker, m *message.Message, op *Op, w *Wake)
+
+// The names that ask for something.
+const (
+	scheduleControl = destination.QueuePrefix + "$schedule"
+	amqSchedule     = "ActiveMQ.Scheduler.Management"
+)
+
+// controlOf returns what a SEND to dest asks for; nil: it is a destination.
+func controlOf(dest string) control {
+	if name := strings.TrimPrefix(dest, destination.TopicPrefix); name == amqSchedule {
+		return (*Broker).controlSchedule
+	}
+	if dest == scheduleControl {
+		return (*Broker).controlSchedule
+	}
+	return nil
+}
+
+// controlSchedule answers action:cancel and action:list, and what ActiveMQ's clients say for
+// these.
+func (b *Broker) controlSchedule(m *message.Message, op *Op, w *Wake) {
+	action, _ := m.Header("action")
+	amq, _ := m.Header("AMQ_SCHEDULER_ACTION")
+	id, ok := m.Header(ScheduleID)
+	if !ok {
+		id, _ = m.Header(JobID)
+	}
+	replyTo, ok := m.Header("reply-to")
+	if !ok {
+		replyTo, _ = m.Header("JMSReplyTo")
+	}
+	switch {
+	case action == "cancel" || amq == "REMOVE":
+		b.schedule.cancel(op, id)
+	case (action == "list" || amq == "BROWSE") && replyTo != "":
+		all, err := destination.Parse(replyTo, destination.None)
+		if err != nil {
+			op.Finish(err)
+			return
+		}
+		if len(all) != 1 || isSystem(all[0].Text) || isPattern(all[0].Text) {
+			op.Finish(fmt.Errorf("%w: reply-to wants one destination", ErrControl))
+			return
+		}
+		b.schedule.list(op, all[0].Text, w)
+	default:
+		op.Finish(fmt.Errorf("%w: it wants the header action with cancel and schedule-id, or with list and reply-to", ErrControl))
+	}
+}

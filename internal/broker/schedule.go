@@ -1,0 +1,339 @@
+package broker
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/adhocore/gronx"
+
+	"stompserver/internal/destination"
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// What is to be delivered later waits in a queue of the store of its own, with the name of where
+// it goes in a header. In memory there is its time and its Seq; when that has come it is put to
+// where it goes and taken out of that queue in one batch.
+
+const (
+	delayedQueue = destination.QueuePrefix + "$delayed"
+	targetHeader = "$target"    // of what waits: the broker's name of where it goes
+	firstHeader  = "$first"     // of what comes again: the Seq it had first
+	idPrefix     = "scheduled-" // of schedule ids; the Seq follows
+
+	// ScheduleID is the header of a RECEIPT that names what waits, and JobID that of the
+	// message when it comes, as ActiveMQ has it.
+	ScheduleID = "schedule-id"
+	JobID      = "scheduledJobId"
+
+	fireAtOnce = 256
+)
+
+// A schedule is what the broker knows of messages that wait for their time.
+type schedule struct {
+	b     *Broker
+	st    store.Queue
+	alarm alarm
+
+	mu     sync.Mutex
+	dues   dues
+	again  map[store.Seq]store.Seq // of what comes again: where it is now, by where it was first
+	failed []store.Delivery        // whose time has come and which could not be moved
+}
+
+func (b *Broker) openSchedule() error {
+	s := &schedule{b: b, again: make(map[store.Seq]store.Seq)}
+	b.schedule = s
+	s.alarm.ring = s.fire
+	var err error
+	if s.st, err = b.store.Queue(delayedQueue, func() {}); err != nil {
+		return err
+	}
+	if st := s.st.Stats(); st.Ready > 0 {
+		b.wg.Go(s.find) // ends by itself, or with the broker
+	}
+	return nil
+}
+
+// find notes what waited when the broker started. It is a goroutine.
+func (s *schedule) find() {
+	for after := store.Seq(0); !s.b.stopped(); {
+		ds, err := s.st.Browse(nil, after, fireAtOnce)
+		if err != nil {
+			s.b.cfg.Log.Error("browse failed", "destination", delayedQueue, "err", err)
+			return
+		}
+		if len(ds) == 0 {
+			return
+		}
+		for _, d := range ds {
+			s.add(d.Seq, d.Msg)
+		}
+		after = ds[len(ds)-1].Seq
+	}
+}
+
+// add notes that m, which waits, has that Seq.
+func (s *schedule) add(seq store.Seq, m *message.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := m.Header(firstHeader); ok {
+		if first, err := strconv.ParseUint(v, 10, 64); err == nil {
+			s.again[store.Seq(first)] = seq
+		}
+	}
+	s.dues.push(due{max(m.Options().Due, 1), seq})
+	s.b.clock.set(&s.alarm, s.dues.next())
+}
+
+// Later reports whether o asks for a time that has not come.
+func Later(o *message.Options, now int64) bool { return o.Due > now || o.Cron != "" }
+
+// ErrCron is the error of a time table that cannot be read.
+var ErrCron = errors.New("broker: the time table of a schedule cannot be read")
+
+// put has op make m wait for its time, to be sent to dest then.
+func (s *schedule) put(op *Op, dest string, m *message.Message) error {
+	o := m.Options()
+	row := m
+	if o.Cron != "" {
+		next, err := nextTick(o.Cron)
+		if err != nil {
+			return ErrCron
+		}
+		row = m.Redirect(m.Destination(), targetHeader, dest, "deliver-at", next)
+	} else {
+		row = m.Redirect(m.Destination(), targetHeader, dest, "deliver-at", strconv.FormatInt(o.Due, 10), "delay", "", "x-delay", "",
+			"AMQ_SCHEDULED_DELAY", "", "AMQ_SCHEDULED_TIME", "", "_AMQ_SCHED_DELIVERY", "")
+	}
+	s.enter(op, row, true)
+	return nil
+}
+
+// enter adds row to op's batch, and tells its id if it is new.
+func (s *schedule) enter(op *Op, row *message.Message, fresh bool) {
+	i := op.batch.Len()
+	op.batch.Put(s.st, row)
+	op.Finally(func(err error) {
+		if err != nil {
+			return
+		}
+		seq := op.batch.Changes()[i].Seq
+		if fresh {
+			op.Tell(ScheduleID, idPrefix+strconv.FormatUint(uint64(seq), 10))
+		}
+		s.add(seq, row)
+	})
+}
+
+func nextTick(cron string) (string, error) {
+	at, err := gronx.NextTickAfter(cron, time.Now(), false)
+	return strconv.FormatInt(at.UnixMilli(), 10), err
+}
+
+// fire is the schedule's alarm.
+func (s *schedule) fire(now int64, w *Wake) (next int64) {
+	s.mu.Lock()
+	failed := s.failed
+	s.failed = nil
+	var seqs []store.Seq
+	for len(s.dues) > 0 && len(seqs) < fireAtOnce && s.dues.next() <= now {
+		seqs = append(seqs, s.dues.pop().seq)
+	}
+	next = s.dues.next()
+	s.mu.Unlock()
+	if len(failed) > 0 {
+		s.st.Release(failed)
+	}
+	for _, seq := range seqs {
+		ds, err := s.st.Browse(nil, seq-1, 1)
+		if err != nil {
+			s.b.cfg.Log.Error("browse failed", "destination", delayedQueue, "err", err)
+			s.postpone(seq, now+1000)
+			continue
+		}
+		if len(ds) == 0 || ds[0].Seq != seq {
+			continue // it was cancelled
+		}
+		got, later := s.st.Lease(nil, ds, true)
+		switch {
+		case later: // its transaction is not durable yet
+			s.postpone(seq, now+20)
+		case len(got) > 0:
+			s.send(got[0], w)
+		}
+	}
+	return next
+}
+
+func (s *schedule) postpone(seq store.Seq, until int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dues.push(due{until, seq})
+	s.b.clock.set(&s.alarm, s.dues.next())
+}
+
+// send moves d to where it goes, and has it come again if it is to.
+func (s *schedule) send(d store.Delivery, w *Wake) {
+	m := d.Msg
+	target, _ := m.Header(targetHeader)
+	first := d.Seq
+	if v, ok := m.Header(firstHeader); ok {
+		if n, err := strconv.ParseUint(v, 10, 64); err == nil {
+			first = store.Seq(n)
+		}
+	}
+	op := NewOp(nil)
+	op.Finally(func(err error) {
+		if err == nil {
+			return
+		}
+		s.b.cfg.Log.Error("scheduled message not sent; it is tried again", "destination", target, "err", err)
+		s.mu.Lock()
+		s.failed = append(s.failed, d)
+		s.mu.Unlock()
+		s.postpone(d.Seq, nowMilli()+1000)
+	})
+	op.batch.Ack(s.st, d.Seq)
+	s.repeat(op, m, first)
+	tx := s.b.Begin()
+	tx.expandOne(target, arrive(m, first))
+	tx.commit(op, w)
+}
+
+// arrive is m as it comes.
+func arrive(m *message.Message, first store.Seq) *message.Message {
+	return m.Redirect(m.Destination(), JobID, idPrefix+strconv.FormatUint(uint64(first), 10),
+		targetHeader, "", firstHeader, "", "deliver-at", "", "delay", "", "x-delay", "", "_AMQ_SCHED_DELIVERY", "",
+		"AMQ_SCHEDULED_DELAY", "", "AMQ_SCHEDULED_TIME", "", "AMQ_SCHEDULED_PERIOD", "", "AMQ_SCHEDULED_REPEAT", "", "AMQ_SCHEDULED_CRON", "")
+}
+
+// repeat puts what comes after m: at the next time of its time table, or after its period.
+// With a time table, the repetitions come after each of its times.
+func (s *schedule) repeat(op *Op, m *message.Message, first store.Seq) {
+	o := m.Options()
+	own := []string{firstHeader, strconv.FormatUint(uint64(first), 10)}
+	if o.Cron != "" {
+		if next, err := nextTick(o.Cron); err == nil {
+			s.enter(op, m.Redirect(m.Destination(), append(own, "deliver-at", next)...), false)
+		}
+		own = []string{firstHeader, ""}
+	}
+	if o.Repeat == 0 {
+		return
+	}
+	left := o.Repeat
+	if left > 0 {
+		left--
+	}
+	next := max(o.Due, nowMilli()-o.Period.Milliseconds()) + max(o.Period.Milliseconds(), 1)
+	if o.Cron != "" {
+		next = nowMilli() + max(o.Period.Milliseconds(), 1)
+	}
+	if o.Expires != 0 && o.Expires <= next && o.Cron == "" {
+		own = append(own, "expires", strconv.FormatInt(o.Expires+next-o.Due, 10))
+	}
+	repeat := ""
+	if left != 0 {
+		repeat = strconv.Itoa(left)
+	}
+	s.enter(op, m.Redirect(m.Destination(), append(own, "deliver-at", strconv.FormatInt(next, 10), "AMQ_SCHEDULED_CRON", "",
+		"AMQ_SCHEDULED_REPEAT", repeat)...), false)
+}
+
+// where returns the Seq that a schedule id stands for now.
+func (s *schedule) where(id string) (store.Seq, bool) {
+	n, err := strconv.ParseUint(strings.TrimPrefix(id, idPrefix), 10, 64)
+	if err != nil || n == 0 || !strings.HasPrefix(id, idPrefix) {
+		return 0, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seq, ok := s.again[store.Seq(n)]; ok {
+		return seq, true
+	}
+	return store.Seq(n), true
+}
+
+// ErrNoSchedule is the error of a schedule id that names nothing that waits.
+var ErrNoSchedule = errors.New("broker: nothing waits by that schedule id")
+
+// cancel has op take what waits by that id out.
+func (s *schedule) cancel(op *Op, id string) {
+	seq, ok := s.where(id)
+	if ok {
+		ds, err := s.st.Browse(nil, seq-1, 1)
+		if err != nil {
+			op.Finish(err)
+			return
+		}
+		if len(ds) > 0 && ds[0].Seq == seq {
+			if got, _ := s.st.Lease(nil, ds, true); len(got) > 0 {
+				s.mu.Lock()
+				for first, now := range s.again {
+					if now == seq {
+						delete(s.again, first)
+					}
+				}
+				s.mu.Unlock()
+				op.batch.Ack(s.st, seq)
+				s.b.store.Commit(&op.batch)
+				return
+			}
+		}
+	}
+	op.Finish(ErrNoSchedule)
+}
+
+// list sends each message that waits to replyTo, with its id and its time in headers.
+func (s *schedule) list(op *Op, replyTo string, w *Wake) {
+	to, err := s.b.address(replyTo)
+	if err != nil {
+		op.Finish(err)
+		return
+	}
+	for after := store.Seq(0); ; {
+		ds, err := s.st.Browse(nil, after, fireAtOnce)
+		if err != nil {
+			op.Finish(err)
+			return
+		}
+		if len(ds) == 0 {
+			break
+		}
+		after = ds[len(ds)-1].Seq
+		for _, d := range ds {
+			to.Send(d.Msg.Redirect(replyTo, s.describe(d)...), NewOp(nil), w)
+		}
+	}
+	s.answer(&to, replyTo, w)
+	op.Finish(nil)
+}
+
+// answer ends a list.
+func (s *schedule) answer(to *Address, replyTo string, w *Wake) {
+	f := &frame.Frame{Command: frame.Send}
+	f.Header.Add("list", "end")
+	m, err := message.New(f, replyTo, message.At(nowMilli()))
+	if err != nil {
+		panic(err) // the header is the broker's own
+	}
+	to.Send(m, NewOp(nil), w)
+}
+
+// describe are the headers by which a list tells what waits.
+func (s *schedule) describe(d store.Delivery) []string {
+	first, ok := d.Msg.Header(firstHeader)
+	if !ok {
+		first = strconv.FormatUint(uint64(d.Seq), 10)
+	}
+	target, _ := d.Msg.Header(targetHeader)
+	return []string{ScheduleID, idPrefix + first, JobID, idPrefix + first,
+		"original-destination", target, "scheduled-for", strconv.FormatInt(d.Msg.Options().Due, 10),
+		targetHeader, "", firstHeader, "", "deliver-at", "", "AMQ_SCHEDULED_PERIOD", "", "AMQ_SCHEDULED_REPEAT", "", "AMQ_SCHEDULED_CRON", "",
+		"expires", ""}
+}
