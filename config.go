@@ -125,6 +125,10 @@ type Destinations struct {
 	RedeliveryMaxDelay   time.Duration
 	RedeliveryJitter     float64
 
+	// DedupeWindow is for how long the dedupe-id of a SEND is remembered: a second SEND of that
+	// name is not sent. Default 2 minutes; negative: not at all.
+	DedupeWindow time.Duration
+
 	// AckTimeout is how long a delivery may stay without ACK and NACK before it is given back.
 	// Default 0: as long as its client is connected.
 	AckTimeout time.Duration
@@ -189,6 +193,7 @@ func (c Config) withDefaults() Config {
 	def(&d.DeadLetter, "/queue/deadletter")
 	def(&d.DeleteIdleAfter, 5*time.Minute)
 	def(&d.RedeliveryMultiplier, 1)
+	def(&d.DedupeWindow, 2*time.Minute)
 	def(&d.SlowConsumer, DropOldest)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -72,6 +72,7 @@ func New(cfg Config) (*Server, error) {
 		MaxDeliveries:     cfg.Destinations.MaxDeliveries,
 		DeadLetter:        cfg.Destinations.DeadLetter,
 		DeadLetterExpired: cfg.Destinations.DeadLetterExpired,
+		DedupeWindow:      cfg.Destinations.DedupeWindow,
 		Redelivery: broker.Redelivery{
 			Delay: cfg.Destinations.RedeliveryDelay, Multiplier: cfg.Destinations.RedeliveryMultiplier,
 			Max: cfg.Destinations.RedeliveryMaxDelay, Jitter: cfg.Destinations.RedeliveryJitter,

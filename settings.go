@@ -155,6 +155,7 @@ var settings = []*Setting{
 	Setting{Key: "destinations.redelivery_max_delay", Restart: true, Doc: "the longest such time; 0 is no bound"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.RedeliveryMaxDelay }),
 	Setting{Key: "destinations.redelivery_jitter", Restart: true, Doc: "share of that time by which it varies"}.factor(0, 1, func(s *Settings) *float64 { return &s.Config.Destinations.RedeliveryJitter }),
 	Setting{Key: "destinations.ack_timeout", Doc: "time after which a delivery that was not acknowledged is given back; 0 never does"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.AckTimeout }),
+	Setting{Key: "destinations.dedupe_window", Restart: true, Doc: "time for which a dedupe-id is remembered; 0 does not"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.DedupeWindow }),
 	Setting{Key: "destinations.delete_idle_after", Restart: true, Doc: "forget an empty queue without consumers after; 0 never does"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.DeleteIdleAfter }),
 	Setting{Key: "destinations.slow_consumer", Doc: "what a topic does past limits.outbox: drop_oldest or disconnect"}.word(func(s *Settings) *string { return &s.Config.Destinations.SlowConsumer }, DropOldest, Disconnect),
 }

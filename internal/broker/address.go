@@ -98,6 +98,12 @@ func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
 		a.ctrl(a.b, m, op, w)
 		return
 	}
+	if m.Special() && m.Options().Dedupe != "" {
+		tx := a.b.Begin()
+		tx.Send(a, m)
+		tx.Commit(op, w)
+		return
+	}
 	if m.Special() && Later(m.Options(), nowMilli()) {
 		if err := a.b.schedule.put(op, a.name, m); err != nil {
 			op.Finish(err)

@@ -36,6 +36,9 @@ type Config struct {
 	// DeadLetterExpired has messages that expired become dead letters too.
 	DeadLetterExpired bool
 
+	// DedupeWindow is for how long a SEND's name is remembered; 0: not at all.
+	DedupeWindow time.Duration
+
 	// Redelivery says when what was given back is delivered again.
 	Redelivery Redelivery
 
@@ -107,6 +110,7 @@ type Broker struct {
 	lastID uint64                    // makes the prefixes of message ids
 	closed bool
 
+	dedupe   *dedupe
 	schedule *schedule
 	ends     *ledger // queues that have messages which expire
 	wild     wildcards
@@ -145,7 +149,7 @@ func New(cfg Config) (*Broker, error) {
 	b.token = strconv.FormatInt(time.Now().UnixMilli()-tokenEpoch, 36)
 	b.memory.limit.Store(cfg.MemoryLimit)
 	b.memory.stored = cfg.Store.Bytes
-	if err := errors.Join(b.openDurables(), b.openEnds(), b.openSchedule()); err != nil {
+	if err := errors.Join(b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {

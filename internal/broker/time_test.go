@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -334,5 +335,59 @@ func TestScheduleRepeats(t *testing.T) {
 		x.got(c)
 		var w broker.Wake
 		c.sub.Close(0, &w)
+	})
+}
+
+// A name is taken once for each destination, for a while, over a restart as well.
+func TestDedupe(t *testing.T) {
+	inBubble(t, broker.Config{DedupeWindow: time.Minute}, func(x *bubble) {
+		x.send("/queue/a", "1", "dedupe-id", "x")
+		x.send("/queue/a", "again", "dedupe-id", "x")
+		x.send("/queue/b", "other", "dedupe-id", "x")
+		x.holds("/queue/a", 1)
+		x.holds("/queue/b", 1)
+		x.restart()
+		x.send("/queue/a", "again", "dedupe-id", "x")
+		x.holds("/queue/a", 1)
+		time.Sleep(time.Minute + 2*time.Second)
+		x.send("/queue/a", "2", "dedupe-id", "x")
+		x.holds("/queue/a", 2)
+		const count = 1000
+		for i := range count {
+			x.send("/queue/c", strconv.Itoa(i), "dedupe-id", strconv.Itoa(i))
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if infos, _ := x.backend.Queues(); true {
+			for _, i := range infos {
+				if i.Name == "/queue/$dedupe" && i.Count > 0 {
+					x.Errorf("%d names are left in the store", i.Count)
+				}
+			}
+		}
+	})
+}
+
+// A second SEND that comes before the first is durable has the first one's fate.
+func TestDedupeWaits(t *testing.T) {
+	inBubble(t, broker.Config{DedupeWindow: time.Minute}, func(x *bubble) {
+		var full atomic.Bool
+		full.Store(true)
+		x.backend.Before = func(rs []store.Record) error {
+			for _, r := range rs {
+				if full.Load() && r.Kind == store.RecordPut {
+					return store.ErrFull
+				}
+			}
+			return nil
+		}
+		x.send("/queue/a", "1", "dedupe-id", "x")
+		x.send("/queue/a", "2", "dedupe-id", "x")
+		x.holds("/queue/a", 0)
+		full.Store(false)
+		x.send("/queue/a", "3", "dedupe-id", "x")
+		x.send("/queue/a", "4", "dedupe-id", "x")
+		x.holds("/queue/a", 1)
+		x.got(openSink(x, x.b, "/queue/a", 1, nil), "3:1")
 	})
 }

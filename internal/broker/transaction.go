@@ -25,6 +25,7 @@ type step struct {
 	tags    []uint64
 	nack    bool
 	refusal Refusal
+	mark    *mark // the message's name, if it has one
 }
 
 // Begin starts a transaction.
@@ -111,6 +112,9 @@ func (t *Transaction) end() {
 // Commit makes all of it happen, or none. op completes when it is durable; messages for
 // topics go out then.
 func (t *Transaction) Commit(op *Op, w *Wake) {
+	if !t.names(op) {
+		return
+	}
 	t.expand()
 	t.commit(op, w)
 }
@@ -152,6 +156,11 @@ func (t *Transaction) commit(op *Op, w *Wake) {
 		}
 	}
 	if err != nil {
+		for _, st := range t.steps {
+			if st.mark != nil {
+				t.b.dedupe.settle(st.mark, 0, "", err)
+			}
+		}
 		t.Abort()
 		op.Finish(err)
 		return
@@ -164,16 +173,29 @@ func (t *Transaction) commit(op *Op, w *Wake) {
 			t.settle(st, op, w)
 		case st.msg.Special() && Later(st.msg.Options(), now):
 			_ = t.b.schedule.put(op, st.dest, st.msg) // whose time table was read before
+			if st.mark != nil {
+				t.nameSent(op, st, nil)
+			}
 		case t.b.IsQueue(st.dest):
-			if i, found := slices.BinarySearchFunc(queues, st.dest, byName); found { // else its owner has left
+			i, found := slices.BinarySearchFunc(queues, st.dest, byName)
+			if !found && st.mark != nil {
+				t.b.dedupe.settle(st.mark, 0, "", errGone)
+			}
+			if found { // else its owner has left
 				lane, _ := queues[i].lane(st.msg) // which is open
 				op.batch.Put(lane, st.msg)
 				if st.msg.Expires() != 0 {
 					queues[i].expiring(op, st.msg.Options().Priority, st.msg)
 				}
+				if st.mark != nil {
+					t.nameSent(op, st, queues[i])
+				}
 			}
 		default:
 			topics = append(topics, st)
+			if st.mark != nil {
+				t.nameSent(op, st, nil)
+			}
 		}
 	}
 	t.end()
