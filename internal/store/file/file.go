@@ -2,13 +2,13 @@
 // message, and the index of them, qinfo. A directory that the Ruby server wrote is taken over
 // as it is; one that was closed here the Ruby server can go on with.
 //
-// A Write goes to a redo log, as one group with one sync. The log is no larger than a few
-// MiB. When it is full, and at Sync and Close, what it says is brought to the files: those
-// of messages that were acked are removed, as far as they are there still, messages that
-// have none get one, and then a new state is put in place of the old, which begins a new
-// log. So a message that is acked soon never has a file of its own. After a crash the log is
-// played again; a file that it does not mention is whole. What is brought to the files may
-// take long, and Writes wait for it; goroutines that sync files end with it.
+// A Write goes to a redo log, as one group with one sync. When that is full, and at Sync and
+// Close, what it says is brought to the files: those of messages that were acked are removed,
+// as far as they are there still, messages that have none get one, and then a new state is put
+// in place of the old, which begins a new log. So a message that is acked soon never has a file
+// of its own. Most of this each Write does for the oldest messages of the log once that is half
+// full, so that none has to wait for all of it. After a crash the log is played again; a file
+// that it does not mention is whole. Goroutines that sync files end with the Write.
 //
 // The directory holds
 //
@@ -46,7 +46,7 @@ const (
 	qinfoName = "qinfo"
 	newSuffix = ".new"
 
-	defaultRedo = 4 << 20
+	defaultRedo = 64 << 20
 	redoReserve = 256 << 10 // of the log, for acks when the disk is full
 )
 
@@ -63,7 +63,7 @@ type Config struct {
 	// NoSync has Write return before the disk confirms it; Sync is to be called.
 	NoSync bool
 
-	RedoSize int64 // bytes of the redo log; default 4 MiB
+	RedoSize int64 // bytes of the redo log; default 64 MiB
 	Syncs    int   // files that are synced side by side; default 16
 
 	Log *slog.Logger // default: none
@@ -94,6 +94,7 @@ type File struct {
 	pos        int64           // where the next group goes
 	number     uint64          // of the last group
 	synced     uint64          // of the last that is durable
+	logged     []logged        // what is in the log and may have no file, in order
 	dead       []path          // files of messages that are acked
 	holds      map[string]int  // by folder that is there: files of messages
 	touched    map[string]bool // folders that are to be synced, and if the directory is
@@ -197,6 +198,14 @@ func (f *File) Write(rs []store.Record) error {
 	f.size = max(f.size, f.pos)
 	f.dirty = true
 	f.apply(rs)
+	for i := range rs {
+		if rs[i].Kind == store.RecordPut {
+			f.logged = append(f.logged, logged{f.queues[rs[i].Queue], rs[i].Seq, f.pos - n})
+		}
+	}
+	if err := f.fileSome(); err != nil {
+		return err
+	}
 	if err := f.unlinkSome(2*len(rs) + 16); err != nil {
 		return err
 	}

@@ -135,21 +135,73 @@ func (f *File) unlink() error {
 	return nil
 }
 
+// A logged is a message by where it is in the log.
+type logged struct {
+	q   *queue
+	seq store.Seq
+	at  int64
+}
+
+// fileSome gives files to messages that have been in the log for long, so that there is little
+// left to do when that is full: once it is half full the oldest come, at twice the pace at which
+// it fills. What is acked by then never has a file.
+func (f *File) fileSome() error {
+	upTo := 2*f.pos - f.cfg.RedoSize
+	if len(f.logged) == 0 || f.logged[0].at >= upTo || f.synced != f.number {
+		return nil
+	}
+	w := f.filing()
+	n := 0
+	for ; n < len(f.logged) && f.logged[n].at < upTo; n++ {
+		l := &f.logged[n]
+		p := l.q.pending[l.seq]
+		if p == nil || p.filed {
+			continue
+		}
+		err := f.folder(l.q)
+		if err == nil {
+			err = w.add(l.q, l.seq, p)
+		}
+		if err != nil {
+			w.abandon()
+			if vfs.IsFull(err) { // the log has it
+				return nil
+			}
+			return f.fail(err)
+		}
+	}
+	f.logged = f.logged[n:]
+	if err := w.sync(); err != nil && !vfs.IsFull(err) {
+		return f.fail(err)
+	}
+	return nil
+}
+
+func (f *File) filing() *filing { return &filing{f: f, open: make([]opened, 0, 4*f.cfg.Syncs)} }
+
+// folder sees to it that q has its folder, and notes that something changes there.
+func (f *File) folder(q *queue) error {
+	if _, ok := f.holds[q.folder]; !ok {
+		if err := f.fs.MakeFolder(q.folder); err != nil {
+			return err
+		}
+		f.holds[q.folder] = 0
+		f.topTouched = true
+	}
+	f.touched[q.folder] = true
+	return nil
+}
+
 // file gives a file to each message that has none.
 func (f *File) file() error {
-	w := filing{f: f, open: make([]opened, 0, 4*f.cfg.Syncs)}
+	w := f.filing()
 	for _, q := range f.sorted() {
 		if len(q.pending) == 0 {
 			continue
 		}
-		if _, ok := f.holds[q.folder]; !ok {
-			if err := f.fs.MakeFolder(q.folder); err != nil {
-				return err
-			}
-			f.holds[q.folder] = 0
-			f.topTouched = true
+		if err := f.folder(q); err != nil {
+			return err
 		}
-		f.touched[q.folder] = true
 		for _, seq := range slices.Sorted(maps.Keys(q.pending)) {
 			if p := q.pending[seq]; !p.filed {
 				if err := w.add(q, seq, p); err != nil {
@@ -301,7 +353,7 @@ func (f *File) writeState(clean bool) error {
 	if err := f.fs.SyncDir(); err != nil {
 		return err
 	}
-	f.salt, f.pos, f.number, f.synced = s.salt, 0, 0, 0
+	f.salt, f.pos, f.number, f.synced, f.logged = s.salt, 0, 0, 0, nil
 	for _, q := range s.queues {
 		q.named = true
 	}
