@@ -1,0 +1,229 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+func (r *recovery) openSegment(n uint64, name string) error {
+	f, err := r.j.fs.Open(name, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	size, err := f.Size()
+	if err != nil {
+		_ = f.Close()
+		return err
+	}
+	r.j.number = max(r.j.number, n)
+	r.j.segments = append(r.j.segments, &segment{
+		number: n, name: name, file: f, size: size, needs: make(map[*segment]bool), sealed: true,
+	})
+	return nil
+}
+
+// head reads the beginning of a segment; nil says that it makes no sense.
+func (r *recovery) head(s *segment) (*snap, error) {
+	fixed := make([]byte, headSize)
+	if err := readFull(s.file, fixed, 0); err != nil {
+		return nil, err
+	}
+	h, n, sum, err := parseHead(fixed)
+	if err != nil && err != errHead {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	if err != nil || h.number != s.number || int64(headSize)+int64(n) > s.size {
+		return nil, nil
+	}
+	b := append(fixed[:headSize-4:headSize-4], make([]byte, n)...)
+	if err := readFull(s.file, b[headSize-4:], headSize); err != nil {
+		return nil, err
+	}
+	sn, ok := parseSnapshot(b[headSize-4:])
+	if !ok || checksum(b) != sum {
+		return nil, nil
+	}
+	s.salt, s.first, s.last, s.promised = h.salt, h.group, h.group-1, h.size
+	s.pos = aligned(int64(headSize + n))
+	return &sn, nil
+}
+
+// segment reads one segment whose head is known.
+func (r *recovery) segment(s *segment, next uint64) error {
+	r.names = make(map[uint64]*queue)
+	if r.expect != 0 && s.first != r.expect {
+		r.problem("%s begins with group %d, expected was %d: what was between is missing", s.name, s.first, r.expect)
+	}
+	t, sealed, err := r.trailer(s)
+	if err != nil {
+		return err
+	}
+	s.sealed = sealed
+	switch {
+	case s.size < s.promised && !(sealed && t.next == 0):
+		r.problem("%s has %d bytes of %d: its end is missing", s.name, s.size, s.promised)
+	case sealed && t.next != 0 && next == 0:
+		r.problem("%s is missing: it follows %s", segmentName(t.next), s.name)
+	}
+	if sealed && !r.deep {
+		index := make([]byte, t.length)
+		if err := readFull(s.file, index, t.index); err != nil {
+			return err
+		}
+		if checksum(index) == t.sum {
+			if !r.index(s, index) {
+				return fmt.Errorf("%s: its index makes no sense, though its checksum fits", s.name)
+			}
+			s.last, r.j.group, r.expect = t.group, max(r.j.group, t.group), t.group+1
+			return nil
+		}
+		r.j.log.Warn("the index of a segment is damaged, so all of the segment is read", "file", s.name)
+	}
+	end := s.size
+	if sealed {
+		end = t.index
+	}
+	if err := r.scan(s, end, sealed); err != nil {
+		return err
+	}
+	if sealed && s.last < t.group {
+		r.problem("%s: groups %d to %d are missing", s.name, s.last+1, t.group)
+		s.last = t.group
+	}
+	r.j.group = max(r.j.group, s.last)
+	r.expect = s.last + 1
+	return nil
+}
+
+func (r *recovery) trailer(s *segment) (trailer, bool, error) {
+	if s.size < headSize+trailerSize {
+		return trailer{}, false, nil
+	}
+	b := make([]byte, trailerSize)
+	if err := readFull(s.file, b, s.size-trailerSize); err != nil {
+		return trailer{}, false, err
+	}
+	t, ok := parseTrailer(b)
+	ok = ok && t.number == s.number && t.index >= s.pos && t.index+int64(t.length) <= s.size-trailerSize
+	return t, ok, nil
+}
+
+// index applies the index of a sealed segment; false says that it makes no sense.
+func (r *recovery) index(s *segment, b []byte) bool {
+	p := parser{b: b, index: true}
+	var rec record
+	for p.next(&rec) {
+		if !r.record(s, &rec) {
+			return false
+		}
+	}
+	return !p.bad
+}
+
+// scan reads the groups of a segment up to end.
+func (r *recovery) scan(s *segment, end int64, sealed bool) error {
+	b := make([]byte, end)
+	if err := readFull(s.file, b[s.pos:], s.pos); err != nil {
+		return err
+	}
+	want := s.first
+	for {
+		g, ok := parseGroup(b[s.pos:], s.salt)
+		if ok && g.number == want {
+			p := parser{b: b[s.pos+groupSize:][:g.length], at: s.pos + groupSize}
+			var rec record
+			for p.next(&rec) {
+				if !r.record(s, &rec) {
+					p.bad = true
+					break
+				}
+				if !sealed {
+					s.index = appendIndex(s.index, &rec)
+				}
+				if rec.kind == kindQueue {
+					s.ids = max(s.ids, rec.queue+1)
+				}
+			}
+			if p.bad {
+				r.problem("%s: group %d at %d makes no sense", s.name, g.number, s.pos)
+			}
+			r.groups++
+			s.last = g.number
+			want++
+			s.pos = aligned(s.pos + groupSize + int64(g.length))
+			if s.pos >= end {
+				return nil
+			}
+			continue
+		}
+		// The end of the log, or a hole in it: is there a later group that was written
+		// when this one was durable?
+		at, later, found := r.later(s, b, want, sealed)
+		if !found {
+			if len(b)-int(s.pos) >= 4 && binary.LittleEndian.Uint32(b[s.pos:]) == groupMagic && !sealed {
+				r.cut = append(r.cut, fmt.Sprintf("%s at %d", s.name, s.pos))
+			}
+			return nil
+		}
+		r.problem("%s: groups %d to %d, at %d to %d, are damaged", s.name, want, later.number-1, s.pos, at)
+		want, s.pos = later.number, at
+	}
+}
+
+// later looks for a group behind a broken one that shows that to be damage.
+func (r *recovery) later(s *segment, b []byte, want uint64, sealed bool) (int64, group, bool) {
+	for at := s.pos + align; at+groupSize <= int64(len(b)); at += align {
+		if binary.LittleEndian.Uint32(b[at:]) != groupMagic || binary.LittleEndian.Uint64(b[at+16:]) != s.salt {
+			continue
+		}
+		if g, ok := parseGroup(b[at:], s.salt); ok && g.number > want && (g.synced >= want || sealed) {
+			return at, g, true
+		}
+	}
+	return 0, group{}, false
+}
+
+// record applies one record, and reports false if it speaks of a queue nobody named.
+func (r *recovery) record(s *segment, rec *record) bool {
+	j := r.j
+	switch rec.kind {
+	case kindQueue:
+		r.names[rec.queue] = j.queue(string(rec.name))
+		return true
+	case kindFree:
+		r.freed[rec.segment] = true
+		return true
+	}
+	q := r.names[rec.queue]
+	if q == nil {
+		return false
+	}
+	switch rec.kind {
+	case kindPut:
+		if rec.offset > 1<<32-1 {
+			return false
+		}
+		q.put(s, rec.seq, uint32(rec.offset))
+		q.tried(rec.seq, rec.attempts)
+		q.puts++
+		q.size += int64(rec.length) + storedOverhead
+		s.puts++
+	case kindAck:
+		q.remove(rec.seq, rec.last, s)
+	case kindMark:
+		q.marked = rec.seq
+	case kindAttempts:
+		if q.has(rec.seq) {
+			q.tried(rec.seq, rec.attempts)
+		}
+	}
+	return true
+}
+
+// storedOverhead is what a message costs in memory beyond the bytes it has in the journal.
+const storedOverhead = 180
