@@ -131,6 +131,9 @@ func (q *queue) fetch(dst []store.Delivery, max int) ([]store.Delivery, error) {
 
 // release is Release.
 func (q *queue) release(ds []store.Delivery) {
+	if q.groups != nil && q.groups.parked > 0 {
+		ds = q.withParked(ds)
+	}
 	if q.expiry != nil {
 		q.expiry.again(q, ds)
 	}

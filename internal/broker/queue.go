@@ -31,6 +31,7 @@ type queue struct {
 	sifting bool            // a goroutine looks through what is not at hand
 
 	browsers []*Subscription
+	groups   *groups // nil: no message is of a group
 	expiry   *expiry // nil: no message ends
 	pause    *pause  // nil: none waits to be delivered again
 	asked    bool    // the store was asked for more than it had
@@ -91,7 +92,10 @@ func (q *queue) dispatch(w *Wake) {
 	for _, s := range q.browsers {
 		q.browse(s)
 	}
-	for q.next != nil {
+	if q.groups != nil && q.groups.parked > 0 {
+		q.unpark(w)
+	}
+	for q.next != nil && (q.groups == nil || q.groups.parked < maxParked) {
 		want := q.demand()
 		ds, err := q.fetch(q.scratch[:0], want)
 		if err != nil {
@@ -108,6 +112,10 @@ func (q *queue) dispatch(w *Wake) {
 			}
 			if q.overLimit(d) {
 				q.bury(d, death{reason: "delivery_limit"}, w) // handed out too often before a restart
+				continue
+			}
+			if grouped(d.Msg) {
+				q.toGroup(d, w)
 				continue
 			}
 			q.next.take(d, w)

@@ -275,8 +275,11 @@ func (s *Subscription) take(d store.Delivery, w *Wake) {
 }
 
 // hand is take without a turn.
-func (s *Subscription) hand(d store.Delivery, w *Wake) {
-	out := Delivery{Delivery: d}
+func (s *Subscription) hand(d store.Delivery, w *Wake) { s.handFirst(d, false, w) }
+
+// handFirst is hand, perhaps of the first message of a group.
+func (s *Subscription) handFirst(d store.Delivery, first bool, w *Wake) {
+	out := Delivery{Delivery: d, First: first}
 	if d.Attempt > 1 && s.browser == nil {
 		s.b.counts.redelivered.Add(1)
 	}
@@ -356,6 +359,9 @@ func (s *Subscription) Ack(ref Ref, op *Op, w *Wake) error {
 	s.inflight.trim()
 	s.commit(op)
 	s.changed(w)
+	if s.q != nil && s.q.groups != nil {
+		s.q.dispatch(w) // others may have waited for it
+	}
 	return nil
 }
 
@@ -364,6 +370,7 @@ func (s *Subscription) ackSlot(j int, op *Op) {
 	if s.q != nil {
 		seq := s.inflight.slots[j].seq
 		s.q.ack(op, seq, seq)
+		s.leftGroup(s.inflight.slots[j].msg)
 	}
 	s.inflight.set(j, slotGone)
 }
@@ -395,6 +402,7 @@ func (s *Subscription) Nack(ref Ref, r Refusal, op *Op, w *Wake) error {
 		if s.inflight.slots[j].state == slotLive {
 			back = append(back, s.inflight.slots[j].delivery())
 			s.settled(j)
+			s.leftGroup(s.inflight.slots[j].msg)
 			s.inflight.set(j, slotGone)
 		}
 	}
@@ -470,6 +478,7 @@ func (s *Subscription) Close(written uint64, w *Wake) {
 	defer s.mu.Unlock()
 	var seen, unseen []store.Delivery
 	for _, sl := range s.inflight.drain() {
+		s.leftGroup(sl.msg)
 		if sl.tag <= written {
 			seen = append(seen, sl.delivery())
 		} else {

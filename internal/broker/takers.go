@@ -99,6 +99,7 @@ func (q *queue) attach(s *Subscription) {
 // detach ends that. Called with q.mu held.
 func (q *queue) detach(s *Subscription, w *Wake) {
 	q.subs--
+	q.disown(s)
 	if s.sift != nil {
 		q.removeSifter(s)
 	}

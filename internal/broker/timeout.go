@@ -46,6 +46,7 @@ func (s *Subscription) lose(now int64, w *Wake) (next int64) {
 			p.lost[sl.tag] = true
 			back = append(back, sl.delivery())
 			s.settled(j)
+			s.leftGroup(sl.msg)
 			s.inflight.set(j, slotGone)
 		}
 	}

@@ -338,6 +338,7 @@ func (t *Transaction) settle(st step, op *Op, w *Wake) {
 		case !ok: // the subscription was closed
 		case st.nack:
 			back = append(back, s.inflight.slots[i].delivery())
+			s.leftGroup(s.inflight.slots[i].msg)
 			s.inflight.set(i, slotGone)
 		default:
 			s.ackSlot(i, op)

@@ -16,7 +16,8 @@ type Consumer interface {
 // A Delivery is a message on its way to one subscription.
 type Delivery struct {
 	store.Delivery
-	Tag uint64 // orders the deliveries of a subscription, from 1; 0 in mode auto
+	Tag   uint64 // orders the deliveries of a subscription, from 1; 0 in mode auto
+	First bool   // the first of its group that goes to this consumer
 }
 
 // A Flusher has something to write once the locks are free.

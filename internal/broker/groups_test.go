@@ -1,0 +1,89 @@
+package broker_test
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"time"
+
+	"stompserver/internal/broker"
+)
+
+// Consumers come, work in the order of what they get, and leave in the middle; the messages of
+// each group are done in order, each once.
+func TestGroupsBesideAModel(t *testing.T) {
+	s := *seed
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	t.Logf("-seed %d", s)
+	for name, b := range map[string]*broker.Broker{"memory": newBroker(t, broker.Config{MaxDeliveries: 1 << 20}), "paged": pagedBroker(t)} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(s, 3))
+			const count, groupCount = 5000, 40
+			a, err := b.Address("/queue/a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			last, done, sent := map[string]int{}, 0, 0
+			sinks := make([]*sink, 5)
+			had := make([][]broker.Delivery, len(sinks)) // and not acknowledged
+			deadline := time.Now().Add(60 * time.Second)
+			for done < count {
+				if time.Now().After(deadline) {
+					t.Fatalf("%d of %d are done", done, count)
+				}
+				var w broker.Wake
+				if sent < count && r.IntN(3) == 0 {
+					for range min(1+r.IntN(200), count-sent) {
+						group := strconv.Itoa(r.IntN(groupCount))
+						m := newMessage(t, "/queue/a", strconv.Itoa(sent), "message-group", group)
+						if r.IntN(50) == 0 {
+							m = newMessage(t, "/queue/a", strconv.Itoa(sent), "message-group", group, "message-group-seq", "-1")
+						}
+						a.Send(m, broker.NewOp(nil), &w)
+						sent++
+					}
+					w.Run()
+				}
+				i := r.IntN(len(sinks))
+				c := sinks[i]
+				switch {
+				case c == nil:
+					sinks[i] = openSink(t, b, "/queue/a", 1+r.IntN(30), nil)
+					continue
+				case r.IntN(30) == 0:
+					c.sub.Close(1<<62, &w)
+					w.Run()
+					sinks[i], had[i] = nil, nil
+					continue
+				}
+				had[i] = append(had[i], c.take()...)
+				for len(had[i]) > 0 && r.IntN(8) > 0 {
+					d := had[i][0]
+					had[i] = had[i][1:]
+					group, n := d.Msg.Options().Group, number(d.Msg)
+					if n < last[group] {
+						t.Fatalf("group %s: %d is done after %d", group, n, last[group])
+					}
+					last[group] = n
+					done++
+					if err := c.sub.Ack(broker.Ref{Tag: d.Tag}, broker.NewOp(nil), &w); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.Run()
+			}
+			for _, c := range sinks {
+				if c != nil {
+					var w broker.Wake
+					c.sub.Close(1<<62, &w)
+					w.Run()
+				}
+			}
+			if st := b.Queues(); len(st) > 0 && st[0].Ready+st[0].Unacked != 0 {
+				t.Errorf("left over: %+v", st[0])
+			}
+		})
+	}
+}
