@@ -98,7 +98,7 @@ func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
 		a.ctrl(a.b, m, op, w)
 		return
 	}
-	if m.Special() && m.Options().Dedupe != "" {
+	if m.Special() && (m.Options().Dedupe != "" || retains(m) && !a.b.IsQueue(a.name) && !a.temp) {
 		tx := a.b.Begin()
 		tx.Send(a, m)
 		tx.Commit(op, w)

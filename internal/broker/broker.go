@@ -110,6 +110,7 @@ type Broker struct {
 	lastID uint64                    // makes the prefixes of message ids
 	closed bool
 
+	retained retained
 	dedupe   *dedupe
 	schedule *schedule
 	ends     *ledger // queues that have messages which expire
@@ -149,7 +150,7 @@ func New(cfg Config) (*Broker, error) {
 	b.token = strconv.FormatInt(time.Now().UnixMilli()-tokenEpoch, 36)
 	b.memory.limit.Store(cfg.MemoryLimit)
 	b.memory.stored = cfg.Store.Bytes
-	if err := errors.Join(b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe()); err != nil {
+	if err := errors.Join(b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {

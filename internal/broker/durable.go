@@ -109,6 +109,9 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 			d.byName[one.Queue].users = old.users
 		}
 	}
+	if old == nil {
+		b.feedKept(d.byName[one.Queue])
+	}
 	if one.Shared {
 		d.byName[one.Queue].users++
 		op.Finish(nil)

@@ -18,6 +18,7 @@ import (
 type ledger struct {
 	b     *Broker
 	name  string
+	by    string // the header of a row that has its key
 	st    store.Queue
 	alarm alarm
 	fresh chan struct{} // there may be more to fetch; for open
@@ -36,8 +37,11 @@ type row struct {
 const keyHeader = "key"
 
 // openLedger opens the named ledger with all its rows, or makes it.
-func (b *Broker) openLedger(name string) (*ledger, error) {
-	l := &ledger{b: b, name: destination.QueuePrefix + "$" + name, rows: make(map[string]row), left: make(map[string]int)}
+func (b *Broker) openLedger(name string) (*ledger, error) { return b.openLedgerBy(name, keyHeader) }
+
+// openLedgerBy is openLedger for one whose rows have their key in another header.
+func (b *Broker) openLedgerBy(name, by string) (*ledger, error) {
+	l := &ledger{b: b, by: by, name: destination.QueuePrefix + "$" + name, rows: make(map[string]row), left: make(map[string]int)}
 	l.alarm.ring = func(int64, *Wake) int64 {
 		l.collect()
 		return 0
@@ -83,7 +87,7 @@ func (l *ledger) collect() error {
 			return nil
 		}
 		for _, d := range ds {
-			key, _ := d.Msg.Header(keyHeader)
+			key, _ := d.Msg.Header(l.by)
 			old, again := l.rows[key]
 			if again {
 				l.ack(old.seq)
@@ -110,7 +114,12 @@ func (l *ledger) ack(seq store.Seq) {
 // put adds a row to op's batch: key, and fields as pairs of name and value. It is in the table
 // when op is done.
 func (l *ledger) put(op *Op, key string, fields ...string) {
-	op.batch.Put(l.st, note(l.name, key, fields))
+	l.putRow(op, note(l.name, key, fields))
+}
+
+// putRow adds a row that is made already.
+func (l *ledger) putRow(op *Op, row *message.Message) {
+	op.batch.Put(l.st, row)
 	op.Finally(func(error) { l.b.clock.set(&l.alarm, time.Now().UnixMilli()) })
 }
 

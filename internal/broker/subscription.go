@@ -172,6 +172,9 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 // Start lets deliveries begin.
 func (s *Subscription) Start(w *Wake) {
 	s.mu.Lock()
+	if s.t != nil && !s.started {
+		s.showKept()
+	}
 	s.started = true
 	s.changed(w)
 	s.mu.Unlock()

@@ -193,6 +193,9 @@ func (t *Transaction) commit(op *Op, w *Wake) {
 			}
 		default:
 			topics = append(topics, st)
+			if retains(st.msg) {
+				t.b.keep(op, st.dest, st.msg)
+			}
 			if st.mark != nil {
 				t.nameSent(op, st, nil)
 			}
@@ -236,6 +239,9 @@ func (t *Transaction) openLanes(queues []*queue) error {
 			}
 		}
 		if !t.b.IsQueue(st.dest) {
+			if st.msg.Options().Retain == message.RetainSet && !t.b.roomToKeep(st.dest) {
+				return ErrRetained
+			}
 			continue
 		}
 		if i, found := slices.BinarySearchFunc(queues, st.dest, byName); found {

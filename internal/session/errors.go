@@ -111,6 +111,8 @@ func asError(err error) (e *Error, known bool) {
 		return e, true
 	case errors.Is(err, broker.ErrCron):
 		return errf(codeBadHeader, "Invalid header", "SEND has a header AMQ_SCHEDULED_CRON that is no time table: minute, hour, day of the month, month and day of the week are expected."), true
+	case errors.Is(err, broker.ErrRetained):
+		return errf(codeLimit, "Limit reached", "Too many topics keep a message already; this one was not sent."), true
 	case errors.Is(err, broker.ErrNoSchedule):
 		return errNotFound("Nothing waits by that schedule id: it was sent, or cancelled."), true
 	case errors.Is(err, broker.ErrControl):

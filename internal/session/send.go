@@ -45,7 +45,7 @@ func (s *session) unwanted(f *frame.Frame) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if broker.Later(o, s.now.Milliseconds()) {
+	if broker.Later(o, s.now.Milliseconds()) || o.Dedupe != "" || o.Retain != message.RetainNothing {
 		return false, nil
 	}
 	if o.Mandatory {
