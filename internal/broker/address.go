@@ -95,7 +95,7 @@ func (a *Address) Wanted() bool {
 // makes it; for a topic that is at once.
 func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
 	if a.ctrl != nil {
-		a.ctrl(a.b, m, op, w)
+		a.ctrl(a.b, a.name, m, op, w)
 		return
 	}
 	if m.Special() && (m.Options().Dedupe != "" || retains(m) && !a.b.IsQueue(a.name) && !a.temp) {
@@ -167,15 +167,29 @@ func (a *Address) wildcards() []*topic {
 	return a.wild
 }
 
-// Publish sends a message of the broker's own to a topic, whatever its name.
+// Publish sends a message of the broker's own to a topic, whatever its name. It is called with
+// no lock held.
 func (b *Broker) Publish(dest, body string) {
+	var w Wake
+	b.publishText(dest, body, &w)
+	w.Run()
+}
+
+func (b *Broker) publishText(dest, body string, w *Wake) {
 	a := Address{b: b, name: dest, t: b.topic(dest)}
-	if a.t == nil && len(a.wildcards()) == 0 {
+	wild := a.wildcards()
+	if a.t == nil && len(wild) == 0 {
 		return
 	}
-	var w Wake
-	a.publish(message.Text(dest, body, time.Now().UnixMilli()), &w)
-	w.Run()
+	m := message.Text(dest, body, time.Now().UnixMilli())
+	if a.t != nil {
+		a.t.publish(m, w)
+	}
+	for _, t := range wild {
+		if !tells(dest) || tells(t.name) {
+			t.publish(m, w)
+		}
+	}
 }
 
 // isSystem reports whether dest is one of the broker's own: its name begins with a dollar

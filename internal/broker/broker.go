@@ -110,6 +110,7 @@ type Broker struct {
 	lastID uint64                    // makes the prefixes of message ids
 	closed bool
 
+	watchers atomic.Int32 // subscriptions that may hear of events
 	retained retained
 	dedupe   *dedupe
 	schedule *schedule

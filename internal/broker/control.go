@@ -16,7 +16,7 @@ import (
 var ErrControl = errors.New("broker: request is not understood")
 
 // A control does what a message asks for. It completes op.
-type control func(b *Broker, m *message.Message, op *Op, w *Wake)
+type control func(b *Broker, dest string, m *message.Message, op *Op, w *Wake)
 
 // The names that ask for something.
 const (
@@ -32,12 +32,15 @@ func controlOf(dest string) control {
 	if dest == scheduleControl {
 		return (*Broker).controlSchedule
 	}
+	if _, ok := statsOf(dest); ok {
+		return (*Broker).controlStats
+	}
 	return nil
 }
 
 // controlSchedule answers action:cancel and action:list, and what ActiveMQ's clients say for
 // these.
-func (b *Broker) controlSchedule(m *message.Message, op *Op, w *Wake) {
+func (b *Broker) controlSchedule(_ string, m *message.Message, op *Op, w *Wake) {
 	action, _ := m.Header("action")
 	amq, _ := m.Header("AMQ_SCHEDULER_ACTION")
 	id, ok := m.Header(ScheduleID)
@@ -51,17 +54,13 @@ func (b *Broker) controlSchedule(m *message.Message, op *Op, w *Wake) {
 	switch {
 	case action == "cancel" || amq == "REMOVE":
 		b.schedule.cancel(op, id)
-	case (action == "list" || amq == "BROWSE") && replyTo != "":
-		all, err := destination.Parse(replyTo, destination.None)
+	case action == "list" || amq == "BROWSE":
+		to, err := b.replyAddress(replyTo)
 		if err != nil {
 			op.Finish(err)
 			return
 		}
-		if len(all) != 1 || isSystem(all[0].Text) || isPattern(all[0].Text) {
-			op.Finish(fmt.Errorf("%w: reply-to wants one destination", ErrControl))
-			return
-		}
-		b.schedule.list(op, all[0].Text, w)
+		b.schedule.list(op, to, w)
 	default:
 		op.Finish(fmt.Errorf("%w: it wants the header action with cancel and schedule-id, or with list and reply-to", ErrControl))
 	}

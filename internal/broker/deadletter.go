@@ -97,5 +97,6 @@ func (q *queue) bury(d store.Delivery, why death, w *Wake) {
 	}
 	q.b.store.Commit(&op.batch)
 	q.b.counts.deadLettered.Add(1)
+	q.b.Tell(w, About("dlq", "MessageDLQd", q.name, map[string]any{"reason": why.reason, "messageId": q.prefix + strconv.FormatUint(uint64(d.Seq), 10)}))
 	w.queues = append(w.queues, dlq)
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 
 	"stompserver/internal/message"
@@ -142,6 +143,7 @@ func (q *queue) expireSome(seqs []store.Seq, now int64, w *Wake) int {
 // end has a message go that has expired. Called with q.mu held.
 func (q *queue) end(d store.Delivery, w *Wake) {
 	q.b.counts.expired.Add(1)
+	q.b.Tell(w, About("expired", "Expired", q.name, map[string]any{"messageId": q.prefix + strconv.FormatUint(uint64(d.Seq), 10)}))
 	if q.b.cfg.DeadLetterExpired {
 		q.bury(d, death{reason: "expired"}, w)
 		return

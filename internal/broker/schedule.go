@@ -289,13 +289,9 @@ func (s *schedule) cancel(op *Op, id string) {
 	op.Finish(ErrNoSchedule)
 }
 
-// list sends each message that waits to replyTo, with its id and its time in headers.
-func (s *schedule) list(op *Op, replyTo string, w *Wake) {
-	to, err := s.b.address(replyTo)
-	if err != nil {
-		op.Finish(err)
-		return
-	}
+// list sends each message that waits to an address, with its id and its time in headers.
+func (s *schedule) list(op *Op, to *Address, w *Wake) {
+	replyTo := to.Name()
 	for after := store.Seq(0); ; {
 		ds, err := s.st.Browse(nil, after, fireAtOnce)
 		if err != nil {
@@ -310,7 +306,7 @@ func (s *schedule) list(op *Op, replyTo string, w *Wake) {
 			to.Send(d.Msg.Redirect(replyTo, s.describe(d)...), NewOp(nil), w)
 		}
 	}
-	s.answer(&to, replyTo, w)
+	s.answer(to, replyTo, w)
 	op.Finish(nil)
 }
 

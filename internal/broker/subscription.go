@@ -68,6 +68,7 @@ type Subscription struct {
 	b        *Broker
 	q        *queue // nil: a topic
 	t        *topic
+	tells    bool // it may hear of events
 	listed   bool // in t.subs; guarded by Broker.mu
 	mode     AckMode
 	c        Consumer
@@ -124,6 +125,10 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 			s.mode, s.credit = Auto, unlimited // as in the Ruby server it hears no ACK
 		}
 		s.mu = &s.own
+		if tells(dest) {
+			s.tells = true
+			b.watchers.Add(1)
+		}
 		if isPattern(dest) {
 			p, err := pattern.Parse(dest)
 			if err != nil {
@@ -466,6 +471,9 @@ func (s *Subscription) Detach(w *Wake) {
 	s.changed(w)
 	s.mu.Unlock()
 	if s.t != nil {
+		if s.tells {
+			s.b.watchers.Add(-1)
+		}
 		s.b.leaveTopic(s)
 	}
 }

@@ -1,5 +1,6 @@
 // Package monitor reports the statistics of every queue to the subscribers of
-// /queue/monitor, in the words of the Ruby server's man page.
+// /queue/monitor, in the words of the Ruby server's man page, and those of the broker to
+// those of /topic/$sys/stats.
 package monitor
 
 import (
@@ -38,6 +39,7 @@ func Start(b *broker.Broker, interval time.Duration) *Monitor {
 				if queues := b.Queues(); len(queues) > 0 {
 					b.Publish(Destination, Report(queues))
 				}
+				b.TellStats()
 			}
 		}
 	})

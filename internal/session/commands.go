@@ -163,6 +163,8 @@ func (s *session) connect(f *frame.Frame) error {
 		s.dec.SetVersion(s.version)
 		s.dec.SetLimits(s.cfg.Limits.frameLimits(true))
 		s.trace("connection opened", "user", s.user.Name, "version", s.version.String())
+		s.told = true
+		s.tellEvent("connect", "Connection")
 	}
 	return nil
 }
@@ -236,6 +238,8 @@ func (s *session) awaitMemory(full func() bool) error {
 	if !s.waited {
 		s.waited = true // once is enough for the log
 		s.log().Warn("memory limit reached, sender waits", "limit", s.b.MemoryLimit())
+		s.tellEvent("blocked", "")
+		s.wake.Run()
 	}
 	return s.pause(func() error {
 		if s.b.AwaitMemory(full, s.missed, s.cfg.Limits.MemoryWait, s.srv.quit) {

@@ -41,6 +41,7 @@ type session struct {
 	id    uint64 // of the connection, for the log
 	began int64  // when it came, since the server's start
 	user  *auth.Identity
+	told  bool // that it connected
 
 	dec     frame.Decoder
 	state   state
@@ -420,6 +421,10 @@ func (s *session) finish(err error) {
 		s.log().Warn("slow subscriber missed messages", "dropped", n)
 	}
 	s.trace("connection closed")
+	if s.told {
+		s.tellEvent("disconnect", "Connection")
+		s.wake.Run()
+	}
 }
 
 // tell puts the ERROR frame behind everything else.

@@ -68,6 +68,9 @@ func (sub *subscr) Lagging(n int) {
 	s := sub.s
 	if s.dropped.Add(uint64(n)) == uint64(n) {
 		s.log().Warn("slow subscriber", "destination", sub.dest, "subscription", sub.id, "limit", s.cfg.Limits.Outbox)
+		if s.b.Watched() {
+			go s.tellSlow(sub) // which takes locks that are held here; it ends by itself
+		}
 	}
 	if s.cfg.Disconnect {
 		e := errLimit("limits.outbox", s.cfg.Limits.Outbox, "The client does not read fast enough what the topic %q brings.", sub.dest)

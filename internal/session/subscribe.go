@@ -44,6 +44,7 @@ func (s *session) subscribe(f *frame.Frame) error {
 		join(parts)
 	}
 	s.receipt(f) // before the first MESSAGE
+	s.tellOf("subscribe", "Consumer", parts)
 	for _, sub := range parts {
 		sub.bs.Start(&s.wake)
 	}
@@ -172,6 +173,7 @@ func (s *session) endWhole(sub *subscr) {
 }
 
 func (s *session) endSubscription(sub *subscr) {
+	s.tellOf("unsubscribe", "Consumer", []*subscr{sub})
 	sub.bs.Detach(&s.wake)
 	s.subs.end(sub)
 	sub.unshare()

@@ -1,0 +1,177 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"stompserver/internal/destination"
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+)
+
+// Names that ask for figures. What follows is a destination.
+const (
+	statsControl   = destination.QueuePrefix + "$sys/stats"
+	amqStatsBroker = "ActiveMQ.Statistics.Broker"
+	amqStatsOf     = "ActiveMQ.Statistics.Destination."
+)
+
+// statsOf returns which destination a SEND to name asks for the figures of: empty is the whole
+// broker.
+func statsOf(name string) (dest string, ok bool) {
+	if rest, ok := strings.CutPrefix(name, statsControl); ok && (rest == "" || rest[0] == '/') {
+		return asQueue(strings.TrimPrefix(rest, "/")), true
+	}
+	for _, prefix := range []string{destination.QueuePrefix, destination.TopicPrefix, ""} {
+		rest, ok := strings.CutPrefix(name, prefix)
+		if !ok {
+			continue
+		}
+		if rest == amqStatsBroker {
+			return "", true
+		}
+		if dest, ok := strings.CutPrefix(rest, amqStatsOf); ok {
+			return asQueue(dest), true
+		}
+	}
+	return "", false
+}
+
+// asQueue is the queue that a short name means.
+func asQueue(name string) string {
+	switch {
+	case name == "" || strings.HasPrefix(name, "/"):
+		return name
+	case strings.HasPrefix(name, "queue/"), strings.HasPrefix(name, "topic/"), strings.HasPrefix(name, "dsub/"):
+		return "/" + name
+	}
+	return destination.QueuePrefix + name
+}
+
+// controlStats answers a request for figures with one message to its reply-to: the figures are
+// in its headers, as ActiveMQ names them, and in its body as JSON.
+func (b *Broker) controlStats(name string, m *message.Message, op *Op, w *Wake) {
+	replyTo, _ := m.Header("reply-to")
+	to, err := b.replyAddress(replyTo)
+	if err != nil {
+		op.Finish(err)
+		return
+	}
+	dest, _ := statsOf(name)
+	var figures []figure
+	if dest == "" {
+		figures = b.figures()
+	} else {
+		figures = b.figuresOf(dest)
+	}
+	f := &frame.Frame{Command: frame.Send}
+	if id, ok := m.Header("correlation-id"); ok {
+		f.Header.Add("correlation-id", id)
+	}
+	f.Header.Add("content-type", "application/json")
+	for _, g := range figures {
+		f.Header.Add(g.name, fmt.Sprint(g.value))
+	}
+	f.Body = asJSON(figures)
+	reply, err := message.New(f, replyTo, message.At(nowMilli()))
+	if err != nil {
+		op.Finish(err)
+		return
+	}
+	to.Send(reply, NewOp(nil), w)
+	op.Finish(nil)
+}
+
+// replyAddress is where a request is answered.
+func (b *Broker) replyAddress(replyTo string) (*Address, error) {
+	if replyTo == "" {
+		return nil, fmt.Errorf("%w: it wants the header reply-to", ErrControl)
+	}
+	all, err := destination.Parse(replyTo, destination.None)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) != 1 || isSystem(all[0].Text) || isPattern(all[0].Text) || controlOf(all[0].Text) != nil {
+		return nil, fmt.Errorf("%w: reply-to wants one destination", ErrControl)
+	}
+	a, err := b.address(all[0].Text)
+	return &a, err
+}
+
+// A figure is one number, or name, of a report.
+type figure struct {
+	name  string
+	value any
+}
+
+func asJSON(figures []figure) []byte {
+	b := []byte{'{'}
+	for i, f := range figures {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendQuote(b, f.name)
+		v, err := json.Marshal(f.value)
+		if err != nil {
+			v = []byte("null")
+		}
+		b = append(append(b, ':'), v...)
+	}
+	return append(b, '}')
+}
+
+// figures are those of the whole broker.
+func (b *Broker) figures() []figure {
+	s := b.Stats()
+	ready, unacked := 0, 0
+	var enqueued, dequeued uint64
+	for _, q := range b.Queues() {
+		ready, unacked = ready+q.Ready, unacked+q.Unacked
+		enqueued, dequeued = enqueued+q.Enqueued, dequeued+q.Dequeued
+	}
+	return []figure{
+		{"queues", s.Queues}, {"topics", s.Topics},
+		{"size", ready}, {"inflightCount", unacked}, {"enqueueCount", enqueued}, {"dequeueCount", dequeued},
+		{"topicDeliveries", s.Published}, {"unwantedCount", s.Unwanted}, {"droppedCount", s.Dropped},
+		{"redeliveredCount", s.Redelivered}, {"deadLetterCount", s.DeadLettered}, {"expiredCount", s.Expired},
+		{"timedOutCount", s.TimedOut}, {"memoryUsage", s.MemoryUsed}, {"memoryLimit", b.MemoryLimit()},
+	}
+}
+
+// figuresOf are those of one destination. One that is not there has none but zeros.
+func (b *Broker) figuresOf(dest string) []figure {
+	all := []figure{{"destinationName", dest}}
+	if !b.IsQueue(dest) {
+		n := 0
+		if t := b.topic(dest); t != nil {
+			n = len(*t.subs.Load())
+		}
+		return append(all, figure{"consumerCount", n})
+	}
+	var st QueueStats
+	for _, q := range b.Queues() {
+		if q.Name == dest {
+			st = q
+		}
+	}
+	consumers := 0
+	b.mu.RLock()
+	q := b.queues[dest]
+	b.mu.RUnlock()
+	if q != nil {
+		q.mu.Lock()
+		consumers = len(q.single.all)
+		q.mu.Unlock()
+	}
+	return append(all, figure{"size", st.Ready}, figure{"inflightCount", st.Unacked}, figure{"enqueueCount", st.Enqueued},
+		figure{"dequeueCount", st.Dequeued}, figure{"consumerCount", consumers}, figure{"memoryUsage", st.Bytes})
+}
+
+// TellStats publishes the broker's figures, if anybody listens.
+func (b *Broker) TellStats() {
+	if b.Watched() {
+		b.Publish(StatsTopic, string(asJSON(append([]figure{{"time", nowMilli()}}, b.figures()...))))
+	}
+}
