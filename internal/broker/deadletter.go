@@ -53,7 +53,7 @@ func deathOf(m *message.Message, from, to string, why death) *message.Message {
 		"dlqDeliveryFailureCause", cause,
 		"_AMQ_ORIG_ADDRESS", from,
 		"_AMQ_ORIG_QUEUE", from,
-		"expires", "", "ttl", "", "expiration", "")
+		firstOfGroup, "", "expires", "", "ttl", "", "expiration", "")
 }
 
 // causes are the reasons in a sentence.

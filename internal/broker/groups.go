@@ -19,6 +19,9 @@ const (
 	maxParked = 1024 // messages kept back for consumers that cannot take them; then the queue waits
 )
 
+// firstOfGroup is the header of the first message of a group that goes to a consumer.
+const firstOfGroup = "JMSXGroupFirstForConsumer"
+
 // groups is what a queue knows of its messages' groups. It is guarded by queue.mu.
 type groups struct {
 	seed   maphash.Seed
@@ -79,7 +82,10 @@ func (q *queue) handGrouped(b *bucket, d store.Delivery, w *Wake) bool {
 	if d.Msg.Options().GroupEnd {
 		b.owner = nil
 	}
-	s.handFirst(d, first, w)
+	if first {
+		d.Msg = d.Msg.Redirect(d.Msg.Destination(), firstOfGroup, "true")
+	}
+	s.hand(d, w)
 	if !s.able() {
 		q.leave(s)
 	}

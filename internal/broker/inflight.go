@@ -25,7 +25,6 @@ type slot struct {
 	msg     *message.Message
 	attempt uint32
 	state   slotState
-	until   int64 // when it has to be settled, in milliseconds since 1970; 0: no limit
 }
 
 func (s *slot) delivery() store.Delivery {

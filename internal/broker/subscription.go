@@ -155,7 +155,7 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 		}
 		s.q, s.mu = q, &q.mu
 		if o.Timeout > 0 && o.Mode != Auto {
-			s.patience = &patience{limit: o.Timeout, lost: make(map[uint64]bool)}
+			s.patience = &patience{limit: o.Timeout, until: make(map[uint64]int64), lost: make(map[uint64]bool)}
 			s.patience.alarm.ring = s.lose
 		}
 		switch {
@@ -249,6 +249,9 @@ func (s *Subscription) settled(j int) {
 	if !s.manual {
 		s.credit++
 	}
+	if s.patience != nil {
+		delete(s.patience.until, s.inflight.slots[j].tag)
+	}
 	if m := s.inflight.slots[j].msg; s.window > 0 && m != nil {
 		s.bytes -= m.WireSize()
 	}
@@ -258,6 +261,9 @@ func (s *Subscription) settled(j int) {
 func (s *Subscription) unsettled(j int) {
 	if !s.manual {
 		s.credit--
+	}
+	if s.patience != nil {
+		s.watch(s.inflight.slots[j].tag)
 	}
 	if m := s.inflight.slots[j].msg; s.window > 0 && m != nil {
 		s.bytes += m.WireSize()
@@ -283,18 +289,15 @@ func (s *Subscription) take(d store.Delivery, w *Wake) {
 }
 
 // hand is take without a turn.
-func (s *Subscription) hand(d store.Delivery, w *Wake) { s.handFirst(d, false, w) }
-
-// handFirst is hand, perhaps of the first message of a group.
-func (s *Subscription) handFirst(d store.Delivery, first bool, w *Wake) {
-	out := Delivery{Delivery: d, First: first}
+func (s *Subscription) hand(d store.Delivery, w *Wake) {
+	out := Delivery{Delivery: d}
 	if d.Attempt > 1 && s.browser == nil {
 		s.b.counts.redelivered.Add(1)
 	}
 	if s.mode != Auto {
 		out.Tag = s.inflight.push(d)
 		if s.patience != nil {
-			s.watch(len(s.inflight.slots) - 1)
+			s.watch(out.Tag)
 		}
 		s.credit--
 		if s.window > 0 {

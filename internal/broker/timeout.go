@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"stompserver/internal/store"
@@ -11,18 +13,20 @@ import (
 type patience struct {
 	limit time.Duration
 	alarm alarm
-	lost  map[uint64]bool // tags that were given back, of which a late ACK is no error
+	until map[uint64]int64 // by tag, when it is to be settled
+	lost  map[uint64]bool  // tags that were given back, of which a late ACK is no error
 }
 
 // maxLost is how many of these are remembered.
 const maxLost = 4096
 
-// watch notes when slot j of the deliveries in flight is to be settled. Called with mu held.
-func (s *Subscription) watch(j int) {
+// watch notes when the delivery of that tag is to be settled. Called with mu held.
+func (s *Subscription) watch(tag uint64) { s.watchUntil(tag, s.patience.limit) }
+
+func (s *Subscription) watchUntil(tag uint64, d time.Duration) {
 	p := s.patience
-	sl := &s.inflight.slots[j]
-	sl.until = nowMilli() + max(p.limit.Milliseconds(), 1)
-	s.b.clock.set(&p.alarm, sl.until)
+	p.until[tag] = nowMilli() + max(d.Milliseconds(), 1)
+	s.b.clock.set(&p.alarm, p.until[tag])
 }
 
 // lose is the alarm of s's patience.
@@ -31,19 +35,22 @@ func (s *Subscription) lose(now int64, w *Wake) (next int64) {
 	defer s.mu.Unlock()
 	p := s.patience
 	var back []store.Delivery
-	for j := s.inflight.head; j < len(s.inflight.slots); j++ {
-		sl := &s.inflight.slots[j]
+	for tag, until := range p.until {
+		j, ok := s.inflight.find(Ref{Tag: tag})
 		switch {
-		case sl.state != slotLive || sl.until == 0:
-		case sl.until > now:
-			if next == 0 || sl.until < next {
-				next = sl.until
+		case !ok:
+			delete(p.until, tag)
+		case until > now:
+			if next == 0 || until < next {
+				next = until
 			}
 		default:
+			delete(p.until, tag)
 			if len(p.lost) >= maxLost {
 				clear(p.lost)
 			}
-			p.lost[sl.tag] = true
+			p.lost[tag] = true
+			sl := &s.inflight.slots[j]
 			back = append(back, sl.delivery())
 			s.settled(j)
 			s.leftGroup(sl.msg)
@@ -53,6 +60,7 @@ func (s *Subscription) lose(now int64, w *Wake) (next int64) {
 	if len(back) == 0 {
 		return next
 	}
+	slices.SortFunc(back, func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
 	s.inflight.trim()
 	s.b.counts.timedOut.Add(uint64(len(back)))
 	s.q.giveBack(back, -1, w)
@@ -83,10 +91,10 @@ func (s *Subscription) Extend(ref Ref, d time.Duration) error {
 	if s.patience == nil {
 		return nil
 	}
-	until := nowMilli() + max(d.Milliseconds(), 1)
 	for j := s.inflight.from(i, s.mode == Client); j <= i; j++ {
-		s.inflight.slots[j].until = until
+		if s.inflight.slots[j].state == slotLive {
+			s.watchUntil(s.inflight.slots[j].tag, d)
+		}
 	}
-	s.b.clock.set(&s.patience.alarm, until)
 	return nil
 }

@@ -16,8 +16,7 @@ type Consumer interface {
 // A Delivery is a message on its way to one subscription.
 type Delivery struct {
 	store.Delivery
-	Tag   uint64 // orders the deliveries of a subscription, from 1; 0 in mode auto
-	First bool   // the first of its group that goes to this consumer
+	Tag uint64 // orders the deliveries of a subscription, from 1; 0 in mode auto
 }
 
 // A Flusher has something to write once the locks are free.

@@ -88,9 +88,6 @@ func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 		dst = append(frame.AppendEscaped(dst, []byte(sub.seqName), sub.s.version), ':')
 		dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
 	}
-	if d.First {
-		dst = append(dst, "\nJMSXGroupFirstForConsumer:true"...)
-	}
 	if d.Attempt > 1 {
 		dst = append(dst, "\nredelivered:true\ndelivery-count:"...)
 		dst = strconv.AppendUint(dst, uint64(d.Attempt), 10)
