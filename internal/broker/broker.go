@@ -36,6 +36,9 @@ type Config struct {
 	// DeadLetterExpired has messages that expired become dead letters too.
 	DeadLetterExpired bool
 
+	// Rules give properties to queues; the first that matches counts.
+	Rules []Rule
+
 	// DedupeWindow is for how long a SEND's name is remembered; 0: not at all.
 	DedupeWindow time.Duration
 
@@ -110,6 +113,7 @@ type Broker struct {
 	lastID uint64                    // makes the prefixes of message ids
 	closed bool
 
+	props    properties
 	watchers atomic.Int32 // subscriptions that may hear of events
 	retained retained
 	dedupe   *dedupe
@@ -151,7 +155,7 @@ func New(cfg Config) (*Broker, error) {
 	b.token = strconv.FormatInt(time.Now().UnixMilli()-tokenEpoch, 36)
 	b.memory.limit.Store(cfg.MemoryLimit)
 	b.memory.stored = cfg.Store.Bytes
-	if err := errors.Join(b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained()); err != nil {
+	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {
@@ -208,7 +212,8 @@ func (b *Broker) queue(name string) (*queue, error) {
 	if isTempQueue(name) && b.temps[name] == 0 {
 		return nil, errGone
 	}
-	q = &queue{b: b, name: name, pinned: name == b.cfg.DeadLetter}
+	q = &queue{b: b, name: name}
+	q.pinned.Store(name == b.cfg.DeadLetter)
 	st, err := b.store.Queue(name, q.ready)
 	if err != nil {
 		return nil, err
@@ -225,6 +230,7 @@ func (b *Broker) queue(name string) (*queue, error) {
 		}
 	}
 	delete(b.kept, name)
+	q.adopt()
 	b.queues[name] = q
 	b.memory.extra.Add(queueCost + int64(len(name)))
 	b.cfg.Log.Info("queue created", "destination", name)
@@ -322,5 +328,6 @@ type counters struct {
 	redelivered  atomic.Uint64
 	deadLettered atomic.Uint64
 	expired      atomic.Uint64
+	overflowed   atomic.Uint64 // messages that found their queue full, or made room
 	timedOut     atomic.Uint64 // deliveries that were not settled in time
 }

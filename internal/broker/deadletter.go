@@ -73,13 +73,21 @@ func (q *queue) bury(d store.Delivery, why death, w *Wake) {
 		q.b.store.Commit(&op.batch)
 		return
 	}
-	dead := deathOf(d.Msg, q.name, q.b.cfg.DeadLetter, why)
+	to := q.deadLetter()
+	if to == "" || to == q.name {
+		q.b.store.Commit(&op.batch)
+		return
+	}
+	dead := deathOf(d.Msg, q.name, to, why)
 	if dead == nil {
 		q.b.cfg.Log.Warn("message dropped: it was a dead letter too often", "destination", q.name, "deaths", maxDeaths)
 		q.b.store.Commit(&op.batch)
 		return
 	}
-	dlq, err := q.b.queue(q.b.cfg.DeadLetter) // pinned: it stays
+	dlq, err := q.b.queue(to)
+	if err == nil {
+		dlq.pinned.Store(true) // it stays: its lock is not taken here
+	}
 	if err != nil {
 		q.b.cfg.Log.Error("dead letter queue not available", "destination", q.name, "err", err)
 		op.batch.Reset()

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
@@ -15,8 +16,8 @@ const fetchAtOnce = 64
 type queue struct {
 	b      *Broker
 	name   string
-	prefix string // of its message ids
-	pinned bool   // never forgotten
+	prefix string      // of its message ids
+	pinned atomic.Bool // never forgotten
 
 	mu      sync.Mutex
 	st      store.Queue
@@ -30,13 +31,17 @@ type queue struct {
 	sifters []*Subscription // those that want some messages only, the highest priority first
 	sifting bool            // a goroutine looks through what is not at hand
 
-	browsers []*Subscription
-	groups   *groups // nil: no message is of a group
-	expiry   *expiry // nil: no message ends
-	pause    *pause  // nil: none waits to be delivered again
-	asked    bool    // the store was asked for more than it had
-	unused   bool    // not used since the reaper came by
-	scratch  []store.Delivery
+	browsers  []*Subscription
+	props     *Properties // nil: it has none
+	trimming  bool        // a goroutine makes room
+	idling    *alarm
+	idleSince int64   // since when it has no consumer
+	groups    *groups // nil: no message is of a group
+	expiry    *expiry // nil: no message ends
+	pause     *pause  // nil: none waits to be delivered again
+	asked     bool    // the store was asked for more than it had
+	unused    bool    // not used since the reaper came by
+	scratch   []store.Delivery
 }
 
 // send puts m, and reports false if the queue is gone.
@@ -47,6 +52,15 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) bool {
 		return false
 	}
 	q.unused = false
+	if q.props != nil {
+		admitted, err := q.admit(m, w)
+		if admitted == nil {
+			q.mu.Unlock()
+			op.Finish(err)
+			return true
+		}
+		m = admitted
+	}
 	st, err := q.lane(m)
 	if err != nil {
 		q.mu.Unlock()
@@ -58,6 +72,9 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) bool {
 		q.expiring(op, m.Options().Priority, m)
 	}
 	q.b.store.Commit(&op.batch)
+	if q.props != nil {
+		q.trim(w)
+	}
 	if q.next != nil || q.sifters != nil || q.browsers != nil {
 		q.dispatch(w)
 	}
@@ -160,6 +177,9 @@ func (q *queue) limit(d store.Delivery) uint32 {
 			return n
 		}
 	}
+	if q.props != nil && q.props.MaxDeliveries > 0 {
+		return uint32(q.props.MaxDeliveries)
+	}
 	return uint32(q.b.cfg.MaxDeliveries)
 }
 
@@ -176,7 +196,7 @@ func (q *queue) overLimit(d store.Delivery) bool {
 func (q *queue) forgetIfIdle(now bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.gone || q.pinned || q.subs > 0 || q.b.bound(q.name) {
+	if q.gone || q.pinned.Load() || q.subs > 0 || q.b.bound(q.name) {
 		return false
 	}
 	if q.dying {
@@ -202,6 +222,7 @@ func (q *queue) forget() bool {
 		q.b.ends.drop(q.name)
 	}
 	q.gone = true
+	q.b.forgetProperties(q.name)
 	q.b.mu.Lock()
 	delete(q.b.queues, q.name)
 	q.b.mu.Unlock()

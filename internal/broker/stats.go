@@ -51,6 +51,7 @@ type Stats struct {
 	Redelivered    uint64
 	DeadLettered   uint64
 	Expired        uint64
+	Overflowed     uint64 // messages that found their queue full, or made room in it
 	TimedOut       uint64 // deliveries that were given back because they were not settled in time
 }
 
@@ -64,6 +65,6 @@ func (b *Broker) Stats() Stats {
 		Published: b.counts.published.Load(), Unwanted: b.counts.unwanted.Load(),
 		Dropped: b.counts.dropped.Load(), Redelivered: b.counts.redelivered.Load(),
 		DeadLettered: b.counts.deadLettered.Load(),
-		Expired:      b.counts.expired.Load(), TimedOut: b.counts.timedOut.Load(),
+		Expired:      b.counts.expired.Load(), Overflowed: b.counts.overflowed.Load(), TimedOut: b.counts.timedOut.Load(),
 	}
 }

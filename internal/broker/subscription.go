@@ -503,5 +503,9 @@ func (s *Subscription) Close(written uint64, w *Wake) {
 		s.q.unseen(unseen)
 	}
 	s.q.giveBack(seen, -1, w)
+	if s.q.dying {
+		s.q.drop()
+		return
+	}
 	s.q.dispatch(w)
 }

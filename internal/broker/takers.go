@@ -113,6 +113,15 @@ func (q *queue) detach(s *Subscription, w *Wake) {
 		q.single.active = nil
 		q.elect(w)
 	}
+	if q.props == nil || q.subs > 0 {
+		return
+	}
+	if q.props.AutoDelete {
+		q.dying = true
+		w.queues = append(w.queues, q)
+		return
+	}
+	q.idle()
 }
 
 // elect picks who alone is served if there is nobody: of those who want it the one of highest

@@ -181,6 +181,14 @@ func (t *Transaction) commit(op *Op, w *Wake) {
 			if !found && st.mark != nil {
 				t.b.dedupe.settle(st.mark, 0, "", errGone)
 			}
+			if found && queues[i].props != nil {
+				if st.msg, _ = queues[i].admit(st.msg, w); st.msg == nil {
+					if st.mark != nil {
+						t.b.dedupe.settle(st.mark, 0, "", errGone)
+					}
+					continue
+				}
+			}
 			if found { // else its owner has left
 				lane, _ := queues[i].lane(st.msg) // which is open
 				op.batch.Put(lane, st.msg)
@@ -216,6 +224,9 @@ func (t *Transaction) commit(op *Op, w *Wake) {
 		w.after = append(w.after, tell.publish)
 	}
 	for _, q := range queues {
+		if q.props != nil {
+			q.trim(w)
+		}
 		q.dispatch(w)
 	}
 	unlock(queues)
@@ -229,6 +240,9 @@ func unlock(queues []*queue) {
 
 // openLanes opens what the messages are to be put into. The queues are locked.
 func (t *Transaction) openLanes(queues []*queue) error {
+	if err := t.fit(queues); err != nil {
+		return err
+	}
 	for _, st := range t.steps {
 		if st.msg == nil || !st.msg.Special() {
 			continue
@@ -248,6 +262,27 @@ func (t *Transaction) openLanes(queues []*queue) error {
 			if _, err := queues[i].lane(st.msg); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// fit reports whether the messages fit into queues that refuse what does not. These are locked.
+func (t *Transaction) fit(queues []*queue) error {
+	for _, q := range queues {
+		if q.props == nil || !q.bounded() || q.props.WhenFull != Reject {
+			continue
+		}
+		n, bytes := 0, int64(0)
+		for _, st := range t.steps {
+			if st.msg != nil && st.dest == q.name {
+				n++
+				bytes += int64(st.msg.Size())
+			}
+		}
+		if n > 0 && !q.fits(n, bytes) {
+			q.b.counts.overflowed.Add(1)
+			return &FullError{Queue: q.name, Reason: "maxlen"}
 		}
 	}
 	return nil

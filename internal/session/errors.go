@@ -46,6 +46,7 @@ const (
 	codeTransactionUnknown  = "transaction-unknown"
 	codeTransactionExists   = "transaction-exists"
 	codeLimit               = "limit-reached"
+	codeQueueFull           = "queue-full"
 	codeStorageFull         = "storage-full"
 	codeStorageRefused      = "storage-refused"
 	codeStorageAway         = "storage-away"
@@ -106,11 +107,14 @@ func asError(err error) (e *Error, known bool) {
 	var h *message.HeaderError
 	var refused *store.RefusedError
 	var sel *selector.Error
+	var full *broker.FullError
 	switch {
 	case errors.As(err, &e):
 		return e, true
 	case errors.Is(err, broker.ErrCron):
 		return errf(codeBadHeader, "Invalid header", "SEND has a header AMQ_SCHEDULED_CRON that is no time table: minute, hour, day of the month, month and day of the week are expected."), true
+	case errors.As(err, &full):
+		return errf(codeQueueFull, "Queue full", "The queue %s holds as much as it may; the message was not taken.", cut([]byte(full.Queue))), true
 	case errors.Is(err, broker.ErrRetained):
 		return errf(codeLimit, "Limit reached", "Too many topics keep a message already; this one was not sent."), true
 	case errors.Is(err, broker.ErrNoSchedule):

@@ -151,6 +151,11 @@ func (s *session) look(f *frame.Frame) error {
 	r.hint, _ = hintOf(f)
 	for i, n := range all {
 		r.bare = r.bare || n.Bare
+		if s.b.IsQueue(n.Text) && !n.System() {
+			if err := s.declare(f, n.Text); err != nil {
+				return err
+			}
+		}
 		to, err := s.b.Address(n.Text)
 		if err != nil {
 			return err

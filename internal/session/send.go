@@ -34,7 +34,7 @@ func (s *session) send(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
-	s.to.to.Send(m, s.op(f, m.Size()), &s.wake)
+	s.to.to.Send(m, s.opOf(f, m, m.Size()), &s.wake)
 	return nil
 }
 
@@ -89,8 +89,19 @@ func (s *session) sendToAll(f *frame.Frame) error {
 	}
 	tx := s.b.Begin()
 	s.sendParts(tx, m)
-	tx.Commit(s.op(f, tx.Bytes()), &s.wake)
+	tx.Commit(s.opOf(f, m, tx.Bytes()), &s.wake)
 	return nil
+}
+
+// opOf is op for a SEND of m, which may ask for a refusal to be told by its receipt.
+func (s *session) opOf(f *frame.Frame, m *message.Message, n int) *broker.Op {
+	op := s.op(f, n)
+	if m.Special() && m.Options().Confirm {
+		if r, ok := op.Token.(*receipt); ok {
+			r.refusable = true
+		}
+	}
+	return op
 }
 
 // controls reports whether the route asks the broker for something.

@@ -355,6 +355,15 @@ func (s *session) Done(op *broker.Op, err error) {
 	defer s.nudge()
 	s.uncommitted.Add(-int64(op.Bytes))
 	r, _ := op.Token.(*receipt)
+	if r != nil && r.refusable {
+		var full *broker.FullError
+		if errors.As(err, &full) {
+			err = nil
+			op.Tell("status", "rejected")
+			op.Tell("reason", full.Reason)
+			op.Tell("queue", full.Queue)
+		}
+	}
 	if err != nil {
 		e, known := asError(err)
 		if !known {

@@ -62,6 +62,11 @@ func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options) (
 	if o.Browse != nil && !s.b.IsQueue(dest) {
 		return nil, errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header browser:true, but %s is a topic: it holds nothing that could be browsed.", cut([]byte(n.Spelt)))
 	}
+	if s.b.IsQueue(dest) && !n.System() {
+		if err := s.declare(f, dest); err != nil {
+			return nil, err
+		}
+	}
 	return sub, s.open(sub, dest, o)
 }
 

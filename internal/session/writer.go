@@ -133,10 +133,11 @@ type receipts struct {
 }
 
 type receipt struct {
-	id   []byte
-	more []byte // further header lines
-	done bool
-	next *receipt
+	id        []byte
+	more      []byte // further header lines
+	done      bool
+	refusable bool // it tells a refusal too
+	next      *receipt
 }
 
 var receiptPool = sync.Pool{New: func() any { return new(receipt) }}
@@ -149,7 +150,7 @@ func (s *session) expect(id []byte) *receipt {
 	defer o.mu.Unlock()
 	l := &o.receipts
 	r := receiptPool.Get().(*receipt)
-	r.done, r.next = false, nil
+	r.done, r.refusable, r.next = false, false, nil
 	r.id, r.more = append(r.id[:0], id...), r.more[:0]
 	l.size += receiptSize(id)
 	if l.tail == nil {

@@ -1,0 +1,455 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"stompserver/internal/message"
+	"stompserver/internal/pattern"
+	"stompserver/internal/store"
+)
+
+// A queue has properties: those that the headers said with which it was made, and before these
+// the ones of the first rule of the configuration that its name matches.
+
+// Full says what becomes of a message for a queue that is full.
+type Full uint8
+
+// What may become of it.
+const (
+	FullUnset    Full = iota
+	Reject            // its sender is told
+	DropNew           // it is dropped
+	DropHead          // the oldest that nobody has makes room
+	DeadLetterIt      // it goes to the dead letters
+)
+
+var fullNames = map[Full]string{Reject: "reject", DropNew: "drop_new", DropHead: "drop_head", DeadLetterIt: "dead_letter"}
+
+// ParseFull reads the word of a Full.
+func ParseFull(word string) (Full, bool) {
+	for f, name := range fullNames {
+		if name == word {
+			return f, true
+		}
+	}
+	return FullUnset, false
+}
+
+// NoDeadLetter as the queue of the dead letters has messages dropped instead.
+const NoDeadLetter = "none"
+
+// Properties are those of a queue; what is zero is not said.
+type Properties struct {
+	MaxMessages   int
+	MaxBytes      int64
+	WhenFull      Full          // default Reject
+	TTL           time.Duration // the longest that a message may live
+	MaxDeliveries int
+	DeadLetter    string        // a queue, with * for the name of this one behind /queue/; or NoDeadLetter
+	AutoDelete    bool          // it goes, with what it holds, when its last consumer has left
+	IdleAfter     time.Duration // likewise when it had no consumer for so long
+	SingleActive  bool          // one consumer at a time is served
+}
+
+// over returns p with what it does not say taken from q.
+func (p Properties) over(q Properties) Properties {
+	or(&p.MaxMessages, q.MaxMessages)
+	or(&p.MaxBytes, q.MaxBytes)
+	or(&p.WhenFull, q.WhenFull)
+	or(&p.TTL, q.TTL)
+	or(&p.MaxDeliveries, q.MaxDeliveries)
+	or(&p.DeadLetter, q.DeadLetter)
+	or(&p.AutoDelete, q.AutoDelete)
+	or(&p.IdleAfter, q.IdleAfter)
+	or(&p.SingleActive, q.SingleActive)
+	return p
+}
+
+func or[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// A Rule gives properties to the queues that match.
+type Rule struct {
+	Match      pattern.Pattern
+	Properties Properties
+}
+
+// A FullError refuses a message for a full queue.
+type FullError struct {
+	Queue  string
+	Reason string // maxlen
+}
+
+func (e *FullError) Error() string { return "broker: " + e.Queue + " is full" }
+
+// properties are what the broker knows of those of its queues.
+type properties struct {
+	ledger *ledger
+
+	mu       sync.Mutex // guards what follows
+	rules    []Rule
+	declared map[string]Properties // by queue
+}
+
+func (b *Broker) openProperties() error {
+	p := &b.props
+	p.rules, p.declared = b.cfg.Rules, make(map[string]Properties)
+	var err error
+	if p.ledger, err = b.openLedger("props"); err != nil {
+		return err
+	}
+	p.ledger.all(func(queue string, row *message.Message) { p.declared[queue] = readProperties(row) })
+	for queue, d := range p.declared {
+		if d.IdleAfter > 0 || d.AutoDelete {
+			if _, err := b.queue(queue); err != nil { // so that its time begins
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// of returns the properties of a queue, or nil if it has none.
+func (p *properties) of(queue string) *Properties {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.declared[queue]
+	for _, r := range p.rules {
+		if r.Match.Matches(queue) {
+			all = r.Properties.over(all)
+			break
+		}
+	}
+	if all == (Properties{}) {
+		return nil
+	}
+	or(&all.WhenFull, Reject)
+	if rest, ok := strings.CutPrefix(queue, "/queue/"); ok {
+		all.DeadLetter = strings.ReplaceAll(all.DeadLetter, "*", rest)
+	}
+	return &all
+}
+
+// SetRules puts other rules in force, for the queues that there are too.
+func (b *Broker) SetRules(rules []Rule) {
+	b.props.mu.Lock()
+	b.props.rules = rules
+	b.props.mu.Unlock()
+	var w Wake
+	for _, q := range b.allQueues() {
+		q.mu.Lock()
+		if !q.gone {
+			q.adopt()
+			q.dispatch(&w)
+		}
+		q.mu.Unlock()
+	}
+	w.Run()
+}
+
+// adopt takes over the properties that the queue has now. Called with q.mu held.
+func (q *queue) adopt() {
+	q.props = q.b.props.of(q.name)
+	if q.props == nil {
+		return
+	}
+	if q.props.SingleActive && !q.single.always {
+		q.single.always = true
+		q.single.want = len(q.single.all)
+		q.elect(nil)
+	}
+	q.idle()
+}
+
+// Declare says which properties a queue is to have. They are kept as long as the queue; one that
+// is there already keeps those it has, which same tells.
+func (b *Broker) Declare(queue string, p Properties) (same bool, err error) {
+	props := &b.props
+	props.mu.Lock()
+	old, known := props.declared[queue]
+	if known || !b.Makes(queue) {
+		props.mu.Unlock()
+		return known && old == p, nil
+	}
+	props.declared[queue] = p
+	props.mu.Unlock()
+	if isTemp(queue) {
+		return true, nil
+	}
+	props.ledger.set(queue, p.fields()...)
+	return true, nil
+}
+
+// forgetProperties is for a queue that is forgotten.
+func (b *Broker) forgetProperties(queue string) {
+	p := &b.props
+	p.mu.Lock()
+	_, known := p.declared[queue]
+	delete(p.declared, queue)
+	p.mu.Unlock()
+	if known && !isTemp(queue) {
+		p.ledger.drop(queue)
+	}
+}
+
+func (p Properties) fields() []string {
+	return []string{
+		"q-max_messages", strconv.Itoa(p.MaxMessages), "q-max_bytes", strconv.FormatInt(p.MaxBytes, 10), "q-when_full", fullNames[p.WhenFull],
+		"q-ttl", p.TTL.String(), "q-max_deliveries", strconv.Itoa(p.MaxDeliveries), "q-dead_letter", p.DeadLetter,
+		"q-auto_delete", strconv.FormatBool(p.AutoDelete), "q-idle_after", p.IdleAfter.String(), "q-single_active", strconv.FormatBool(p.SingleActive),
+	}
+}
+
+func readProperties(row *message.Message) (p Properties) {
+	value := func(name string) string { v, _ := row.Header(name); return v }
+	p.MaxMessages, _ = strconv.Atoi(value("q-max_messages"))
+	p.MaxBytes, _ = strconv.ParseInt(value("q-max_bytes"), 10, 64)
+	p.WhenFull, _ = ParseFull(value("q-when_full"))
+	p.TTL, _ = time.ParseDuration(value("q-ttl"))
+	p.MaxDeliveries, _ = strconv.Atoi(value("q-max_deliveries"))
+	p.DeadLetter = value("q-dead_letter")
+	p.AutoDelete = value("q-auto_delete") == "true"
+	p.IdleAfter, _ = time.ParseDuration(value("q-idle_after"))
+	p.SingleActive = value("q-single_active") == "true"
+	return p
+}
+
+// bounded reports whether the queue may hold only so much.
+func (q *queue) bounded() bool { return q.props.MaxMessages > 0 || q.props.MaxBytes > 0 }
+
+// fits reports whether the queue may hold what is more. Called with q.mu held.
+func (q *queue) fits(messages int, bytes int64) bool {
+	st := q.stats()
+	p := q.props
+	return (p.MaxMessages <= 0 || st.Ready+st.Leased+messages <= p.MaxMessages) && (p.MaxBytes <= 0 || st.Bytes+bytes <= p.MaxBytes)
+}
+
+// admit decides about m, which is sent to a queue with properties, and returns it as it is to be
+// put, or nil if it is not: then err says whether that is told. Called with q.mu held.
+func (q *queue) admit(m *message.Message, w *Wake) (*message.Message, error) {
+	p := q.props
+	if q.bounded() && !q.fits(1, int64(m.Size())) {
+		switch p.WhenFull {
+		case DropNew:
+			q.b.counts.overflowed.Add(1)
+			return nil, nil
+		case DeadLetterIt:
+			q.b.counts.overflowed.Add(1)
+			q.divert(m, w)
+			return nil, nil
+		case DropHead: // once it is there
+		default:
+			q.b.counts.overflowed.Add(1)
+			q.b.Tell(w, About("full", "FULL", q.name, nil))
+			return nil, &FullError{Queue: q.name, Reason: "maxlen"}
+		}
+	}
+	return q.mortal(m), nil
+}
+
+// mortal is m with an end that its queue gives it.
+func (q *queue) mortal(m *message.Message) *message.Message {
+	if q.props.TTL <= 0 {
+		return m
+	}
+	at := nowMilli() + max(q.props.TTL.Milliseconds(), 1)
+	if e := m.Expires(); e != 0 && e <= at {
+		return m
+	}
+	r := m.Redirect(m.Destination(), "expires", strconv.FormatInt(at, 10), "ttl", "", "expiration", "")
+	r.SetSender(m.Sender())
+	return r
+}
+
+// divert sends m to the dead letters of the queue, which is full.
+func (q *queue) divert(m *message.Message, w *Wake) {
+	to := q.deadLetter()
+	if to == "" {
+		return
+	}
+	if dead := deathOf(m, q.name, to, death{reason: "maxlen"}); dead != nil {
+		w.after = append(w.after, func(w *Wake) {
+			a, err := q.b.address(to)
+			if err != nil {
+				q.b.cfg.Log.Error("dead letter queue not available", "destination", q.name, "err", err)
+				return
+			}
+			a.Send(dead, NewOp(nil), w)
+		})
+	}
+}
+
+// deadLetter is the queue of this one's dead letters; empty if they are dropped.
+func (q *queue) deadLetter() string {
+	switch {
+	case q.props == nil || q.props.DeadLetter == "":
+		return q.b.cfg.DeadLetter
+	case q.props.DeadLetter == NoDeadLetter:
+		return ""
+	}
+	return q.props.DeadLetter
+}
+
+// trim drops the oldest messages that nobody has as long as the queue is too full; where these are
+// not at hand a goroutine does. Called with q.mu held.
+func (q *queue) trim(w *Wake) {
+	if q.props.WhenFull != DropHead || !q.bounded() || q.trimming {
+		return
+	}
+	for p := uint8(0); p < priorities; p++ {
+		st := q.laneOf(p)
+		for after := store.Seq(0); st != nil && !q.fits(0, 0); {
+			ds, whole := st.Peek(q.scratch[:0], after, 64)
+			if len(ds) == 0 && !whole {
+				q.trimming = true
+				q.b.wg.Go(q.trimFar) // ends when there is room, or with the broker
+				return
+			}
+			if len(ds) == 0 {
+				break
+			}
+			after = ds[len(ds)-1].Seq
+			q.makeRoom(st, p, ds, w)
+			clear(ds)
+		}
+	}
+}
+
+// trimFar is trim for what is not at hand.
+func (q *queue) trimFar() {
+	var w Wake
+	for p := uint8(0); p < priorities; p++ {
+		q.mu.Lock()
+		st := q.laneOf(p)
+		q.mu.Unlock()
+		for after := store.Seq(0); st != nil && !q.b.stopped(); {
+			ds, err := st.Browse(nil, after, 64)
+			if err != nil {
+				q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
+			}
+			q.mu.Lock()
+			enough := q.gone || q.props == nil || q.fits(0, 0)
+			if !enough && len(ds) > 0 {
+				after = ds[len(ds)-1].Seq
+				q.makeRoom(st, p, ds, &w)
+			}
+			q.mu.Unlock()
+			w.Run()
+			if enough || len(ds) == 0 {
+				break
+			}
+		}
+	}
+	q.mu.Lock()
+	q.trimming = false
+	q.mu.Unlock()
+}
+
+// makeRoom drops those of ds that nobody has, as far as needed.
+func (q *queue) makeRoom(st store.Queue, p uint8, ds []store.Delivery, w *Wake) {
+	for _, d := range ds {
+		if q.fits(0, 0) {
+			return
+		}
+		got, _ := st.Lease(nil, []store.Delivery{d}, true)
+		for _, d := range got {
+			d.Seq |= laneTag(p)
+			q.overflow(d, w)
+		}
+	}
+}
+
+// overflow has d make room: to the dead letters that the queue itself names, else nowhere.
+func (q *queue) overflow(d store.Delivery, w *Wake) {
+	q.b.counts.overflowed.Add(1)
+	if q.props.DeadLetter != "" && q.props.DeadLetter != NoDeadLetter {
+		q.bury(d, death{reason: "maxlen"}, w)
+		return
+	}
+	op := NewOp(nil)
+	op.Relax()
+	q.ack(op, d.Seq, d.Seq)
+	q.b.store.Commit(&op.batch)
+}
+
+// idle has the queue go when it had no consumer for long enough. Called with q.mu held.
+func (q *queue) idle() {
+	if q.props == nil || q.props.IdleAfter <= 0 || q.subs > 0 {
+		return
+	}
+	if q.idling == nil {
+		q.idling = &alarm{ring: q.idled}
+	}
+	q.idleSince = nowMilli()
+	q.b.clock.set(q.idling, q.idleSince+max(q.props.IdleAfter.Milliseconds(), 1))
+}
+
+// idled is the alarm for that.
+func (q *queue) idled(now int64, _ *Wake) (next int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gone || q.subs > 0 || q.props == nil || q.props.IdleAfter <= 0 {
+		return 0
+	}
+	if at := q.idleSince + max(q.props.IdleAfter.Milliseconds(), 1); at > now {
+		return at
+	}
+	q.b.cfg.Log.Info("queue deleted", "destination", q.name, "reason", "idle")
+	q.dying = true
+	q.drop()
+	return 0
+}
+
+// Set reads one property of a rule, by its name in the configuration. The error is
+// for people.
+func (p *Properties) Set(name, value string) (err error) {
+	wrong := func(want string) error { return fmt.Errorf("%s: %q is not %s", name, value, want) }
+	switch name {
+	case "max_messages", "max_deliveries":
+		n, e := strconv.Atoi(value)
+		if e != nil || n < 1 {
+			return wrong("a whole number above 0")
+		}
+		if name == "max_messages" {
+			p.MaxMessages = n
+		} else {
+			p.MaxDeliveries = n
+		}
+	case "when_full":
+		f, ok := ParseFull(value)
+		if !ok {
+			return wrong("reject, drop_new, drop_head or dead_letter")
+		}
+		p.WhenFull = f
+	case "dead_letter":
+		if value != NoDeadLetter && !strings.HasPrefix(value, "/queue/") {
+			return wrong("a queue, such as /queue/DLQ.*, or none")
+		}
+		p.DeadLetter = value
+	case "auto_delete", "single_active":
+		on, e := strconv.ParseBool(value)
+		if e != nil {
+			return wrong("true or false")
+		}
+		if name == "auto_delete" {
+			p.AutoDelete = on
+		} else {
+			p.SingleActive = on
+		}
+	default:
+		return ErrNoProperty
+	}
+	return nil
+}
+
+// ErrNoProperty is the error of a name that is no property, or one with a unit.
+var ErrNoProperty = errors.New("broker: no such property")

@@ -1,0 +1,101 @@
+package session
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"time"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/destination"
+	"stompserver/internal/frame"
+)
+
+// declare gives a queue that is not there yet the properties that the headers of f ask for. Of
+// one that is there they change nothing.
+func (s *session) declare(f *frame.Frame, queue string) error {
+	p, err := properties(f)
+	if err != nil || p == (broker.Properties{}) {
+		return err
+	}
+	same, err := s.b.Declare(queue, p)
+	if err == nil && !same {
+		s.log().Info("queue has other properties than a client asks for; it keeps them", "destination", queue)
+	}
+	return err
+}
+
+// mayDeclare reports whether f has a header that is about the queue, which few have.
+func mayDeclare(f *frame.Frame) bool {
+	for i := range f.Header {
+		name := f.Header[i].Name
+		if len(name) < 5 {
+			continue
+		}
+		switch {
+		case bytes.HasPrefix(name, []byte("x-")), bytes.HasPrefix(name, []byte("quota")):
+			return true
+		case string(name) == "auto-delete", string(name) == "full_policy", string(name) == "address-full-policy", string(name) == "ring-size":
+			return true
+		}
+	}
+	return false
+}
+
+// properties reads what the headers of RabbitMQ, Apollo and Artemis say of a queue.
+func properties(f *frame.Frame) (p broker.Properties, err error) {
+	if !mayDeclare(f) {
+		return p, nil
+	}
+	count := func(names ...string) int {
+		n := 0
+		if err == nil {
+			n, err = number(f, 0, 0, math.MaxInt, names...)
+		}
+		return n
+	}
+	span := func(names ...string) time.Duration {
+		return time.Duration(min(count(names...), math.MaxInt64/int(time.Millisecond))) * time.Millisecond
+	}
+	p.MaxMessages = count("x-max-length", "quota_messages")
+	p.MaxBytes = int64(count("x-max-length-bytes", "quota"))
+	p.TTL = span("x-message-ttl")
+	p.IdleAfter = span("x-expires")
+	p.MaxDeliveries = count("x-delivery-limit")
+	if err != nil {
+		return p, err
+	}
+	if p.AutoDelete, err = flag(f, false, "auto-delete"); err != nil {
+		return p, err
+	}
+	if p.SingleActive, err = flag(f, false, "x-single-active-consumer"); err != nil {
+		return p, err
+	}
+	if p.MaxMessages > 0 || p.MaxBytes > 0 {
+		p.WhenFull = broker.DropHead // as RabbitMQ does
+	}
+	if n := count("ring-size"); err == nil && n > 0 {
+		p.MaxMessages, p.WhenFull = n, broker.DropHead
+	}
+	for _, name := range []string{"x-overflow", "full_policy", "address-full-policy"} {
+		v, ok := f.Header.Get(name)
+		if !ok {
+			continue
+		}
+		if p.WhenFull, ok = policies[strings.ToLower(string(bytes.TrimSpace(v)))]; !ok {
+			return p, errHeader(f.Command, name, v, "drop-head, reject-publish, reject-publish-dlx, drop head, drop tail, block, or DROP, FAIL, BLOCK, PAGE")
+		}
+	}
+	if key := f.Header.Value("x-dead-letter-routing-key"); key != "" && f.Header.Value("x-dead-letter-exchange") == "" {
+		p.DeadLetter = destination.QueuePrefix + strings.TrimPrefix(key, destination.QueuePrefix)
+	}
+	return p, err
+}
+
+// policies are the words of others for what becomes of a message when the queue is full.
+var policies = map[string]broker.Full{
+	"drop-head": broker.DropHead, "drop head": broker.DropHead,
+	"drop tail": broker.DropNew, "drop": broker.DropNew,
+	"reject-publish": broker.Reject, "fail": broker.Reject, "block": broker.Reject, "page": broker.FullUnset,
+	"reject-publish-dlx": broker.DeadLetterIt,
+}
