@@ -3,6 +3,8 @@ package stompserver
 import (
 	"log/slog"
 	"time"
+
+	"stompserver/internal/broker"
 )
 
 // AnyPort as Config.Port lets the system pick a free port.
@@ -140,6 +142,17 @@ type Destinations struct {
 	// SlowConsumer is what happens to a topic's subscriber past Limits.Outbox: DropOldest
 	// (the default) or Disconnect.
 	SlowConsumer string
+
+	rules     []broker.Rule // of SetRules
+	rulesText string
+}
+
+// SetRules gives properties to queues by their names, as destinations.rules of a configuration
+// file does: text is a list such as [{match: /queue/jobs.*, max_messages: 1000}].
+func (d *Destinations) SetRules(text string) (err error) {
+	d.rules, err = parseRules(text)
+	d.rulesText = text
+	return err
 }
 
 // What may be done with a damaged journal.

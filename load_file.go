@@ -156,6 +156,13 @@ func (p *fileParser) key(key string, symbol bool, k, v *yaml.Node) {
 func (p *fileParser) value(t *Setting, line int, v *yaml.Node) {
 	switch {
 	case isNull(v):
+	case t.kind == aList && v.Kind == yaml.SequenceNode:
+		text, err := yaml.Marshal(v)
+		if err != nil {
+			p.problem(line, "%s: %v", t.Key, err)
+			return
+		}
+		p.entries = append(p.entries, entry{t.Key, strings.TrimSpace(string(text)), line})
 	case v.Kind != yaml.ScalarNode:
 		p.problem(line, "%s takes one value", t.Key)
 	default:

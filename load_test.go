@@ -144,7 +144,6 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 		{"tls", "tls: {cert: a}", "stompserver.conf:1: tls is not in this build yet"},
 		{"tls, Ruby", ":tls: true", "stompserver.conf:1: tls is not in this build yet"},
 		{"listeners", "listeners: []", "stompserver.conf:1: listeners is not in this build yet"},
-		{"rules", "destinations:\n  rules: []", "stompserver.conf:2: destinations.rules is not in this build yet"},
 		{"users", "users:\n  - {name: app}", "stompserver.conf:1: users is not in this build yet"},
 		{"disk", "limits: {disk_free: 1GiB}", "stompserver.conf:1: limits.disk_free is not in this build yet"},
 	} {
@@ -164,7 +163,7 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 func TestAbsentKeysAreRefusedEverywhere(t *testing.T) {
 	keys := strings.Fields(`tls websocket http listeners trusted_proxies users anonymous metrics cluster
 		limits.connections_per_address limits.connections_per_user limits.disk_free
-		destinations.rules destinations.copy destinations.unknown_prefix destinations.separator destinations.auto_create
+		destinations.copy destinations.unknown_prefix destinations.separator destinations.auto_create
 		trailing_lf soft_errors`)
 	for _, key := range keys {
 		t.Run(key, func(t *testing.T) {

@@ -72,6 +72,7 @@ func New(cfg Config) (*Server, error) {
 		MaxDeliveries:     cfg.Destinations.MaxDeliveries,
 		DeadLetter:        cfg.Destinations.DeadLetter,
 		DeadLetterExpired: cfg.Destinations.DeadLetterExpired,
+		Rules:             cfg.Destinations.rules,
 		DedupeWindow:      cfg.Destinations.DedupeWindow,
 		Redelivery: broker.Redelivery{
 			Delay: cfg.Destinations.RedeliveryDelay, Multiplier: cfg.Destinations.RedeliveryMultiplier,
@@ -225,6 +226,7 @@ func (s *Server) Reload(cfg Config) error {
 	cfg.Log = s.cfg.Log
 	s.broker.SetMemoryLimit(cfg.memoryLimit())
 	s.sessions.SetConfig(s.sessionConfig(cfg))
+	s.broker.SetRules(cfg.Destinations.rules)
 	if s.passwd == nil {
 		return nil
 	}

@@ -57,6 +57,7 @@ const (
 	aText   kind = iota // as it is
 	aNumber             // JSON's too
 	aBool
+	aList     // a list of YAML
 	aQuantity // a number with a unit: a size, a time or a share
 )
 
@@ -157,6 +158,7 @@ var settings = []*Setting{
 	Setting{Key: "destinations.ack_timeout", Doc: "time after which a delivery that was not acknowledged is given back; 0 never does"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.AckTimeout }),
 	Setting{Key: "destinations.dedupe_window", Restart: true, Doc: "time for which a dedupe-id is remembered; 0 does not"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.DedupeWindow }),
 	Setting{Key: "destinations.delete_idle_after", Restart: true, Doc: "forget an empty queue without consumers after; 0 never does"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.DeleteIdleAfter }),
+	Setting{Key: "destinations.rules", Doc: "properties of queues by their names"}.of(aList).with(setRules, func(s *Settings) string { return s.Config.Destinations.rulesText }),
 	Setting{Key: "destinations.slow_consumer", Doc: "what a topic does past limits.outbox: drop_oldest or disconnect"}.word(func(s *Settings) *string { return &s.Config.Destinations.SlowConsumer }, DropOldest, Disconnect),
 }
 
@@ -351,6 +353,15 @@ func setPort(p *int, v string) error {
 		n = AnyPort
 	}
 	*p = n
+	return nil
+}
+
+func setRules(s *Settings, v string) error {
+	rules, err := parseRules(v)
+	if err != nil {
+		return err
+	}
+	s.Config.Destinations.rules, s.Config.Destinations.rulesText = rules, v
 	return nil
 }
 

@@ -22,7 +22,7 @@ func QueueTypes() []string { return slices.Clone(queueTypes) }
 var absent = []string{
 	"tls", "websocket", "http", "listeners", "trusted_proxies", "users", "anonymous", "metrics", "cluster",
 	"limits.connections_per_address", "limits.connections_per_user", "limits.disk_free",
-	"destinations.rules", "destinations.copy", "destinations.unknown_prefix", "destinations.separator",
+	"destinations.copy", "destinations.unknown_prefix", "destinations.separator",
 	"destinations.auto_create", "trailing_lf", "soft_errors",
 }
 

@@ -1,0 +1,61 @@
+package stompserver
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseRules(t *testing.T) {
+	rules, err := parseRules(`[{match: /queue/jobs.*, max_messages: 10, max_bytes: 1MiB, when_full: drop_head, ttl: 24h},
+		{match: "/queue/#", dead_letter: /queue/DLQ.*, max_deliveries: 3, auto_delete: true, idle_after: 5m, single_active: true}]`)
+	if err != nil || len(rules) != 2 {
+		t.Fatal(rules, err)
+	}
+	if p := rules[0].Properties; p.MaxMessages != 10 || p.MaxBytes != 1<<20 || p.TTL != 24*time.Hour {
+		t.Errorf("%+v", p)
+	}
+	if !rules[0].Match.Matches("/queue/jobs.a") || rules[0].Match.Matches("/queue/jobs") {
+		t.Error("the pattern matches something else")
+	}
+	if p := rules[1].Properties; p.DeadLetter != "/queue/DLQ.*" || p.MaxDeliveries != 3 || !p.AutoDelete || p.IdleAfter != 5*time.Minute || !p.SingleActive {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestParseRulesErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"x":                                     "not a list",
+		"[{max_messages: 1}]":                   "rule 1: match is missing",
+		"[{match: /topic/a}]":                   `"/topic/a" is no queue`,
+		"[{match: /queue/>.a}]":                 "> may only be the last part",
+		"[{match: /queue/a, max_messages: -1}]": "max_messages",
+		"[{match: /queue/a}, {match: /queue/b, x: 1}]": "rule 2: x is not known",
+		"[{match: /queue/a, ttl: [1]}]":                "ttl takes one value",
+		"[{match: /queue/a, ttl: soon}]":               "ttl",
+		"[{match: /queue/a, when_full: explode}]":      "reject, drop_new",
+		"[{match: /queue/a, dead_letter: /topic/x}]":   "or none",
+	} {
+		if _, err := parseRules(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// FuzzParseRules checks that no list of rules brings the server down, and that rules which are
+// taken match names.
+func FuzzParseRules(f *testing.F) {
+	f.Add("[{match: /queue/a.*, ttl: 1h}]")
+	f.Add("- match: /queue/#\n  max_bytes: 1GiB\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		rules, err := parseRules(text)
+		if err != nil {
+			return
+		}
+		for _, r := range rules {
+			if r.Match.Matches("/topic/a") {
+				t.Errorf("%s matches a topic", r.Match)
+			}
+		}
+	})
+}
