@@ -157,12 +157,12 @@ func (p *fileParser) value(t *Setting, line int, v *yaml.Node) {
 	switch {
 	case isNull(v):
 	case t.kind == aList && v.Kind == yaml.SequenceNode:
-		text, err := yaml.Marshal(v)
+		text, err := yaml.Marshal(inOneLine(v))
 		if err != nil {
 			p.problem(line, "%s: %v", t.Key, err)
 			return
 		}
-		p.entries = append(p.entries, entry{t.Key, strings.TrimSpace(string(text)), line})
+		p.entries = append(p.entries, entry{t.Key, strings.Join(strings.Fields(string(text)), " "), line})
 	case v.Kind != yaml.ScalarNode:
 		p.problem(line, "%s takes one value", t.Key)
 	default:
@@ -174,6 +174,20 @@ func (p *fileParser) value(t *Setting, line int, v *yaml.Node) {
 			p.entries = append(p.entries, entry{t.Key, text, line})
 		}
 	}
+}
+
+// inOneLine has n and what it holds written with brackets and braces.
+func inOneLine(n *yaml.Node) *yaml.Node {
+	c := *n
+	if c.Kind != yaml.ScalarNode {
+		c.Style = yaml.FlowStyle
+	}
+	c.HeadComment, c.LineComment, c.FootComment = "", "", ""
+	c.Content = nil
+	for _, child := range n.Content {
+		c.Content = append(c.Content, inOneLine(child))
+	}
+	return &c
 }
 
 func (p *fileParser) suggest(key string) string {

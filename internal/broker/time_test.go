@@ -391,3 +391,31 @@ func TestDedupeWaits(t *testing.T) {
 		x.got(openSink(x, x.b, "/queue/a", 1, nil), "3:1")
 	})
 }
+
+// A queue that nobody consumes from for too long goes with what it holds, also when that time is
+// over after a restart; one that is used stays.
+func TestIdleQueueGoes(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		if _, err := x.b.Declare("/queue/a", broker.Properties{IdleAfter: time.Minute}); err != nil {
+			x.Fatal(err)
+		}
+		x.send("/queue/a", "1")
+		time.Sleep(50 * time.Second)
+		x.holds("/queue/a", 1)
+		c := openSink(x, x.b, "/queue/a", 1, nil)
+		time.Sleep(time.Hour)
+		x.got(c, "1:1")
+		var w broker.Wake
+		c.sub.Close(0, &w)
+		w.Run()
+		time.Sleep(59 * time.Second)
+		x.holds("/queue/a", 1)
+		x.restart()
+		x.holds("/queue/a", 1)
+		time.Sleep(61 * time.Second)
+		x.holds("/queue/a", 0)
+		x.send("/queue/a", "2") // a queue like any other
+		time.Sleep(time.Hour)
+		x.holds("/queue/a", 1)
+	})
+}
