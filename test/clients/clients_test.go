@@ -81,9 +81,22 @@ func TestLibraries(t *testing.T) {
 			for _, version := range lib.versions {
 				t.Run(version, func(t *testing.T) {
 					t.Parallel()
-					report(t, version, lib.run(t, interpreter, version))
+					report(t, expected(version), lib.run(t, interpreter, version))
 				})
 			}
+		})
+	}
+}
+
+// TestPeers has programs use what other brokers have, with the headers of each.
+func TestPeers(t *testing.T) {
+	for _, lib := range libraries {
+		if lib.name != "stomp.py" && lib.name != "ruby stomp gem" {
+			continue
+		}
+		t.Run(lib.name, func(t *testing.T) {
+			out := lib.run(t, lib.find(t), "1.2", "STOMP_CHECKS=peers")
+			report(t, []string{"ActiveMQ", "Apollo", "Artemis", "RabbitMQ"}, out)
 		})
 	}
 }
@@ -120,7 +133,7 @@ func start(t *testing.T) *process.Server {
 		"STOMPSERVER_HEARTBEAT_SEND=500ms", "STOMPSERVER_HEARTBEAT_RECEIVE=500ms", "STOMPSERVER_HEARTBEAT_GRACE=1s")
 }
 
-func (lib *library) run(t *testing.T, interpreter, version string) []byte {
+func (lib *library) run(t *testing.T, interpreter, version string, env ...string) []byte {
 	t.Helper()
 	s := start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -129,6 +142,7 @@ func (lib *library) run(t *testing.T, interpreter, version string) []byte {
 	cmd.Env = append(os.Environ(),
 		"STOMP_HOST="+s.Host, fmt.Sprintf("STOMP_PORT=%d", s.Port), "STOMP_VERSION="+version,
 		"STOMP_PREFIX=/queue/clients.", "LC_ALL=C.UTF-8")
+	cmd.Env = append(cmd.Env, env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -144,9 +158,8 @@ var line = regexp.MustCompile(`^(not )?ok \d+ - (.*)$`)
 
 // report makes a subtest of each line that a program printed. A check that is not there,
 // since the program broke off or forgot it, is a failure.
-func report(t *testing.T, version string, out []byte) {
+func report(t *testing.T, want []string, out []byte) {
 	t.Helper()
-	want := expected(version)
 	var got []string
 	planned := -1
 	lines := bufio.NewScanner(bytes.NewReader(out))

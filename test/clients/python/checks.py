@@ -365,6 +365,98 @@ def error():
         raise AssertionError("the server is gone")
 
 
+def activemq():
+    """As the clients of ActiveMQ do it: selector, schedule, group, durable subscription, browser, advisory."""
+    q, t = PREFIX + "amq", "/topic/clients.amq"
+    c = Client()
+    c.c.subscribe(q, id="s1", ack="client-individual", headers={"selector": "color = 'red'", "activemq.prefetchSize": "5", "receipt": "sub"})
+    c.confirmed("sub")
+    c.send(q, "blue", color="blue")
+    c.send(q, "later", color="red", AMQ_SCHEDULED_DELAY="200")
+    c.send(q, "red", color="red", JMSXGroupID="g", persistent="true", priority="7")
+    for f in c.expect("red", "later"):
+        c.settle("ACK", f)
+    b = Client()
+    b.c.subscribe(q, id="b", headers={"browser": "true", "ack": "client"})
+    b.expect("blue")
+    assert b.message().headers["browser"] == "end"
+    b.leave()
+    d = Client()
+    d.c.subscribe(t, id="d", headers={"activemq.subscriptionName": "news", "receipt": "d"})
+    d.confirmed("d")
+    d.leave()
+    c.send("topic://clients.amq", "while away", expires=str(int(time.time() * 1000) + 600000))
+    d = Client()
+    d.c.subscribe(t, id="d", headers={"activemq.subscriptionName": "news"})
+    d.expect("while away")
+    d.leave()
+    c.leave()
+
+
+def rabbitmq():
+    """As those of RabbitMQ do it: exchanges, a temporary queue for replies, properties of a queue, dead letters."""
+    c = Client()
+    c.c.subscribe("/exchange/amq.topic/clients.*.x", id="t", headers={"receipt": "t"})
+    c.confirmed("t")
+    c.send("/exchange/amq.topic/clients.a.x", "topic")
+    c.expect("topic")
+    server = Client()
+    server.c.subscribe(PREFIX + "rpc", id="rpc", headers={"receipt": "rpc", "auto-delete": "true"})
+    server.confirmed("rpc")
+    c.send(PREFIX + "rpc", "question", **{"reply-to": "/temp-queue/answers", "correlation-id": "7"})
+    asked = server.message()
+    server.send(asked.headers["reply-to"], "answer", **{"correlation-id": asked.headers["correlation-id"]})
+    answer = c.message()
+    assert answer.body == "answer" and answer.headers["subscription"] == "/temp-queue/answers", answer.headers
+    assert answer.headers["correlation-id"] == "7", answer.headers
+    q, dead = PREFIX + "limited", PREFIX + "dead"
+    c.c.subscribe(q, id="q", ack="client-individual", headers={
+        "x-max-length": "10", "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead[len("/queue/"):],
+        "prefetch-count": "1", "x-message-ttl": "600000", "receipt": "q"})
+    c.confirmed("q")
+    c.send(q, "poison", expiration="60000")
+    c.settle("NACK", c.expect("poison")[0], requeue="false")
+    c.subscribe(dead, id="dead")
+    died = c.expect("poison")[0].headers
+    assert died["x-first-death-queue"] == q and died["x-death-reason"] == "rejected", died
+    server.leave()
+    c.leave()
+
+
+def artemis():
+    """As those of Artemis do it: bare names with a type, de-duplication, scheduled delivery, a shared subscription."""
+    c = Client()
+    c.c.subscribe("clients.artemis", id="q", headers={"subscription-type": "ANYCAST", "receipt": "q"})
+    c.confirmed("q")
+    for _ in range(2):
+        c.send("clients.artemis", "once", **{"destination-type": "ANYCAST", "_AMQ_DUPL_ID": "1"})
+    c.send("jms.queue.clients.artemis", "later", _AMQ_SCHED_DELIVERY=str(int(time.time() * 1000) + 200))
+    c.expect("once", "later")
+    c.c.subscribe("clients.news", id="d", headers={"subscription-type": "MULTICAST", "durable-subscription-name": "artemis", "receipt": "d"})
+    c.confirmed("d")
+    c.send("clients.news", "news", **{"destination-type": "MULTICAST"})
+    c.expect("news")
+    c.leave()
+
+
+def apollo():
+    """As those of Apollo do it: lists of destinations, an exclusive consumer, credit, a queue that is kept small."""
+    c = Client()
+    a, b = PREFIX + "apollo.a", PREFIX + "apollo.b"
+    c.c.subscribe(a + "," + b, id="both", ack="client-individual", headers={"exclusive": "true", "credit": "2,0", "receipt": "sub"})
+    c.confirmed("sub")
+    c.send(a + "," + b, "twice", message_group="g")
+    for f in c.expect("twice", "twice"):
+        c.settle("ACK", f)
+    c.send("/topic/clients.apollo", "kept", retain="set")
+    c.subscribe("/topic/clients.*", id="late")
+    kept = c.message()
+    assert kept.body == "kept" and kept.headers["retained"] == "true", kept.headers
+    c.leave()
+
+
+PEERS = [("ActiveMQ", activemq), ("RabbitMQ", rabbitmq), ("Artemis", artemis), ("Apollo", apollo)]
+
 CHECKS = [
     ("connect", connect), ("heart-beat", heart_beat), ("text", text), ("headers", headers), ("binary", binary),
     ("receipts", receipts), ("order", order), ("ack client", ack_client),
@@ -374,6 +466,8 @@ CHECKS = [
 
 if VERSION == "1.0":
     CHECKS = [c for c in CHECKS if c[0] != "heart-beat"]  # 1.0 knows none
+if os.environ.get("STOMP_CHECKS") == "peers":
+    CHECKS = PEERS
 
 print(f"# stomp.py {'.'.join(map(str, stomp.__version__))}, STOMP {VERSION}")
 for n, (name, run) in enumerate(CHECKS, 1):

@@ -367,7 +367,80 @@ CHECKS = {
   }
 }
 
+PEERS = {
+  # As the clients of ActiveMQ do it: selector, schedule, group, durable subscription, browser.
+  "ActiveMQ" => lambda {
+    c = Check.new
+    q = PREFIX + "amq"
+    c.c.subscribe(q, { id: "s1", ack: "client-individual", selector: "color = 'red'", "activemq.prefetchSize" => 5 })
+    c.c.publish(q, "blue", color: "blue")
+    c.c.publish(q, "later", color: "red", AMQ_SCHEDULED_DELAY: 200)
+    c.c.publish(q, "red", color: "red", JMSXGroupID: "g", persistent: true)
+    %w[red later].each do |want|
+      f = c.frame("MESSAGE")
+      must(f.body == want, f)
+      c.c.ack(f.headers["ack"])
+    end
+    c.c.subscribe(q, { id: "b", browser: true })
+    must(c.frame("MESSAGE").body == "blue", "the browser sees what is left")
+    must(c.frame("MESSAGE").headers["browser"] == "end", "and its end")
+    c.leave
+    d = Check.new("client-id" => "rubyist")
+    d.c.subscribe("/topic/clients.rb", { id: "d", "activemq.subscriptionName" => "news" })
+    d.leave
+    c = Check.new
+    c.c.publish("topic://clients.rb", "while away")
+    c.leave
+    d = Check.new("client-id" => "rubyist")
+    d.c.subscribe("/topic/clients.rb", { id: "d", "activemq.subscriptionName" => "news" })
+    must(d.frame("MESSAGE").body == "while away", "the durable subscription kept it")
+    d.leave
+  },
+
+  # As those of RabbitMQ do it: an exchange, replies to a temporary queue, a limit.
+  "RabbitMQ" => lambda {
+    c = Check.new
+    c.c.subscribe("/exchange/amq.direct/key", { id: "x" })
+    c.c.subscribe(PREFIX + "rb.rpc", { id: "rpc" })
+    c.c.publish("/exchange/amq.direct/key", "direct")
+    must(c.frame("MESSAGE").body == "direct", "by its key")
+    c.c.publish(PREFIX + "rb.rpc", "question", "reply-to" => "/temp-queue/a")
+    asked = c.frame("MESSAGE")
+    c.c.publish(asked.headers["reply-to"], "answer")
+    answer = c.frame("MESSAGE")
+    must(answer.body == "answer" && answer.headers["subscription"] == "/temp-queue/a", answer)
+    %w[1 2 3].each { |body| c.c.publish(PREFIX + "rb.short", body, "x-max-length" => 2) }
+    c.c.subscribe(PREFIX + "rb.short", { id: "short" })
+    %w[2 3].each { |want| must(c.frame("MESSAGE").body == want, "the oldest made room") }
+    c.leave
+  },
+
+  # As those of Artemis do it: a bare name with a type, de-duplication.
+  "Artemis" => lambda {
+    c = Check.new
+    c.c.subscribe("clients.rb.artemis", { id: "q", "subscription-type" => "ANYCAST" })
+    2.times { c.c.publish("clients.rb.artemis", "once", "destination-type" => "ANYCAST", _AMQ_DUPL_ID: "1") }
+    c.c.publish("jms.queue.clients.rb.artemis", "end")
+    %w[once end].each { |want| must(c.frame("MESSAGE").body == want, want) }
+    c.leave
+  },
+
+  # As those of Apollo do it: a list of destinations, a message that its topic keeps.
+  "Apollo" => lambda {
+    c = Check.new
+    both = PREFIX + "rb.a," + PREFIX + "rb.b"
+    c.c.subscribe(both, { id: "both", exclusive: true })
+    c.c.publish(both, "twice", message_group: "g")
+    2.times { must(c.frame("MESSAGE").body == "twice", "one for each") }
+    c.c.publish("/topic/rb.kept", "kept", retain: "set")
+    c.c.subscribe("/topic/rb.*", { id: "late" })
+    must(c.frame("MESSAGE").headers["retained"] == "true", "the topic kept it")
+    c.leave
+  }
+}
+
 CHECKS.delete("heart-beat") if VERSION == "1.0" # 1.0 knows none
+CHECKS.replace(PEERS) if ENV["STOMP_CHECKS"] == "peers"
 
 $stdout.sync = true
 puts "# stomp gem #{Stomp::Version::STRING}, Ruby #{RUBY_VERSION}, STOMP #{VERSION}"
