@@ -98,7 +98,7 @@ func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
 		a.ctrl(a.b, a.name, m, op, w)
 		return
 	}
-	if m.Special() && (m.Options().Dedupe != "" || retains(m) && !a.b.IsQueue(a.name) && !a.temp) {
+	if m.Special() && m.Options().Dedupe != "" {
 		tx := a.b.Begin()
 		tx.Send(a, m)
 		tx.Commit(op, w)
@@ -110,6 +110,10 @@ func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
 			return
 		}
 		a.b.store.Commit(&op.batch)
+		return
+	}
+	if retains(m) && a.q == nil && !a.temp {
+		a.sendKept(m, op, w)
 		return
 	}
 	if a.q == nil {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"stompserver/internal/message"
@@ -27,19 +28,19 @@ type retained struct {
 	ledger *ledger
 
 	mu  sync.RWMutex // guards what follows
-	all map[string]*message.Message
+	all map[string]*keptMessage
 }
 
 func (b *Broker) openRetained() error {
 	r := &b.retained
-	r.all = make(map[string]*message.Message)
+	r.all = make(map[string]*keptMessage)
 	var err error
 	if r.ledger, err = b.openLedgerBy("retained", topicHeader); err != nil {
 		return err
 	}
 	r.ledger.all(func(topic string, row *message.Message) {
 		spelt, _ := row.Header(speltHeader)
-		r.all[topic] = row.Redirect(spelt, topicHeader, "", speltHeader, "")
+		r.all[topic] = &keptMessage{shown: row.Redirect(spelt, topicHeader, "", speltHeader, "")}
 	})
 	return nil
 }
@@ -49,34 +50,57 @@ func retains(m *message.Message) bool {
 	return m.Special() && m.Options().Retain != message.RetainNothing
 }
 
-// keep has op, which publishes m, change what the topic keeps.
-func (b *Broker) keep(op *Op, topic string, m *message.Message) {
-	r := &b.retained
-	if m.Options().Retain == message.RetainRemove {
-		op.Finally(func(err error) {
-			if err == nil {
-				r.mu.Lock()
-				delete(r.all, topic)
-				r.mu.Unlock()
-			}
-		})
-		r.mu.RLock()
-		_, there := r.all[topic]
-		r.mu.RUnlock()
-		if there {
-			r.ledger.drop(topic)
-		}
+// sendKept publishes m, which changes what its topic keeps, and has op store that.
+func (a *Address) sendKept(m *message.Message, op *Op, w *Wake) {
+	b := a.b
+	if m.Options().Retain == message.RetainSet && !b.roomToKeep(a.name) {
+		op.Finish(ErrRetained)
 		return
 	}
-	shown := m.Redirect(m.Destination(), "retained", "true", "retain", "")
-	r.ledger.putRow(op, m.Redirect(r.ledger.name, "retained", "true", "retain", "", topicHeader, topic, speltHeader, m.Destination()))
-	op.Finally(func(err error) {
-		if err == nil {
-			r.mu.Lock()
-			r.all[topic] = shown
-			r.mu.Unlock()
-		}
-	})
+	b.keep(op, a.name, m)
+	b.publishKept(a, m, w)
+	t := b.Begin()
+	for _, q := range a.feeds(m) {
+		t.add(q, m)
+	}
+	t.commit(op, w)
+}
+
+// keep has op store what the topic of m keeps.
+func (b *Broker) keep(op *Op, topic string, m *message.Message) {
+	r := &b.retained
+	if m.Options().Retain == message.RetainSet {
+		r.ledger.putRow(op, m.Redirect(r.ledger.name, "retained", "true", "retain", "", topicHeader, topic, speltHeader, m.Destination()))
+		return
+	}
+	r.mu.RLock()
+	there := r.all[topic] != nil
+	r.mu.RUnlock()
+	if there {
+		r.ledger.drop(topic)
+	}
+}
+
+// publishKept publishes m and has its topic keep it, in one: who subscribes meanwhile gets it
+// once.
+func (b *Broker) publishKept(a *Address, m *message.Message, w *Wake) {
+	r := &b.retained
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a.Wanted() {
+		a.publish(m, w)
+	}
+	if m.Options().Retain == message.RetainRemove {
+		delete(r.all, a.name)
+		return
+	}
+	r.all[a.name] = &keptMessage{shown: m.Redirect(m.Destination(), "retained", "true", "retain", ""), sent: m}
+}
+
+// A keptMessage is what a topic keeps.
+type keptMessage struct {
+	shown *message.Message // to who subscribes later
+	sent  *message.Message // as it was published; nil after a restart
 }
 
 // roomToKeep reports whether a message may be kept for the topic.
@@ -88,40 +112,37 @@ func (b *Broker) roomToKeep(topic string) bool {
 }
 
 // retainedFor returns what the topics of a subscription keep for it.
-func (b *Broker) retainedFor(dest string, p *pattern.Pattern) (all []*message.Message) {
+func (b *Broker) retainedFor(dest string, p *pattern.Pattern) (all []*keptMessage) {
 	r := &b.retained
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	now := nowMilli()
 	if p == nil || !p.Wild() {
-		if m := r.all[dest]; m != nil && !expired(m, now) {
-			return []*message.Message{m}
+		if m := r.all[dest]; m != nil && !expired(m.shown, now) {
+			return []*keptMessage{m}
 		}
 		return nil
 	}
 	for topic, m := range r.all {
-		if p.Matches(topic) && !expired(m, now) {
+		if p.Matches(topic) && !expired(m.shown, now) {
 			all = append(all, m)
 		}
 	}
 	return all
 }
 
-// showKept hands s, of a topic, what that keeps, ahead of what came since it subscribed. Called
+// showKept hands s, of a topic, what that kept, ahead of what came since it subscribed. Called
 // with s.mu held, before it starts.
-func (s *Subscription) showKept() {
-	all := s.b.retainedFor(s.t.name, s.t.pattern)
-	if len(all) == 0 {
-		return
-	}
+func (s *Subscription) showKept(all []*keptMessage) {
 	var came []Delivery
 	for s.backlog.len() > 0 {
 		came = append(came, s.backlog.pop(s))
 	}
 	for _, m := range all {
-		if s.filter == nil || s.filter.Wants(m) {
-			s.backlog.push(s, Delivery{Delivery: store.Delivery{Seq: store.Seq(s.t.seq.Add(1)), Attempt: 1, Msg: m}})
+		if s.filter != nil && !s.filter.Wants(m.shown) || slices.ContainsFunc(came, func(d Delivery) bool { return d.Msg == m.sent }) {
+			continue
 		}
+		s.backlog.push(s, Delivery{Delivery: store.Delivery{Seq: store.Seq(s.t.seq.Add(1)), Attempt: 1, Msg: m.shown}})
 	}
 	for _, d := range came {
 		s.backlog.push(s, d)
@@ -131,13 +152,13 @@ func (s *Subscription) showKept() {
 // feedKept gives a new durable subscription what its topics keep.
 func (b *Broker) feedKept(d *durable) {
 	for _, m := range b.retainedFor(d.Topic, &d.pattern) {
-		if d.Filter == nil || d.Filter.Wants(m) {
+		if d.Filter == nil || d.Filter.Wants(m.shown) {
 			a, err := b.address(d.Queue)
 			if err != nil {
 				return
 			}
 			var w Wake
-			a.Send(m, NewOp(nil), &w)
+			a.Send(m.shown, NewOp(nil), &w)
 			w.Run()
 		}
 	}

@@ -176,9 +176,13 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 
 // Start lets deliveries begin.
 func (s *Subscription) Start(w *Wake) {
+	var kept []*keptMessage
+	if s.t != nil {
+		kept = s.b.retainedFor(s.t.name, s.t.pattern)
+	}
 	s.mu.Lock()
-	if s.t != nil && !s.started {
-		s.showKept()
+	if len(kept) > 0 && !s.started {
+		s.showKept(kept)
 	}
 	s.started = true
 	s.changed(w)

@@ -324,7 +324,10 @@ func (n *news) settled() bool {
 func (n *news) publish(w *Wake) {
 	for _, st := range n.steps {
 		a := Address{b: n.b, name: st.dest}
-		if a.Wanted() {
+		switch {
+		case retains(st.msg):
+			n.b.publishKept(&a, st.msg, w)
+		case a.Wanted():
 			a.publish(st.msg, w)
 		}
 	}
