@@ -331,5 +331,5 @@ func (s *schedule) describe(d store.Delivery) []string {
 	return []string{ScheduleID, idPrefix + first, JobID, idPrefix + first,
 		"original-destination", target, "scheduled-for", strconv.FormatInt(d.Msg.Options().Due, 10),
 		targetHeader, "", firstHeader, "", "deliver-at", "", "AMQ_SCHEDULED_PERIOD", "", "AMQ_SCHEDULED_REPEAT", "", "AMQ_SCHEDULED_CRON", "",
-		"expires", ""}
+		"expires", "", "priority", ""} // the list keeps its order
 }
