@@ -32,6 +32,9 @@ func controlOf(dest string) control {
 	if dest == scheduleControl {
 		return (*Broker).controlSchedule
 	}
+	if strings.HasPrefix(dest, retryControl) {
+		return (*Broker).controlRetry
+	}
 	if _, ok := statsOf(dest); ok {
 		return (*Broker).controlStats
 	}
