@@ -92,47 +92,49 @@ func (a *Address) Wanted() bool {
 }
 
 // Send routes m to its queue or topic. op completes when m is as safe as the store
-// makes it; for a topic that is at once.
-func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
+// makes it; for a topic that is at once. It returns false, and nothing has happened, if a queue
+// is full and op is Patient: then it is to be tried again.
+func (a *Address) Send(m *message.Message, op *Op, w *Wake) bool {
 	if a.ctrl != nil {
 		a.ctrl(a.b, a.name, m, op, w)
-		return
+		return true
 	}
 	if m.Special() && m.Options().Dedupe != "" {
 		tx := a.b.Begin()
 		tx.Send(a, m)
-		tx.Commit(op, w)
-		return
+		return tx.commitOrAbort(tx.Commit(op, w))
 	}
 	if m.Special() && Later(m.Options(), nowMilli()) {
 		if err := a.b.schedule.put(op, a.name, m); err != nil {
 			op.Finish(err)
-			return
+			return true
 		}
 		a.b.store.Commit(&op.batch)
-		return
+		return true
 	}
 	if retains(m) && a.q == nil && !a.temp {
 		a.sendKept(m, op, w)
-		return
+		return true
 	}
 	if a.q == nil {
 		if !a.temp && a.b.durables.version.Load() != 0 {
 			if queues := a.feeds(m); queues != nil {
-				a.feed(queues, m, op, w)
-				return
+				return a.feed(queues, m, op, w)
 			}
 		}
 		if a.Wanted() {
 			a.publish(m, w)
 		}
 		op.Finish(nil)
-		return
+		return true
 	}
 	if a.temp {
 		m.SetVolatile()
 	}
-	for !a.q.send(m, op, w) {
+	for {
+		if err := a.q.send(m, op, w); err != errGone {
+			return err == nil
+		}
 		// It was idle and forgotten between our look-up and now, or its owner has left.
 		q, err := a.b.queue(a.name)
 		if errors.Is(err, errGone) {
@@ -141,7 +143,7 @@ func (a *Address) Send(m *message.Message, op *Op, w *Wake) {
 		}
 		if q == nil {
 			op.Finish(err)
-			return
+			return true
 		}
 		a.q = q
 	}

@@ -247,6 +247,7 @@ func (d *dedupe) wait(m *mark, op *Op, t *Transaction, steps []step, claimed []*
 	again := func() {
 		var w Wake
 		op.told = op.told[:0]
+		op.Patient = false // nobody is there to try again
 		t.Commit(op, &w)
 		w.Run()
 	}

@@ -186,13 +186,13 @@ func (a *Address) matching() []*durable {
 
 // feed sends m to a topic with durable subscriptions: it goes out to whoever listens when
 // those have it.
-func (a *Address) feed(queues []string, m *message.Message, op *Op, w *Wake) {
+func (a *Address) feed(queues []string, m *message.Message, op *Op, w *Wake) bool {
 	t := a.b.Begin()
 	for _, q := range queues {
 		t.add(q, m)
 	}
 	t.add(a.name, m)
-	t.commit(op, w)
+	return t.commitOrAbort(t.commit(op, w))
 }
 
 func isDurable(dest string) bool {

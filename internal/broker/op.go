@@ -21,6 +21,9 @@ type Op struct {
 	Bytes int // the owner's own: what the operation holds of its memory
 	Token any // the owner's own: which receipt to send
 
+	// Patient says that its owner waits where a queue is full, and tries again.
+	Patient bool
+
 	batch store.Batch
 	told  []string        // pairs of name and value for the receipt
 	then  func(err error) // the broker's own work, before Done; it may not call the store
@@ -54,6 +57,9 @@ func (op *Op) Relax() { op.batch.Lazy = true }
 // Attend says that its owner will call Broker.Attend. It holds until Done.
 func (op *Op) Attend() { op.batch.Attended = true }
 
+// Unattended takes Attend back.
+func (op *Op) Unattended() { op.batch.Attended = false }
+
 // Attend has the store make durable, on this goroutine, what was committed with Op.Attend, if
 // it finds that quicker, and reports whether it did. It may wait for the disk, but not for
 // other clients. Called with no lock held.
@@ -81,7 +87,7 @@ func (op *Op) Finish(err error) {
 		op.Owner.Done(op, err)
 		op.Owner = nil
 	}
-	op.Bytes, op.Token = 0, nil
+	op.Bytes, op.Token, op.Patient = 0, nil, false
 	op.told = op.told[:0]
 	op.batch.Lazy, op.batch.Attended = false, false
 	op.batch.Reset()

@@ -26,9 +26,10 @@ const (
 	DropNew           // it is dropped
 	DropHead          // the oldest that nobody has makes room
 	DeadLetterIt      // it goes to the dead letters
+	Block             // its sender waits
 )
 
-var fullNames = map[Full]string{Reject: "reject", DropNew: "drop_new", DropHead: "drop_head", DeadLetterIt: "dead_letter"}
+var fullNames = map[Full]string{Reject: "reject", DropNew: "drop_new", DropHead: "drop_head", DeadLetterIt: "dead_letter", Block: "block"}
 
 // ParseFull reads the word of a Full.
 func ParseFull(word string) (Full, bool) {
@@ -235,7 +236,7 @@ func (q *queue) fits(messages int, bytes int64) bool {
 
 // admit decides about m, which is sent to a queue with properties, and returns it as it is to be
 // put, or nil if it is not: then err says whether that is told. Called with q.mu held.
-func (q *queue) admit(m *message.Message, w *Wake) (*message.Message, error) {
+func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, error) {
 	p := q.props
 	if q.bounded() && !q.fits(1, int64(m.Size())) {
 		switch p.WhenFull {
@@ -248,12 +249,23 @@ func (q *queue) admit(m *message.Message, w *Wake) (*message.Message, error) {
 			return nil, nil
 		case DropHead: // once it is there
 		default:
+			if p.waits(op, int64(m.Size())) {
+				return nil, errWait
+			}
 			q.b.counts.overflowed.Add(1)
 			q.b.Tell(w, About("full", "FULL", q.name, nil))
 			return nil, &FullError{Queue: q.name, Reason: "maxlen"}
 		}
 	}
 	return q.mortal(m), nil
+}
+
+// errWait says that a sender has to wait, and that nothing has happened.
+var errWait = errors.New("broker: queue is full, for now")
+
+// waits reports whether the owner of op is to wait for room of so many bytes, which may come.
+func (p *Properties) waits(op *Op, bytes int64) bool {
+	return p.WhenFull == Block && op.Patient && (p.MaxBytes <= 0 || bytes <= p.MaxBytes)
 }
 
 // mortal is m with an end that its queue gives it.
@@ -427,7 +439,7 @@ func (p *Properties) Set(name, value string) (err error) {
 	case "when_full":
 		f, ok := ParseFull(value)
 		if !ok {
-			return wrong("reject, drop_new, drop_head or dead_letter")
+			return wrong("reject, drop_new, drop_head, dead_letter or block")
 		}
 		p.WhenFull = f
 	case "dead_letter":

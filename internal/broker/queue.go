@@ -44,20 +44,23 @@ type queue struct {
 	scratch   []store.Delivery
 }
 
-// send puts m, and reports false if the queue is gone.
-func (q *queue) send(m *message.Message, op *Op, w *Wake) bool {
+// send puts m. The error is errGone, or errWait; then nothing has happened.
+func (q *queue) send(m *message.Message, op *Op, w *Wake) error {
 	q.mu.Lock()
 	if q.gone {
 		q.mu.Unlock()
-		return false
+		return errGone
 	}
 	q.unused = false
 	if q.props != nil {
-		admitted, err := q.admit(m, w)
+		admitted, err := q.admit(m, op, w)
 		if admitted == nil {
 			q.mu.Unlock()
+			if err == errWait {
+				return err
+			}
 			op.Finish(err)
-			return true
+			return nil
 		}
 		m = admitted
 	}
@@ -65,7 +68,7 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) bool {
 	if err != nil {
 		q.mu.Unlock()
 		op.Finish(err)
-		return true
+		return nil
 	}
 	op.batch.Put(st, m)
 	if m.Expires() != 0 {
@@ -79,7 +82,7 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) bool {
 		q.dispatch(w)
 	}
 	q.mu.Unlock()
-	return true
+	return nil
 }
 
 // ready is called by the store when a Fetch is worth repeating.

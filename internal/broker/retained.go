@@ -59,6 +59,7 @@ func (a *Address) sendKept(m *message.Message, op *Op, w *Wake) {
 	}
 	b.keep(op, a.name, m)
 	b.publishKept(a, m, w)
+	op.Patient = false // it is out already
 	t := b.Begin()
 	for _, q := range a.feeds(m) {
 		t.add(q, m)

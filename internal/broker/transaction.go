@@ -110,13 +110,29 @@ func (t *Transaction) end() {
 }
 
 // Commit makes all of it happen, or none. op completes when it is durable; messages for
-// topics go out then.
-func (t *Transaction) Commit(op *Op, w *Wake) {
+// topics go out then. It returns false, and nothing has happened, if a queue is full and op is
+// Patient: then it is to be tried again.
+func (t *Transaction) Commit(op *Op, w *Wake) bool {
 	if !t.names(op) {
-		return
+		return true
 	}
+	own, bytes := len(t.steps), t.bytes
 	t.expand()
-	t.commit(op, w)
+	if t.commit(op, w) {
+		return true
+	}
+	t.b.memory.extra.Add(int64(bytes - t.bytes))
+	t.steps, t.bytes = t.steps[:own], bytes
+	op.told = op.told[:0]
+	return false
+}
+
+// commitOrAbort ends t if it is to be tried again as a whole.
+func (t *Transaction) commitOrAbort(done bool) bool {
+	if !done {
+		t.Abort()
+	}
+	return done
 }
 
 // expand adds the durable subscriptions of the topics that are sent to.
@@ -148,22 +164,26 @@ func (t *Transaction) expandOne(dest string, m *message.Message) {
 	}
 }
 
-func (t *Transaction) commit(op *Op, w *Wake) {
+func (t *Transaction) commit(op *Op, w *Wake) bool {
 	queues, err := t.lockQueues()
 	if err == nil {
-		if err = t.openLanes(queues); err != nil {
+		if err = t.openLanes(queues, op); err != nil {
 			unlock(queues)
 		}
 	}
 	if err != nil {
-		for _, st := range t.steps {
+		for i, st := range t.steps {
 			if st.mark != nil {
 				t.b.dedupe.settle(st.mark, 0, "", err)
+				t.steps[i].mark = nil
 			}
+		}
+		if err == errWait {
+			return false
 		}
 		t.Abort()
 		op.Finish(err)
-		return
+		return true
 	}
 	var topics []step
 	now := nowMilli()
@@ -182,7 +202,7 @@ func (t *Transaction) commit(op *Op, w *Wake) {
 				t.b.dedupe.settle(st.mark, 0, "", errGone)
 			}
 			if found && queues[i].props != nil {
-				if st.msg, _ = queues[i].admit(st.msg, w); st.msg == nil {
+				if st.msg, _ = queues[i].admit(st.msg, op, w); st.msg == nil {
 					if st.mark != nil {
 						t.b.dedupe.settle(st.mark, 0, "", errGone)
 					}
@@ -230,6 +250,7 @@ func (t *Transaction) commit(op *Op, w *Wake) {
 		q.dispatch(w)
 	}
 	unlock(queues)
+	return true
 }
 
 func unlock(queues []*queue) {
@@ -239,8 +260,8 @@ func unlock(queues []*queue) {
 }
 
 // openLanes opens what the messages are to be put into. The queues are locked.
-func (t *Transaction) openLanes(queues []*queue) error {
-	if err := t.fit(queues); err != nil {
+func (t *Transaction) openLanes(queues []*queue, op *Op) error {
+	if err := t.fit(queues, op); err != nil {
 		return err
 	}
 	for _, st := range t.steps {
@@ -268,9 +289,9 @@ func (t *Transaction) openLanes(queues []*queue) error {
 }
 
 // fit reports whether the messages fit into queues that refuse what does not. These are locked.
-func (t *Transaction) fit(queues []*queue) error {
+func (t *Transaction) fit(queues []*queue, op *Op) error {
 	for _, q := range queues {
-		if q.props == nil || !q.bounded() || q.props.WhenFull != Reject {
+		if q.props == nil || !q.bounded() || q.props.WhenFull != Reject && q.props.WhenFull != Block {
 			continue
 		}
 		n, bytes := 0, int64(0)
@@ -281,6 +302,9 @@ func (t *Transaction) fit(queues []*queue) error {
 			}
 		}
 		if n > 0 && !q.fits(n, bytes) {
+			if q.props.waits(op, bytes) && (q.props.MaxMessages <= 0 || n <= q.props.MaxMessages) {
+				return errWait
+			}
 			q.b.counts.overflowed.Add(1)
 			return &FullError{Queue: q.name, Reason: "maxlen"}
 		}

@@ -96,7 +96,7 @@ const opSize = 64
 // messages until then.
 func (s *session) op(f *frame.Frame, n int) *broker.Op {
 	op := broker.NewOp(s)
-	op.Bytes = n + opSize
+	op.Bytes, op.Patient = n+opSize, true
 	s.uncommitted.Add(int64(op.Bytes))
 	if id, ok := f.Header.Get("receipt"); ok {
 		op.Token = s.expect(id)

@@ -96,6 +96,6 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 var policies = map[string]broker.Full{
 	"drop-head": broker.DropHead, "drop head": broker.DropHead,
 	"drop tail": broker.DropNew, "drop": broker.DropNew,
-	"reject-publish": broker.Reject, "fail": broker.Reject, "block": broker.Reject, "page": broker.FullUnset,
+	"reject-publish": broker.Reject, "fail": broker.Reject, "block": broker.Block, "page": broker.FullUnset,
 	"reject-publish-dlx": broker.DeadLetterIt,
 }

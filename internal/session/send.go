@@ -34,7 +34,10 @@ func (s *session) send(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
-	s.to.to.Send(m, s.opOf(f, m, m.Size()), &s.wake)
+	op := s.opOf(f, m, m.Size())
+	if !s.to.to.Send(m, op, &s.wake) {
+		return s.retry(op, func() bool { return s.to.to.Send(m, op, &s.wake) })
+	}
 	return nil
 }
 
@@ -89,8 +92,7 @@ func (s *session) sendToAll(f *frame.Frame) error {
 	}
 	tx := s.b.Begin()
 	s.sendParts(tx, m)
-	tx.Commit(s.opOf(f, m, tx.Bytes()), &s.wake)
-	return nil
+	return s.commitOp(tx, s.opOf(f, m, tx.Bytes()))
 }
 
 // opOf is op for a SEND of m, which may ask for a refusal to be told by its receipt.

@@ -102,8 +102,7 @@ func (s *session) commit(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
-	tx.Commit(s.op(f, tx.Bytes()), &s.wake)
-	return nil
+	return s.commitOp(tx, s.op(f, tx.Bytes()))
 }
 
 // abort answers ABORT.
