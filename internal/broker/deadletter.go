@@ -84,10 +84,7 @@ func (q *queue) bury(d store.Delivery, why death, w *Wake) {
 		q.b.store.Commit(&op.batch)
 		return
 	}
-	dlq, err := q.b.queue(to)
-	if err == nil {
-		dlq.pinned.Store(true) // it stays: its lock is not taken here
-	}
+	dlq, err := q.b.pin(to)
 	if err != nil {
 		q.b.cfg.Log.Error("dead letter queue not available", "destination", q.name, "err", err)
 		op.batch.Reset()

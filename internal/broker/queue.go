@@ -17,7 +17,7 @@ type queue struct {
 	b      *Broker
 	name   string
 	prefix string      // of its message ids
-	pinned atomic.Bool // never forgotten
+	pinned atomic.Bool // never forgotten; set with Broker.mu held
 
 	mu      sync.Mutex
 	st      store.Queue
@@ -218,7 +218,7 @@ func (q *queue) forget() bool {
 	if st := q.stats(); st.Ready > 0 || st.Leased > 0 {
 		return false
 	}
-	if !q.close() {
+	if !q.unlist() {
 		return false
 	}
 	if q.expiry != nil && !isTempQueue(q.name) {
@@ -226,9 +226,38 @@ func (q *queue) forget() bool {
 	}
 	q.gone = true
 	q.b.forgetProperties(q.name)
-	q.b.mu.Lock()
-	delete(q.b.queues, q.name)
-	q.b.mu.Unlock()
 	q.b.memory.extra.Add(-queueCost - int64(len(q.name)))
 	return true
+}
+
+// unlist takes the queue, which is empty, out of the table and the store, but not if it is to
+// stay.
+func (q *queue) unlist() bool {
+	q.b.mu.Lock()
+	defer q.b.mu.Unlock()
+	if q.pinned.Load() || !q.close() {
+		return false
+	}
+	delete(q.b.queues, q.name)
+	return true
+}
+
+// pin returns the named queue, making it if there is none, and has it never be forgotten: who
+// asks puts into it without its lock.
+func (b *Broker) pin(name string) (*queue, error) {
+	for {
+		q, err := b.queue(name)
+		if err != nil || q.pinned.Load() {
+			return q, err
+		}
+		b.mu.Lock()
+		same := b.queues[name] == q
+		if same {
+			q.pinned.Store(true)
+		}
+		b.mu.Unlock()
+		if same {
+			return q, nil
+		}
+	}
 }

@@ -19,6 +19,7 @@ func (s *session) handle(f *frame.Frame) error {
 	if s.cfg.Debug {
 		s.debug("frame received", f)
 	}
+	s.unlike = false
 	err := s.dispatch(f)
 	if err == nil || err == errLeave {
 		return err

@@ -20,6 +20,7 @@ func (s *session) declare(f *frame.Frame, queue string) error {
 	}
 	same, err := s.b.Declare(queue, p)
 	if err == nil && !same {
+		s.unlike = true
 		s.log().Info("queue has other properties than a client asks for; it keeps them", "destination", queue)
 	}
 	return err

@@ -56,6 +56,7 @@ type session struct {
 	opening [8]byte
 
 	to     route
+	unlike bool              // the frame being handled wants another queue than there is
 	client string            // the client-id of CONNECT
 	temps  map[string]string // the names of temporary destinations, and what stands behind them
 	subs   subTable

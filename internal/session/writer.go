@@ -159,6 +159,9 @@ func (s *session) expect(id []byte) *receipt {
 		l.tail.next = r
 	}
 	l.tail = r
+	if s.unlike {
+		r.more = append(r.more, "x-declared:mismatch\n"...)
+	}
 	s.owe()
 	return r
 }
