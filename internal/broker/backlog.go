@@ -38,6 +38,14 @@ func (l *backlog) push(s *Subscription, d Delivery) {
 	}
 }
 
+// keep drops the oldest until n are left, which the client itself wants so.
+func (l *backlog) keep(s *Subscription, n int) {
+	for l.len() > n {
+		l.pop(s)
+		s.b.counts.dropped.Add(1)
+	}
+}
+
 func (l *backlog) pop(s *Subscription) Delivery {
 	d := l.items[l.head]
 	l.items[l.head] = Delivery{}

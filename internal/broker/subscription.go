@@ -39,6 +39,7 @@ type Options struct {
 	Consumer Consumer
 	Budget   *Budget // bounds what waits for the consumer of a topic
 	Filter   Filter  // which messages it wants; nil: all
+	Pending  int     // messages of a topic kept back for it, the newest; 0: what Budget has room for, negative: none
 	Owner    uint64  // of the temporary destinations that it may subscribe to
 
 	// What follows is of queues only.
@@ -88,6 +89,7 @@ type Subscription struct {
 	manual    bool
 
 	inflight inflight
+	pending  int     // how many of these at most; 0: any number, negative: none
 	backlog  backlog // of a topic: what the consumer could not take yet
 	credit   int
 	window   int  // bytes in flight that are allowed; 0: any number
@@ -111,7 +113,7 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 		return nil, ErrSystem
 	}
 	s := &Subscription{b: b, mode: o.Mode, c: o.Consumer, budget: o.Budget, filter: o.Filter,
-		priority: o.Priority, exclusive: o.Exclusive, manual: o.Manual, window: o.Bytes}
+		priority: o.Priority, exclusive: o.Exclusive, manual: o.Manual, window: o.Bytes, pending: o.Pending}
 	switch {
 	case o.Mode == Auto:
 		s.credit = unlimited

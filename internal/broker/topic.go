@@ -107,6 +107,9 @@ func (s *Subscription) offer(d Delivery, w *Wake) {
 	}
 	s.backlog.push(s, d)
 	s.drain(w)
+	if s.pending != 0 && s.started {
+		s.backlog.keep(s, max(s.pending, 0))
+	}
 }
 
 // drain hands out what was kept back, as far as the consumer takes it. Called with own

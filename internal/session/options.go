@@ -32,11 +32,27 @@ func (s *session) options(f *frame.Frame) (o broker.Options, err error) {
 		return o, err
 	}
 	o.Timeout = time.Duration(timeout) * time.Millisecond
+	if o.Pending, err = pending(f); err != nil {
+		return o, err
+	}
 	if o.Browse, err = s.browse(f); err != nil {
 		return o, err
 	}
 	o.Filter, err = s.filter(f)
 	return o, err
+}
+
+// pending reads how many messages of a topic are to wait for the client: -1, or not said, is as
+// many as limits.outbox lets.
+func pending(f *frame.Frame) (int, error) {
+	switch n, err := number(f, -1, -1, math.MaxInt32, "max-pending", "activemq.maximumPendingMessageLimit"); {
+	case err != nil || n < 0:
+		return 0, err
+	case n == 0:
+		return -1, nil
+	default:
+		return n, nil
+	}
 }
 
 // number reads a whole number by the first of its names that is there; def if none is.
