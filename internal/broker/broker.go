@@ -230,7 +230,7 @@ func (b *Broker) queue(name string) (*queue, error) {
 		}
 	}
 	delete(b.kept, name)
-	q.adopt()
+	q.adopt(nil) // nobody is there
 	b.queues[name] = q
 	b.memory.extra.Add(queueCost + int64(len(name)))
 	b.cfg.Log.Info("queue created", "destination", name)

@@ -149,7 +149,7 @@ func (b *Broker) SetRules(rules []Rule) {
 	for _, q := range b.allQueues() {
 		q.mu.Lock()
 		if !q.gone {
-			q.adopt()
+			q.adopt(&w)
 			q.dispatch(&w)
 		}
 		q.mu.Unlock()
@@ -158,15 +158,16 @@ func (b *Broker) SetRules(rules []Rule) {
 }
 
 // adopt takes over the properties that the queue has now. Called with q.mu held.
-func (q *queue) adopt() {
+func (q *queue) adopt(w *Wake) {
 	q.props = q.b.props.of(q.name)
-	if q.props == nil {
-		return
-	}
-	if q.props.SingleActive && !q.single.always {
-		q.single.always = true
-		q.single.want = len(q.single.all)
-		q.elect(nil)
+	if always := q.props != nil && q.props.SingleActive; always != q.single.always {
+		q.single.always, q.single.want, q.single.active = always, 0, nil
+		for _, s := range q.single.all {
+			if always || s.exclusive {
+				q.single.want++
+			}
+		}
+		q.elect(w)
 	}
 	q.idle()
 }
