@@ -288,30 +288,6 @@ func (t *Transaction) openLanes(queues []*queue, op *Op) error {
 	return nil
 }
 
-// fit reports whether the messages fit into queues that refuse what does not. These are locked.
-func (t *Transaction) fit(queues []*queue, op *Op) error {
-	for _, q := range queues {
-		if q.props == nil || !q.bounded() || q.props.WhenFull != Reject && q.props.WhenFull != Block {
-			continue
-		}
-		n, bytes := 0, int64(0)
-		for _, st := range t.steps {
-			if st.msg != nil && st.dest == q.name {
-				n++
-				bytes += int64(st.msg.Size())
-			}
-		}
-		if n > 0 && !q.fits(n, bytes) {
-			if q.props.waits(op, bytes) && (q.props.MaxMessages <= 0 || n <= q.props.MaxMessages) {
-				return errWait
-			}
-			q.b.counts.overflowed.Add(1)
-			return &FullError{Queue: q.name, Reason: "maxlen"}
-		}
-	}
-	return nil
-}
-
 // news is what a transaction sends to topics. It goes out when the rest is durable: in
 // the committer's own run if that is before Commit returns, else on a goroutine.
 type news struct {

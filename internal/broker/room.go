@@ -1,0 +1,160 @@
+package broker
+
+import (
+	"errors"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// What becomes of messages that a queue has no room for.
+
+// bounded reports whether the queue may hold only so much.
+func (q *queue) bounded() bool { return q.props.MaxMessages > 0 || q.props.MaxBytes > 0 }
+
+// fits reports whether the queue may hold what is more. Called with q.mu held.
+func (q *queue) fits(messages int, bytes int64) bool {
+	st := q.stats()
+	p := q.props
+	return (p.MaxMessages <= 0 || st.Ready+st.Leased+messages <= p.MaxMessages) && (p.MaxBytes <= 0 || st.Bytes+bytes <= p.MaxBytes)
+}
+
+// admit decides about m, which is sent to a queue with properties, and returns it as it is to be
+// put, or nil if it is not: then err says whether that is told. Called with q.mu held.
+func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, error) {
+	p := q.props
+	if q.bounded() && !q.fits(1, int64(m.Size())) {
+		switch p.WhenFull {
+		case DropNew:
+			q.b.counts.overflowed.Add(1)
+			return nil, nil
+		case DeadLetterIt:
+			q.b.counts.overflowed.Add(1)
+			q.divert(m, w)
+			return nil, nil
+		case DropHead: // once it is there
+		default:
+			if p.waits(op, int64(m.Size())) {
+				return nil, errWait
+			}
+			q.b.counts.overflowed.Add(1)
+			q.b.Tell(w, About("full", "FULL", q.name, nil))
+			return nil, &FullError{Queue: q.name, Reason: "maxlen"}
+		}
+	}
+	return q.mortal(m), nil
+}
+
+// errWait says that a sender has to wait, and that nothing has happened.
+var errWait = errors.New("broker: queue is full, for now")
+
+// waits reports whether the owner of op is to wait for room of so many bytes, which may come.
+func (p *Properties) waits(op *Op, bytes int64) bool {
+	return p.WhenFull == Block && op.Patient && (p.MaxBytes <= 0 || bytes <= p.MaxBytes)
+}
+
+// trim drops the oldest messages that nobody has as long as the queue is too full; where these are
+// not at hand a goroutine does. Called with q.mu held.
+func (q *queue) trim(w *Wake) {
+	if q.props.WhenFull != DropHead || !q.bounded() || q.trimming {
+		return
+	}
+	for p := uint8(0); p < priorities; p++ {
+		st := q.laneOf(p)
+		for after := store.Seq(0); st != nil && !q.fits(0, 0); {
+			ds, whole := st.Peek(q.scratch[:0], after, 64)
+			if len(ds) == 0 && !whole {
+				q.trimming = true
+				q.b.wg.Go(q.trimFar) // ends when there is room, or with the broker
+				return
+			}
+			if len(ds) == 0 {
+				break
+			}
+			after = ds[len(ds)-1].Seq
+			q.makeRoom(st, p, ds, w)
+			clear(ds)
+		}
+	}
+}
+
+// trimFar is trim for what is not at hand.
+func (q *queue) trimFar() {
+	var w Wake
+	for p := uint8(0); p < priorities; p++ {
+		q.mu.Lock()
+		st := q.laneOf(p)
+		q.mu.Unlock()
+		for after := store.Seq(0); st != nil && !q.b.stopped(); {
+			ds, err := st.Browse(nil, after, 64)
+			if err != nil {
+				q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
+			}
+			q.mu.Lock()
+			enough := q.gone || q.props == nil || q.fits(0, 0)
+			if !enough && len(ds) > 0 {
+				after = ds[len(ds)-1].Seq
+				q.makeRoom(st, p, ds, &w)
+			}
+			q.mu.Unlock()
+			w.Run()
+			if enough || len(ds) == 0 {
+				break
+			}
+		}
+	}
+	q.mu.Lock()
+	q.trimming = false
+	q.mu.Unlock()
+}
+
+// makeRoom drops those of ds that nobody has, as far as needed.
+func (q *queue) makeRoom(st store.Queue, p uint8, ds []store.Delivery, w *Wake) {
+	for _, d := range ds {
+		if q.fits(0, 0) {
+			return
+		}
+		got, _ := st.Lease(nil, []store.Delivery{d}, true)
+		for _, d := range got {
+			d.Seq |= laneTag(p)
+			q.overflow(d, w)
+		}
+	}
+}
+
+// overflow has d make room: to the dead letters that the queue itself names, else nowhere.
+func (q *queue) overflow(d store.Delivery, w *Wake) {
+	q.b.counts.overflowed.Add(1)
+	if q.props.DeadLetter != "" && q.props.DeadLetter != NoDeadLetter {
+		q.bury(d, death{reason: "maxlen"}, w)
+		return
+	}
+	op := NewOp(nil)
+	op.Relax()
+	q.ack(op, d.Seq, d.Seq)
+	q.b.store.Commit(&op.batch)
+}
+
+// fit reports whether the messages fit into queues that refuse what does not. These are locked.
+func (t *Transaction) fit(queues []*queue, op *Op) error {
+	for _, q := range queues {
+		if q.props == nil || !q.bounded() || q.props.WhenFull != Reject && q.props.WhenFull != Block {
+			continue
+		}
+		n, bytes := 0, int64(0)
+		for _, st := range t.steps {
+			if st.msg != nil && st.dest == q.name {
+				n++
+				bytes += int64(st.msg.Size())
+			}
+		}
+		if n > 0 && !q.fits(n, bytes) {
+			if q.props.waits(op, bytes) && (q.props.MaxMessages <= 0 || n <= q.props.MaxMessages) {
+				return errWait
+			}
+			q.b.counts.overflowed.Add(1)
+			return &FullError{Queue: q.name, Reason: "maxlen"}
+		}
+	}
+	return nil
+}
