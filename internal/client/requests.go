@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -76,7 +77,10 @@ func (c *Conn) failed(err error) error {
 }
 
 // Request sends f with a receipt header of its own and waits for that RECEIPT.
-func (c *Conn) Request(ctx context.Context, f *frame.Frame) error {
+func (c *Conn) Request(ctx context.Context, f *frame.Frame) error { return c.request(ctx, f, c.Write) }
+
+// request is Request with another way of writing the frame.
+func (c *Conn) request(ctx context.Context, f *frame.Frame, write func(*frame.Frame) error) error {
 	got := make(chan error, 1)
 	c.mu.Lock()
 	if c.err != nil {
@@ -92,7 +96,7 @@ func (c *Conn) Request(ctx context.Context, f *frame.Frame) error {
 	g := *f
 	g.Header = append(frame.Header{}, f.Header...)
 	g.Header.Add("receipt", id)
-	err := c.Write(&g)
+	err := write(&g)
 	if err == nil {
 		err = c.Flush()
 	}
@@ -139,6 +143,67 @@ func (c *Conn) Send(destination string, header frame.Header, body []byte) error 
 // SendConfirmed sends a message and waits until the server has taken it over.
 func (c *Conn) SendConfirmed(ctx context.Context, destination string, header frame.Header, body []byte) error {
 	return c.Request(ctx, SendFrame(destination, header, body))
+}
+
+// A BodyError says that the body of a SEND could not be read to its end.
+type BodyError struct{ Err error }
+
+func (e *BodyError) Error() string { return "client: the body cannot be read: " + e.Err.Error() }
+func (e *BodyError) Unwrap() error { return e.Err }
+
+// SendFrom is SendConfirmed of the next size bytes of body, which it hands on as they come. If
+// they do not all come it ends the connection, for half a frame is out, and returns a
+// *BodyError.
+func (c *Conn) SendFrom(ctx context.Context, destination string, header frame.Header, body io.Reader, size int64) error {
+	return c.request(ctx, SendFrame(destination, header, nil), func(f *frame.Frame) error {
+		f.Header.Add("content-length", strconv.FormatInt(size, 10))
+		c.wmu.Lock()
+		defer c.wmu.Unlock()
+		c.out = frame.Append(c.out, c.version, f)
+		tail := len(c.out) - len("\x00\n")
+		end := string(c.out[tail:])
+		c.out = c.out[:tail]
+		if err := c.flush(); err != nil {
+			return err
+		}
+		source := source{r: io.LimitReader(body, size)}
+		n, err := io.Copy(c.conn, &source)
+		if err == nil && n < size {
+			source.err = io.ErrUnexpectedEOF
+		}
+		if source.err != nil {
+			err := &BodyError{source.err}
+			c.end(err)
+			return err
+		}
+		if err == nil {
+			_, err = io.WriteString(c.conn, end)
+		}
+		c.written.Store(time.Now().UnixNano())
+		return c.failed(err)
+	})
+}
+
+// A source tells errors of reading from those of writing.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// AckConfirmed is Ack, and waits until the server has taken it over.
+func (c *Conn) AckConfirmed(ctx context.Context, m *Message) error {
+	if _, ok := m.Header.Get("ack"); !ok && c.version >= frame.V12 {
+		return nil
+	}
+	return c.Request(ctx, m.settle(c.version, frame.Ack))
 }
 
 // A Transaction gathers messages and acknowledgements that take effect together.
