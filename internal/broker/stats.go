@@ -41,6 +41,19 @@ func (b *Broker) Queues() []QueueStats {
 	return all
 }
 
+// Waiting is how many messages of dest nobody holds: none, if it is no queue that was opened.
+func (b *Broker) Waiting(dest string) int {
+	b.mu.RLock()
+	q := b.queues[dest]
+	b.mu.RUnlock()
+	if q == nil {
+		return 0
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.stats().Ready
+}
+
 // Stats are the figures of the whole broker since its start.
 type Stats struct {
 	Queues, Topics int

@@ -34,6 +34,10 @@ type conn interface {
 	net() net.Conn
 }
 
+// Gone reports whether the other end of c has closed it, whatever it sent before that was not
+// read yet; false also if that cannot be told.
+func Gone(c net.Conn) bool { return newConn(c).gone() }
+
 // plainConn does it with the methods of any net.Conn. It waits with little in hand, and
 // reads into a large buffer once that was filled.
 type plainConn struct {
