@@ -14,7 +14,7 @@ const AnyPort = -1
 const Unlimited = -1
 
 // Config is what a Server needs to know. The zero value works and is what the command
-// serves without flags and file: each field says its default.
+// serves without flags and file, but for HTTP: each field says its default.
 //
 // In files and flags 0 says "no limit" where a negative number does here, and for the port
 // it says AnyPort.
@@ -23,6 +23,7 @@ type Config struct {
 	// localhost, which is both 127.0.0.1 and, where there is IPv6, ::1.
 	Host string
 	Port int // default 61613; AnyPort picks a free one
+	HTTP HTTP
 
 	// Queue is the kind of store that keeps queues: "memory", which is the default,
 	// "journal", "file", "dbm" or "activerecord".
@@ -60,6 +61,17 @@ type Config struct {
 	Destinations Destinations
 
 	Log *slog.Logger // default: nothing is logged
+}
+
+// HTTP is the door for those who send and fetch messages by PUT and GET.
+type HTTP struct {
+	// Listen is its address, HOST:PORT with hosts as Config.Host has them; port 0 picks a free
+	// one. Default "": there is no such door.
+	Listen string
+
+	// IfFree says that the server is to start without that door, and a warning, if another
+	// program has the port.
+	IfFree bool
 }
 
 // Heartbeat is the server's side of the heart-beat negotiation.

@@ -14,6 +14,7 @@ import (
 type ListenError struct {
 	Addr string // host:port
 	Err  error  // why: syscall.EADDRINUSE, …
+	HTTP bool   // it is that of HTTP
 }
 
 func (e *ListenError) Error() string { return fmt.Sprintf("cannot listen on %s: %v", e.Addr, e.Err) }
@@ -26,7 +27,7 @@ func listen(ctx context.Context, host string, port int) ([]net.Listener, error) 
 	port = max(port, 0) // AnyPort
 	hosts, err := addresses(ctx, host)
 	if err != nil {
-		return nil, &ListenError{net.JoinHostPort(host, strconv.Itoa(port)), err}
+		return nil, &ListenError{Addr: net.JoinHostPort(host, strconv.Itoa(port)), Err: err}
 	}
 	// A port that is free on the first address may be taken on the second: then the next
 	// try is given another.
@@ -54,13 +55,13 @@ func listenAll(ctx context.Context, hosts []string, port int) ([]net.Listener, e
 			port = l.Addr().(*net.TCPAddr).Port
 			continue
 		case len(hosts) > 1 && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)):
-			missing = &ListenError{addr, reason(err)}
+			missing = &ListenError{Addr: addr, Err: reason(err)}
 			continue
 		}
 		for _, l := range all {
 			l.Close()
 		}
-		return nil, &ListenError{addr, reason(err)}
+		return nil, &ListenError{Addr: addr, Err: reason(err)}
 	}
 	if len(all) == 0 {
 		return nil, missing

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -248,6 +250,15 @@ func (l *loader) finish() {
 	}
 	if s.Given("dbyml") && s.Config.Queue != "activerecord" {
 		l.warn("%s: dbyml has no effect with queue %s", s.sources["dbyml"], s.Config.Queue)
+	}
+
+	if h := &s.Config.HTTP; !s.Given("http.listen") {
+		h.IfFree = true
+		port := HTTPPort
+		if s.Config.Port == AnyPort {
+			port = 0
+		}
+		h.Listen = net.JoinHostPort(strings.Trim(s.Config.Host, "[]"), strconv.Itoa(port))
 	}
 
 	under := func(base string, path *string) {

@@ -161,7 +161,7 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 }
 
 func TestAbsentKeysAreRefusedEverywhere(t *testing.T) {
-	keys := strings.Fields(`tls websocket http listeners trusted_proxies users anonymous metrics cluster
+	keys := strings.Fields(`tls websocket http.console http.base_path http.tls http.trusted_proxies http.login_ttl listeners trusted_proxies users anonymous metrics cluster
 		limits.connections_per_address limits.connections_per_user limits.disk_free
 		destinations.copy destinations.unknown_prefix destinations.separator destinations.auto_create
 		trailing_lf soft_errors`)
@@ -260,7 +260,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"value", []string{"STOMPSERVER_PORT=x"}, `STOMPSERVER_PORT: "x" is not a whole number`},
 		{"no file", []string{"STOMPSERVER_PORT_FILE=/nonexistent/a"}, "STOMPSERVER_PORT_FILE: /nonexistent/a cannot be read: no such file or directory"},
 		{"both", []string{"STOMPSERVER_LOG_LEVEL=warn", "STOMPSERVER_LOGFILE=a", "STOMPSERVER_LOG_FILE=b"}, "STOMPSERVER_LOG_FILE: log.file is set by STOMPSERVER_LOGFILE as well"},
-		{"part of an absent section", []string{"STOMPSERVER_HTTP_LISTEN=:8161"}, "STOMPSERVER_HTTP_LISTEN: http is not in this build yet"},
+		{"part of an absent section", []string{"STOMPSERVER_TLS_CERT=a"}, "STOMPSERVER_TLS_CERT: tls is not in this build yet"},
 		{"named file is missing", []string{"STOMPSERVER_CONFIG=missing.conf"}, "missing.conf: there is no such file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

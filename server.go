@@ -13,6 +13,7 @@ import (
 	"stompserver/internal/monitor"
 	"stompserver/internal/session"
 	"stompserver/internal/store"
+	"stompserver/internal/web"
 )
 
 // A Server is a running broker: its listeners, its clients and its queues. Its methods may
@@ -30,6 +31,8 @@ type Server struct {
 	started   bool
 	stopped   bool
 	listeners []net.Listener
+	door      *web.Door // nil: there is none
+	doors     []net.Listener
 	monitor   *monitor.Monitor
 	accepting sync.WaitGroup
 }
@@ -150,7 +153,15 @@ func (s *Server) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	doors, err := s.listenHTTP(ctx)
+	if err != nil {
+		for _, l := range listeners {
+			_ = l.Close()
+		}
+		return err
+	}
 	s.started, s.listeners = true, listeners
+	s.openDoor(doors)
 	for _, l := range listeners {
 		s.accepting.Go(func() { // ended by Shutdown, which waits
 			if err := s.sessions.Serve(l); err != nil && !errors.Is(err, session.ErrServerClosed) {
@@ -249,7 +260,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	mon := s.monitor
 	s.mu.Unlock()
 
-	err := s.sessions.Shutdown(ctx)
+	shut := s.shutDoor(ctx)
+	err := errors.Join(s.sessions.Shutdown(ctx), <-shut)
 	s.accepting.Wait()
 	if mon != nil {
 		mon.Stop()

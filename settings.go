@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -109,6 +110,8 @@ var settings = []*Setting{
 	Setting{Key: "allow_empty_passwords", Restart: true, Doc: "let users in whose passcode is empty"}.flag(func(s *Settings) *bool { return &s.Config.AllowEmptyPasswords }),
 	Setting{Key: "debug", Doc: "log frames, without bodies and passcodes; sets log.level debug"}.flag(func(s *Settings) *bool { return &s.Config.Debug }),
 
+	Setting{Key: "http.listen", Restart: true, Doc: "address and port of HTTP, or off; it follows host and port 0 unless it is set"}.with(setHTTP, getHTTP),
+
 	Setting{Key: "daemon", Restart: true, Doc: "leave the terminal and run in the background"}.flag(func(s *Settings) *bool { return &s.Daemon }),
 	Setting{Key: "user", Restart: true, Doc: "user to become at the start"}.text(func(s *Settings) *string { return &s.User }),
 	Setting{Key: "group", Restart: true, Doc: "group to become at the start"}.text(func(s *Settings) *string { return &s.Group }),
@@ -182,6 +185,7 @@ func defaultSettings(dir, version string) *Settings {
 	}
 	s.Config.ServerHeader = "stompserver/${version}"
 	s.Config = s.Config.withDefaults()
+	s.Config.HTTP.Listen = net.JoinHostPort(s.Config.Host, strconv.Itoa(HTTPPort))
 	s.Config.Log = nil
 	s.Config.PasswdFiles = nil
 	return s

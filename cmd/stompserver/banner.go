@@ -13,10 +13,10 @@ import (
 // announce says that the server is up: to people with a banner, to scripts with the lines
 // that the original printed.
 func (p *process) announce() {
-	s, addrs := p.settings, p.server.Addrs()
+	s, addrs, http := p.settings, p.server.Addrs(), p.server.HTTPAddrs()
 	open := !s.Config.Auth && !stompserver.Loopback(s.Config.Host)
 	if p.terminal {
-		writeBanner(p.g.Stdout, s, addrs, p.kept(), !p.g.NoColor, os.Getpid(), time.Since(begun))
+		writeBanner(p.g.Stdout, s, addrs, http, p.kept(), !p.g.NoColor, os.Getpid(), time.Since(begun))
 	} else if s.LogFormat != "json" || s.LogFile == "" {
 		writeOriginal(p.g.Stdout, s, addrs)
 	}
@@ -27,6 +27,9 @@ func (p *process) announce() {
 	if !p.terminal || p.log.file != nil {
 		for _, a := range addrs {
 			p.log.Info("listening", "addr", a.String())
+		}
+		for _, a := range http {
+			p.log.Info("listening", "addr", a.String(), "protocol", "http")
 		}
 		p.log.Info("started", "version", version, "pid", os.Getpid(), "store", s.Config.Queue, "storage", p.kept(), "took", time.Since(begun).Round(time.Millisecond))
 		if open {
@@ -73,7 +76,7 @@ func writeOriginal(w io.Writer, s *stompserver.Settings, addrs []net.Addr) {
 	fmt.Fprintf(w, "Stomp protocol handler starting on %s port %d\n", host, port(addrs))
 }
 
-func writeBanner(w io.Writer, s *stompserver.Settings, addrs []net.Addr, kept string, color bool, pid int, took time.Duration) {
+func writeBanner(w io.Writer, s *stompserver.Settings, addrs, http []net.Addr, kept string, color bool, pid int, took time.Duration) {
 	bold, warn, off := "", "", ""
 	if color {
 		bold, warn, off = "\x1b[1m", "\x1b[33m", "\x1b[0m"
@@ -88,6 +91,9 @@ func writeBanner(w io.Writer, s *stompserver.Settings, addrs []net.Addr, kept st
 	title := "stompserver " + version
 	fmt.Fprintf(w, "%s%s%s%*s\n", bold, title, off, 70-len(title), fmt.Sprintf("pid %d", pid))
 	line("STOMP", "stomp://"+shown(addrs[0]), "versions 1.0, 1.1, 1.2")
+	if len(http) > 0 {
+		line("HTTP", "http://"+shown(http[0])+"/", "PUT and GET /queue/NAME, health at /healthz")
+	}
 	line("Storage", s.Config.Queue, kept)
 	switch loop := stompserver.Loopback(s.Config.Host); {
 	case !loop && !s.Config.Auth:

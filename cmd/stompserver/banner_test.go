@@ -17,11 +17,13 @@ func TestBanner(t *testing.T) {
 		name  string
 		flags []stompserver.FlagValue
 		addr  string
+		http  []net.Addr
 		want  string
 	}{
-		{name: "default", addr: "127.0.0.1", want: `
+		{name: "default", addr: "127.0.0.1", http: []net.Addr{&net.TCPAddr{IP: net.ParseIP("127.0.0.1"), Port: 8161}}, want: `
 stompserver dev                                               pid 4242
   STOMP      stomp://127.0.0.1:61613       versions 1.0, 1.1, 1.2
+  HTTP       http://127.0.0.1:8161/        PUT and GET /queue/NAME, health at /healthz
   Storage    memory                        what is kept
   Access     this machine only, no login   open it with -b ADDR and -a
   Try        stompserver send /queue/hello hi      stompserver subscribe /queue/hello
@@ -52,11 +54,11 @@ ready in 18 ms, Ctrl-C to stop
 			}
 			var plain, colored bytes.Buffer
 			addrs := []net.Addr{&net.TCPAddr{IP: net.ParseIP(tt.addr), Port: 61613}}
-			writeBanner(&plain, s, addrs, "what is kept", false, 4242, 18*time.Millisecond)
+			writeBanner(&plain, s, addrs, tt.http, "what is kept", false, 4242, 18*time.Millisecond)
 			if diff := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), plain.String()); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
-			writeBanner(&colored, s, addrs, "what is kept", true, 4242, 18*time.Millisecond)
+			writeBanner(&colored, s, addrs, tt.http, "what is kept", true, 4242, 18*time.Millisecond)
 			without := strings.NewReplacer("\x1b[1m", "", "\x1b[33m", "", "\x1b[0m", "").Replace(colored.String())
 			if without != plain.String() || colored.Len() == plain.Len() {
 				t.Errorf("with colour it is %q", colored.String())

@@ -19,16 +19,21 @@ type portsFile struct {
 }
 
 // writePortsFile writes it. The file is there as a whole or not at all.
-func writePortsFile(path string, addrs []net.Addr) (*portsFile, error) {
+func writePortsFile(path string, addrs, http []net.Addr) (*portsFile, error) {
 	all := make([]string, len(addrs))
 	for i, a := range addrs {
 		all[i] = a.String()
 	}
-	content, err := json.Marshal(struct {
+	ports := struct {
 		PID       int      `json:"pid"`
 		STOMP     int      `json:"stomp"`
+		HTTP      int      `json:"http,omitempty"`
 		Addresses []string `json:"addresses"`
-	}{os.Getpid(), port(addrs), all})
+	}{PID: os.Getpid(), STOMP: port(addrs), Addresses: all}
+	if len(http) > 0 {
+		ports.HTTP = port(http)
+	}
+	content, err := json.Marshal(ports)
 	if err != nil {
 		return nil, err
 	}

@@ -118,7 +118,7 @@ func serve(ctx context.Context, g *globals, a *serverArgs) (err error) {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(opts.Dir, file) // a daemon has left it
 		}
-		ports, err := writePortsFile(file, p.server.Addrs())
+		ports, err := writePortsFile(file, p.server.Addrs(), p.server.HTTPAddrs())
 		if err != nil {
 			_ = p.server.Shutdown(ctx)
 			return &exitError{exitIO, err}
@@ -224,6 +224,8 @@ func listenFailed(err error) error {
 	}
 	hint := ""
 	switch {
+	case l.HTTP:
+		hint = ". It is for HTTP: choose another address with --http, or none with --http=off."
 	case errors.Is(err, syscall.EADDRINUSE):
 		hint = ". Another program listens there (the old stompserver?); stop it, or choose a port with -p."
 	case errors.Is(err, syscall.EACCES), errors.Is(err, fs.ErrPermission):

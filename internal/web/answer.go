@@ -41,6 +41,7 @@ var statuses = map[string]int{
 	"not-found":       http.StatusNotFound,
 	"unroutable":      http.StatusNotFound,
 	"frame-too-large": http.StatusRequestEntityTooLarge,
+	"queue-full":      http.StatusServiceUnavailable,
 	"storage-full":    http.StatusInsufficientStorage,
 	"storage-refused": http.StatusRequestEntityTooLarge,
 	"storage-away":    http.StatusServiceUnavailable,

@@ -86,7 +86,7 @@ func headersOf(r *http.Request) (frame.Header, error) {
 		}
 		name = strings.ToLower(name)
 		switch name {
-		case "destination", "content-length", "content-type", "receipt", "transaction":
+		case "destination", "content-length", "content-type", "receipt", "transaction", "confirm":
 			return nil, fmt.Errorf("the header %s%s has no place in a request: the path, Content-Length, Content-Type and the answer say it", prefix, name)
 		}
 		h.Add(name, values[0])
