@@ -106,6 +106,9 @@ func (q *queue) look(w *Wake) {
 
 // dispatch hands out what there is to those who can take it. Called with q.mu held.
 func (q *queue) dispatch(w *Wake) {
+	if q.trimming {
+		return // what is to make room goes to nobody
+	}
 	if q.sifters != nil {
 		q.siftAll(w)
 	}

@@ -105,7 +105,9 @@ func (q *queue) trimFar() {
 	}
 	q.mu.Lock()
 	q.trimming = false
+	q.dispatch(&w) // which waited
 	q.mu.Unlock()
+	w.Run()
 }
 
 // makeRoom drops those of ds that nobody has, as far as needed.

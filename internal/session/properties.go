@@ -56,7 +56,7 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 		return n
 	}
 	span := func(names ...string) time.Duration {
-		return time.Duration(min(count(names...), math.MaxInt64/int(time.Millisecond))) * time.Millisecond
+		return time.Duration(min(int64(count(names...)), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 	}
 	p.MaxMessages = count("x-max-length", "quota_messages")
 	p.MaxBytes = int64(count("x-max-length-bytes", "quota"))
