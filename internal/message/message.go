@@ -24,17 +24,16 @@ const Tail = "\x00\n"
 // number of goroutines.
 type Message struct {
 	dest    string
-	head    []byte // header lines escaped as STOMP 1.2 wants, then the empty line
-	tail    []byte // the body, NUL, LF
-	arrived int64  // milliseconds since 1970
-	max     uint32 // deliveries that max-exceptions allows, 0 if the sender said nothing
-	plain   bool   // head is the same in every version
-	joined  bool   // tail follows head in one piece of memory
-	volat   bool   // persistent:false
-	sender  uint32
+	head    []byte   // header lines escaped as STOMP 1.2 wants, then the empty line
+	tail    []byte   // the body, NUL, LF
 	opt     *Options // nil: none
-
+	arrived int64    // milliseconds since 1970
+	sender  uint32
+	max     uint32 // deliveries that max-exceptions allows, 0 if the sender said nothing
 	holders atomic.Int32
+	plain   bool // head is the same in every version
+	joined  bool // tail follows head in one piece of memory
+	volat   bool // persistent:false
 }
 
 // Hold counts one who keeps the message, and reports whether it is the first: so what many
