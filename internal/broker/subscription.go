@@ -258,8 +258,10 @@ func (s *Subscription) settled(j int) {
 	if s.patience != nil {
 		delete(s.patience.until, s.inflight.slots[j].tag)
 	}
-	if m := s.inflight.slots[j].msg; s.window > 0 && m != nil {
-		s.bytes -= m.WireSize()
+	if s.window > 0 {
+		if m := s.inflight.slots[j].msg; m != nil {
+			s.bytes -= m.WireSize()
+		}
 	}
 }
 
@@ -271,8 +273,10 @@ func (s *Subscription) unsettled(j int) {
 	if s.patience != nil {
 		s.watch(s.inflight.slots[j].tag)
 	}
-	if m := s.inflight.slots[j].msg; s.window > 0 && m != nil {
-		s.bytes += m.WireSize()
+	if s.window > 0 {
+		if m := s.inflight.slots[j].msg; m != nil {
+			s.bytes += m.WireSize()
+		}
 	}
 }
 

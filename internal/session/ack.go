@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"stompserver/internal/broker"
@@ -20,12 +19,29 @@ func appendAckID(dst []byte, num, tag uint64) []byte {
 	return strconv.AppendUint(dst, tag, 10)
 }
 
-// parseAckID reads an ack id.
-func parseAckID(id string) (num, tag uint64, ok bool) {
-	x, y, _ := strings.Cut(id, "-")
-	num, err1 := strconv.ParseUint(x, 10, 64)
-	tag, err2 := strconv.ParseUint(y, 10, 64)
-	return num, tag, err1 == nil && err2 == nil && tag > 0
+// parseAckID reads an ack id. It is called for each ACK.
+func parseAckID(id []byte) (num, tag uint64, ok bool) {
+	dash := bytes.IndexByte(id, '-')
+	if dash < 0 {
+		return 0, 0, false
+	}
+	num, ok1 := parseDigits(id[:dash])
+	tag, ok2 := parseDigits(id[dash+1:])
+	return num, tag, ok1 && ok2 && tag > 0
+}
+
+// parseDigits reads a number of up to 19 digits, which cannot overflow.
+func parseDigits(b []byte) (n uint64, ok bool) {
+	if len(b) == 0 || len(b) > 19 {
+		return 0, false
+	}
+	for _, c := range b {
+		if c -= '0'; c > 9 {
+			return 0, false
+		}
+		n = n*10 + uint64(c)
+	}
+	return n, true
 }
 
 // maxReason bounds what a NACK may say of its reason, in bytes.
@@ -50,7 +66,7 @@ func (s *session) find(f *frame.Frame) (target, error) {
 			return target{}, errMissing(f.Command, "message-id")
 		}
 	}
-	if num, tag, ok := parseAckID(string(id)); ok {
+	if num, tag, ok := parseAckID(id); ok {
 		if sub := s.subs.byNum(num); sub != nil {
 			return target{sub: sub, ref: broker.Ref{Tag: tag}}, nil
 		}
@@ -95,17 +111,19 @@ func (s *session) ackUnknown(f *frame.Frame, id []byte) *Error {
 
 // ack answers ACK.
 func (s *session) ack(f *frame.Frame) error {
-	if v, ok := f.Header.Get("credit"); ok {
-		if err := s.addCredit(f, v); err != nil {
-			return err
+	if len(f.Header) > 1 { // most name a delivery and nothing else
+		if v, ok := f.Header.Get("credit"); ok {
+			if err := s.addCredit(f, v); err != nil {
+				return err
+			}
+			if _, ok := f.Header.Get("id"); !ok && f.Header.Value("message-id") == "" {
+				s.receipt(f)
+				return nil
+			}
 		}
-		if _, ok := f.Header.Get("id"); !ok && f.Header.Value("message-id") == "" {
-			s.receipt(f)
-			return nil
+		if _, ok := f.Header.Get("extend"); ok {
+			return s.extend(f)
 		}
-	}
-	if _, ok := f.Header.Get("extend"); ok {
-		return s.extend(f)
 	}
 	return s.settle(f, func(t target, tx *broker.Transaction) error {
 		if tx != nil || t.sub.group != nil {
