@@ -59,16 +59,19 @@ func (srv *Server) Serve(l net.Listener) error {
 	}
 	srv.listeners[l] = struct{}{}
 	srv.mu.Unlock()
+	defer func() {
+		srv.mu.Lock()
+		delete(srv.listeners, l)
+		srv.mu.Unlock()
+	}()
 	var pause time.Duration
 	for {
 		c, err := l.Accept()
 		if err != nil {
-			srv.mu.Lock()
-			stopping := srv.stopping
-			delete(srv.listeners, l)
-			srv.mu.Unlock()
-			if stopping {
+			select {
+			case <-srv.quit:
 				return ErrServerClosed
+			default:
 			}
 			if errors.Is(err, net.ErrClosed) {
 				return err
@@ -80,9 +83,6 @@ func (srv *Server) Serve(l net.Listener) error {
 			case <-time.After(pause):
 			case <-srv.quit:
 			}
-			srv.mu.Lock()
-			srv.listeners[l] = struct{}{}
-			srv.mu.Unlock()
 			continue
 		}
 		pause = 0
