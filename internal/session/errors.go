@@ -126,7 +126,7 @@ func asError(err error) (e *Error, known bool) {
 	case errors.As(err, &h):
 		return errHeader(frame.Send, h.Name, []byte(h.Value), h.Want), true
 	case errors.Is(err, store.ErrFull):
-		return errf(codeStorageFull, "Storage full", "The disk of the server is full; the message was not stored. Try again later."), true
+		return errf(codeStorageFull, "Storage full", "The server has no room for the message: its disk is full, or it has too many files open. The message was not stored. Try again later."), true
 	case errors.As(err, &refused):
 		return errf(codeStorageRefused, "Message refused", "The storage of the server cannot hold this message: it is too large for the database, or its headers are. Nothing was stored."), true
 	case errors.Is(err, store.ErrAway):

