@@ -63,9 +63,10 @@ func (s *Server) openDoor(ls []net.Listener) {
 	if name, err := os.Hostname(); err == nil {
 		hosts = append(hosts, name)
 	}
+	_, most := s.maxConnections(s.cfg)
 	s.doors = ls
 	s.door = web.New(s.broker, s.sessions, web.Config{
-		Auth: s.cfg.Auth, Hosts: hosts, Connections: s.cfg.Limits.Connections, Log: s.cfg.Log,
+		Auth: s.cfg.Auth, Hosts: hosts, Connections: most, Log: s.cfg.Log,
 	})
 	for _, l := range ls {
 		s.accepting.Go(func() { // ended by Shutdown, which waits

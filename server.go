@@ -99,9 +99,13 @@ func New(cfg Config) (*Server, error) {
 // sessionConfig is the part of cfg that sessions know.
 func (s *Server) sessionConfig(cfg Config) session.Config {
 	l := cfg.Limits
+	most, _ := s.maxConnections(cfg)
+	if most == 0 {
+		most = -1
+	}
 	sc := session.Config{
 		Limits: session.Limits{
-			Connections: l.Connections, Subscriptions: l.Subscriptions,
+			Connections: most, Subscriptions: l.Subscriptions,
 			Command: l.Command, HeaderLine: l.Header, Headers: l.Headers, Body: l.Body, FrameBeforeLogin: l.FrameBeforeLogin,
 			Transactions: l.Transactions, TransactionFrames: l.TransactionFrames, TransactionBytes: l.TransactionBytes,
 			Uncommitted: l.Uncommitted, Outbox: l.Outbox,

@@ -20,9 +20,8 @@ func (p *process) announce() {
 	} else if s.LogFormat != "json" || s.LogFile == "" {
 		writeOriginal(p.g.Stdout, s, addrs)
 	}
-	// Go has raised the soft limit to the hard one before main.
-	if n, most := openFiles(), s.Config.Limits.Connections; n > 0 && (most < 0 || n < most) {
-		p.log.Info("the system allows fewer open files than limits.connections", "files", n, "connections", max(most, 0))
+	if n, most := p.server.MaxConnections(), s.Config.Limits.Connections; n > 0 && (most < 0 || n < most) {
+		p.log.Info("the system allows too few open files for limits.connections", "limit", max(most, 0), "connections", n)
 	}
 	if !p.terminal || p.log.file != nil {
 		for _, a := range addrs {

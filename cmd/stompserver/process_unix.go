@@ -112,13 +112,3 @@ func isServer(pid int) bool {
 	args := strings.SplitN(string(cmdline), "\x00", 3)
 	return len(args) > 1 && strings.HasPrefix(filepath.Base(args[0]), "ruby") && filepath.Base(args[1]) == "stompserver"
 }
-
-// openFiles is how many files and connections the process may have open, 0 if unknown or
-// without limit.
-func openFiles() int {
-	var r syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil || uint64(r.Cur) > 1<<31-1 {
-		return 0
-	}
-	return int(r.Cur)
-}

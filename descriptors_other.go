@@ -1,0 +1,5 @@
+//go:build !unix
+
+package stompserver
+
+func openFiles() int { return 0 }
