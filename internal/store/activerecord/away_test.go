@@ -150,7 +150,20 @@ func givenUp(t *testing.T, s *server) {
 	}
 	s.kill()
 	defer s.start()
-	put := sp.put("x")
+	var put <-chan error
+	for alive := true; alive; { // a process of it may outlive it for a moment
+		put = sp.put("x")
+		select {
+		case err := <-put:
+			if alive = err == nil; !alive {
+				again := make(chan error, 1)
+				again <- err
+				put = again
+			}
+		case <-time.After(cfg.Patience / 2):
+			alive = false
+		}
+	}
 	if err := st.Close(); err == nil {
 		t.Error("no error")
 	}
