@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -391,105 +390,4 @@ func (s *session) fail(e *Error) {
 		_ = s.c.net().SetReadDeadline(time.Unix(1, 0)) // the reader takes it from here
 		s.nudge()
 	}
-}
-
-// release gives back everything the session held in the broker, but what was delivered.
-func (s *session) release() {
-	for _, tx := range s.txs {
-		tx.Abort()
-	}
-	s.txs = nil
-	s.b.Partial(-s.held)
-	s.held = 0
-	for _, sub := range s.subs.list {
-		sub.bs.Detach(&s.wake)
-	}
-	s.wake.Run()
-}
-
-// finish tells the client what there is to tell, gives back what it did not get, and
-// closes. Err is why the session ends.
-func (s *session) finish(err error) {
-	var e *Error
-	switch {
-	case errors.As(err, &e):
-		s.tell(e, err)
-	case err == errLeave:
-	default:
-		if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-			s.trace("connection lost", "err", err)
-		}
-		_ = s.c.net().Close() // nobody is there to read
-	}
-	s.drain()
-	s.giveBack()
-	if e != nil || err == errLeave {
-		linger(s.c.net(), lingerWait)
-	}
-	_ = s.c.net().Close()
-	if n := s.dropped.Load(); n > 0 {
-		s.log().Warn("slow subscriber missed messages", "dropped", n)
-	}
-	s.trace("connection closed")
-	if s.told {
-		s.tellEvent("disconnect", "Connection")
-		s.wake.Run()
-	}
-}
-
-// tell puts the ERROR frame behind everything else.
-func (s *session) tell(e *Error, cause error) {
-	if e.Code == codeInternal {
-		s.log().Error("session failed", "err", cause)
-	} else {
-		s.trace("error sent", "code", e.Code, "detail", e.Detail)
-	}
-	s.out.mu.Lock()
-	s.out.frame(e.frame(), s.version)
-	s.out.mu.Unlock()
-}
-
-// drain writes what is left, for a while, and returns when nobody writes any more.
-func (s *session) drain() {
-	_ = s.c.net().SetWriteDeadline(time.Now().Add(flushWait))
-	s.out.mu.Lock()
-	s.out.last = true
-	s.out.done = make(chan struct{})
-	done := s.out.done
-	s.out.signal()
-	s.out.mu.Unlock()
-	s.Flush(&s.wake, false)
-	<-done
-	s.wake.Run()
-}
-
-// giveBack returns to the queues what the client was not sent, or did not settle.
-func (s *session) giveBack() {
-	s.out.mu.Lock()
-	s.out.closed = true
-	sent, runs := s.out.sent, s.out.runs
-	s.out.sent, s.out.runs, s.out.held = nil, nil, nil
-	s.out.discard()
-	s.out.mu.Unlock()
-	for _, r := range sent { // a write was cut short: some of these may have arrived
-		s.undo(r, true)
-	}
-	for _, r := range runs {
-		s.undo(r, false)
-	}
-	s.subs.close(&s.wake)
-	s.dropTemporary()
-	s.wake.Run()
-}
-
-func (s *session) undo(r run, seen bool) {
-	if r.tag == 0 {
-		r.sub.bs.Return(r.first, r.last, r.attempt, seen, &s.wake)
-	} else if seen {
-		r.sub.written.Store(r.tag)
-	}
-}
-
-func errShuttingDown() *Error {
-	return errf(codeShuttingDown, "Shutting down", "The server is stopping. Connect again in a moment.")
 }
