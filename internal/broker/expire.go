@@ -156,15 +156,18 @@ func (q *queue) end(d store.Delivery, w *Wake) {
 
 // endAll has those of ds go that have expired, and returns the others.
 func (q *queue) endAll(ds []store.Delivery, w *Wake) []store.Delivery {
-	if q.expiry == nil {
+	if q.expiry == nil && q.last == nil {
 		return ds
 	}
 	now := nowMilli()
 	left := ds[:0]
 	for _, d := range ds {
-		if d.Msg != nil && expired(d.Msg, now) {
+		switch {
+		case d.Msg != nil && expired(d.Msg, now):
 			q.end(d, w)
-		} else {
+		case q.overtaken(d):
+			q.discard(d)
+		default:
 			left = append(left, d)
 		}
 	}

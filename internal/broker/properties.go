@@ -54,6 +54,7 @@ type Properties struct {
 	AutoDelete    bool          // it goes, with what it holds, when its last consumer has left
 	IdleAfter     time.Duration // likewise when it had no consumer for so long
 	SingleActive  bool          // one consumer at a time is served
+	LastValue     bool          // the last message of each key alone is kept
 }
 
 // over returns p with what it does not say taken from q.
@@ -67,6 +68,7 @@ func (p Properties) over(q Properties) Properties {
 	or(&p.AutoDelete, q.AutoDelete)
 	or(&p.IdleAfter, q.IdleAfter)
 	or(&p.SingleActive, q.SingleActive)
+	or(&p.LastValue, q.LastValue)
 	return p
 }
 
@@ -168,6 +170,7 @@ func (q *queue) adopt(w *Wake) {
 		}
 		q.elect(w)
 	}
+	q.openLast()
 	q.idle()
 }
 
@@ -207,6 +210,7 @@ func (p Properties) fields() []string {
 		"q-max_messages", strconv.Itoa(p.MaxMessages), "q-max_bytes", strconv.FormatInt(p.MaxBytes, 10), "q-when_full", fullNames[p.WhenFull],
 		"q-ttl", p.TTL.String(), "q-max_deliveries", strconv.Itoa(p.MaxDeliveries), "q-dead_letter", p.DeadLetter,
 		"q-auto_delete", strconv.FormatBool(p.AutoDelete), "q-idle_after", p.IdleAfter.String(), "q-single_active", strconv.FormatBool(p.SingleActive),
+		"q-last_value", strconv.FormatBool(p.LastValue),
 	}
 }
 
@@ -221,6 +225,7 @@ func readProperties(row *message.Message) (p Properties) {
 	p.AutoDelete = value("q-auto_delete") == "true"
 	p.IdleAfter, _ = time.ParseDuration(value("q-idle_after"))
 	p.SingleActive = value("q-single_active") == "true"
+	p.LastValue = value("q-last_value") == "true"
 	return p
 }
 
@@ -321,15 +326,18 @@ func (p *Properties) Set(name, value string) (err error) {
 			return wrong("a queue, such as /queue/DLQ.*, or none")
 		}
 		p.DeadLetter = value
-	case "auto_delete", "single_active":
+	case "auto_delete", "single_active", "last_value":
 		on, e := strconv.ParseBool(value)
 		if e != nil {
 			return wrong("true or false")
 		}
-		if name == "auto_delete" {
+		switch name {
+		case "auto_delete":
 			p.AutoDelete = on
-		} else {
+		case "single_active":
 			p.SingleActive = on
+		default:
+			p.LastValue = on
 		}
 	default:
 		return ErrNoProperty

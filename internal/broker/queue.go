@@ -35,12 +35,13 @@ type queue struct {
 	props     *Properties // nil: it has none
 	trimming  bool        // a goroutine makes room
 	idling    *alarm
-	idleSince int64   // since when it has no consumer
-	groups    *groups // nil: no message is of a group
-	expiry    *expiry // nil: no message ends
-	pause     *pause  // nil: none waits to be delivered again
-	asked     bool    // the store was asked for more than it had
-	unused    bool    // not used since the reaper came by
+	idleSince int64       // since when it has no consumer
+	groups    *groups     // nil: no message is of a group
+	expiry    *expiry     // nil: no message ends
+	last      *lastValues // nil: it keeps all messages of a key
+	pause     *pause      // nil: none waits to be delivered again
+	asked     bool        // the store was asked for more than it had
+	unused    bool        // not used since the reaper came by
 	scratch   []store.Delivery
 }
 
@@ -73,6 +74,9 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) error {
 	op.batch.Put(st, m)
 	if m.Expires() != 0 {
 		q.expiring(op, m.Options().Priority, m)
+	}
+	if q.last != nil {
+		q.overtake(op, 0, m)
 	}
 	q.b.store.Commit(&op.batch)
 	if q.props != nil {

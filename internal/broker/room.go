@@ -131,6 +131,11 @@ func (q *queue) overflow(d store.Delivery, w *Wake) {
 		q.bury(d, death{reason: "maxlen"}, w)
 		return
 	}
+	q.discard(d)
+}
+
+// discard drops d, which the queue holds.
+func (q *queue) discard(d store.Delivery) {
 	op := NewOp(nil)
 	op.Relax()
 	q.ack(op, d.Seq, d.Seq)

@@ -211,12 +211,16 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 			}
 			if found { // else its owner has left
 				lane, _ := queues[i].lane(st.msg) // which is open
+				at := op.batch.Len()
 				op.batch.Put(lane, st.msg)
 				if st.msg.Expires() != 0 {
 					queues[i].expiring(op, st.msg.Options().Priority, st.msg)
 				}
 				if st.mark != nil {
 					t.nameSent(op, st, queues[i])
+				}
+				if queues[i].last != nil {
+					queues[i].overtake(op, at, st.msg)
 				}
 			}
 		default:

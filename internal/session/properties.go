@@ -36,7 +36,7 @@ func mayDeclare(f *frame.Frame) bool {
 		switch {
 		case bytes.HasPrefix(name, []byte("x-")), bytes.HasPrefix(name, []byte("quota")):
 			return true
-		case string(name) == "auto-delete", string(name) == "full_policy", string(name) == "address-full-policy", string(name) == "ring-size":
+		case string(name) == "auto-delete", string(name) == "full_policy", string(name) == "address-full-policy", string(name) == "ring-size", string(name) == "last-value":
 			return true
 		}
 	}
@@ -70,6 +70,9 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 		return p, err
 	}
 	if p.SingleActive, err = flag(f, false, "x-single-active-consumer"); err != nil {
+		return p, err
+	}
+	if p.LastValue, err = flag(f, false, "last-value"); err != nil {
 		return p, err
 	}
 	if p.MaxMessages > 0 || p.MaxBytes > 0 {

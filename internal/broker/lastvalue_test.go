@@ -1,0 +1,102 @@
+package broker_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"stompserver/internal/broker"
+)
+
+// TestLastValue has a client take, acknowledge and give back what is overtaken all the while: in
+// the end there is the last value of each key that it did not acknowledge, and nothing else.
+func TestLastValue(t *testing.T) {
+	for name, open := range map[string]func() *broker.Broker{
+		"memory": func() *broker.Broker { return newBroker(t, broker.Config{MaxDeliveries: 1 << 20}) },
+		"paged":  func() *broker.Broker { return pagedBroker(t) },
+	} {
+		for _, keys := range []int{3, 4000} { // of which some are far behind what is at hand
+			t.Run(fmt.Sprint(name, " ", keys), func(t *testing.T) { playLastValue(t, open(), keys) })
+		}
+	}
+}
+
+func playLastValue(t *testing.T, b *broker.Broker, keys int) {
+	const dest, count = "/queue/a", 20000
+	if _, err := b.Declare(dest, broker.Properties{LastValue: true}); err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	a, err := b.Address(dest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := openSink(t, b, dest, 20, nil)
+	last, acked := make(map[string]string), make(map[string]bool)
+	var sent sync.WaitGroup
+	owner := ownerFunc(func(err error) {
+		if err != nil {
+			t.Error(err)
+		}
+		sent.Done()
+	})
+	var w broker.Wake
+	for i := range count {
+		key := fmt.Sprint(rnd.IntN(keys))
+		body := fmt.Sprint(key, ":", i)
+		last[key] = body
+		sent.Add(1)
+		a.Send(newMessage(t, dest, body, "_AMQ_LVQ_NAME", key), broker.NewOp(owner), &w)
+		w.Run()
+		if i%7 != 0 {
+			continue
+		}
+		for _, d := range c.take() {
+			ref, op := broker.Ref{Tag: d.Tag}, broker.NewOp(nil)
+			switch rnd.IntN(3) {
+			case 0:
+				acked[string(d.Msg.Body())] = true
+				err = c.sub.Ack(ref, op, &w)
+			default:
+				err = c.sub.Nack(ref, broker.Refusal{}, op, &w)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Run()
+	}
+	sent.Wait()
+	c.sub.Close(1<<60, &w)
+	w.Run()
+	send(t, b, dest, "end:")
+
+	c = openSink(t, b, dest, 1000, nil)
+	for end := false; !end; {
+		for _, d := range await(t, c) {
+			body := string(d.Msg.Body())
+			key, _, _ := strings.Cut(body, ":")
+			switch {
+			case key == "end":
+				end = true
+			case last[key] != body:
+				t.Fatalf("%s came, or came again; the last is %q", body, last[key])
+			default:
+				delete(last, key)
+			}
+			if err := c.sub.Ack(broker.Ref{Tag: d.Tag}, broker.NewOp(nil), &w); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Run()
+	}
+	for _, body := range last {
+		if !acked[body] {
+			t.Errorf("%s is lost", body)
+		}
+	}
+}
