@@ -8,7 +8,7 @@ import (
 
 func TestParseRules(t *testing.T) {
 	rules, err := parseRules(`[{match: /queue/jobs.*, max_messages: 10, max_bytes: 1MiB, when_full: drop_head, ttl: 24h},
-		{match: "/queue/#", dead_letter: /queue/DLQ.*, max_deliveries: 3, auto_delete: true, idle_after: 5m, single_active: true, last_value: true}]`)
+		{match: "/queue/#", dead_letter: /queue/DLQ.*, max_deliveries: 3, auto_delete: true, idle_after: 5m, single_active: true, last_value: true, non_destructive: true}]`)
 	if err != nil || len(rules) != 2 {
 		t.Fatal(rules, err)
 	}
@@ -18,7 +18,7 @@ func TestParseRules(t *testing.T) {
 	if !rules[0].Match.Matches("/queue/jobs.a") || rules[0].Match.Matches("/queue/jobs") {
 		t.Error("the pattern matches something else")
 	}
-	if p := rules[1].Properties; p.DeadLetter != "/queue/DLQ.*" || p.MaxDeliveries != 3 || !p.AutoDelete || p.IdleAfter != 5*time.Minute || !p.SingleActive || !p.LastValue {
+	if p := rules[1].Properties; p.DeadLetter != "/queue/DLQ.*" || p.MaxDeliveries != 3 || !p.AutoDelete || p.IdleAfter != 5*time.Minute || !p.SingleActive || !p.LastValue || !p.NonDestructive {
 		t.Errorf("%+v", p)
 	}
 }

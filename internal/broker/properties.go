@@ -55,6 +55,10 @@ type Properties struct {
 	IdleAfter     time.Duration // likewise when it had no consumer for so long
 	SingleActive  bool          // one consumer at a time is served
 	LastValue     bool          // the last message of each key alone is kept
+
+	// NonDestructive has it keep what it delivers, until that has expired or makes room. Who
+	// subscribes is to browse it.
+	NonDestructive bool
 }
 
 // over returns p with what it does not say taken from q.
@@ -69,6 +73,7 @@ func (p Properties) over(q Properties) Properties {
 	or(&p.IdleAfter, q.IdleAfter)
 	or(&p.SingleActive, q.SingleActive)
 	or(&p.LastValue, q.LastValue)
+	or(&p.NonDestructive, q.NonDestructive)
 	return p
 }
 
@@ -193,6 +198,15 @@ func (b *Broker) Declare(queue string, p Properties) (same bool, err error) {
 	return true, nil
 }
 
+// Keeps reports whether dest is a queue that keeps what it delivers.
+func (b *Broker) Keeps(dest string) bool {
+	if !b.IsQueue(dest) {
+		return false
+	}
+	p := b.props.of(dest)
+	return p != nil && p.NonDestructive
+}
+
 // forgetProperties is for a queue that is forgotten.
 func (b *Broker) forgetProperties(queue string) {
 	p := &b.props
@@ -210,7 +224,7 @@ func (p Properties) fields() []string {
 		"q-max_messages", strconv.Itoa(p.MaxMessages), "q-max_bytes", strconv.FormatInt(p.MaxBytes, 10), "q-when_full", fullNames[p.WhenFull],
 		"q-ttl", p.TTL.String(), "q-max_deliveries", strconv.Itoa(p.MaxDeliveries), "q-dead_letter", p.DeadLetter,
 		"q-auto_delete", strconv.FormatBool(p.AutoDelete), "q-idle_after", p.IdleAfter.String(), "q-single_active", strconv.FormatBool(p.SingleActive),
-		"q-last_value", strconv.FormatBool(p.LastValue),
+		"q-last_value", strconv.FormatBool(p.LastValue), "q-non_destructive", strconv.FormatBool(p.NonDestructive),
 	}
 }
 
@@ -226,6 +240,7 @@ func readProperties(row *message.Message) (p Properties) {
 	p.IdleAfter, _ = time.ParseDuration(value("q-idle_after"))
 	p.SingleActive = value("q-single_active") == "true"
 	p.LastValue = value("q-last_value") == "true"
+	p.NonDestructive = value("q-non_destructive") == "true"
 	return p
 }
 
@@ -326,7 +341,7 @@ func (p *Properties) Set(name, value string) (err error) {
 			return wrong("a queue, such as /queue/DLQ.*, or none")
 		}
 		p.DeadLetter = value
-	case "auto_delete", "single_active", "last_value":
+	case "auto_delete", "single_active", "last_value", "non_destructive":
 		on, e := strconv.ParseBool(value)
 		if e != nil {
 			return wrong("true or false")
@@ -336,8 +351,10 @@ func (p *Properties) Set(name, value string) (err error) {
 			p.AutoDelete = on
 		case "single_active":
 			p.SingleActive = on
-		default:
+		case "last_value":
 			p.LastValue = on
+		default:
+			p.NonDestructive = on
 		}
 	default:
 		return ErrNoProperty

@@ -112,6 +112,9 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 	if isSystem(dest) && b.IsQueue(dest) {
 		return nil, ErrSystem
 	}
+	if o.Browse != nil {
+		o.Mode = Auto // it takes nothing that an ACK could settle
+	}
 	s := &Subscription{b: b, mode: o.Mode, c: o.Consumer, budget: o.Budget, filter: o.Filter,
 		priority: o.Priority, exclusive: o.Exclusive, manual: o.Manual, window: o.Bytes, pending: o.Pending}
 	switch {

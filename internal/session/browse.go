@@ -14,26 +14,26 @@ import (
 // browseHeaders are of a browser alone.
 var browseHeaders = []string{"browser-end", "limit", "from-seq", "from-time", "replay", "x-stream-offset"}
 
-// browse reads whether f browses a queue, and how.
-func (s *session) browse(f *frame.Frame) (*broker.Browse, error) {
+// browse reads whether f browses the queue dest, and how. Who subscribes to one that keeps what
+// it delivers follows it.
+func (s *session) browse(f *frame.Frame, dest string) (*broker.Browse, error) {
 	on, err := flag(f, false, "browser")
 	if err != nil {
 		return nil, err
 	}
-	if !on {
+	if !on && !s.b.Keeps(dest) {
 		for _, name := range browseHeaders {
 			if v := f.Header.Value(name); v != "" {
-				return nil, errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header %q, which is for browser:true alone: a consumer gets what nobody has.", name)
+				return nil, errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header %q, which is for browser:true and for queues that keep what they deliver (non-destructive:true): a consumer gets what nobody has.", name)
 			}
 		}
 		return nil, nil
 	}
-	var b broker.Browse
-	end, err := flag(f, true, "browser-end")
+	end, err := flag(f, on, "browser-end")
 	if err != nil {
 		return nil, err
 	}
-	b.Follow = !end
+	b := broker.Browse{Follow: !end, Skip: !on && isStream(f)}
 	if b.Limit, err = number(f, 0, 0, math.MaxInt32, "limit"); err != nil {
 		return nil, err
 	}
@@ -62,10 +62,15 @@ func (s *session) browse(f *frame.Frame) (*broker.Browse, error) {
 	return &b, nil
 }
 
+// isStream reports whether f asks for a stream of RabbitMQ's, whose consumers begin with what
+// comes if they do not say where.
+func isStream(f *frame.Frame) bool { return f.Header.Value("x-queue-type") == "stream" }
+
 // streamOffset reads where RabbitMQ's consumers of streams begin.
 func streamOffset(b *broker.Browse, v string) bool {
 	name, value, _ := strings.Cut(v, "=")
 	n, err := strconv.ParseInt(value, 10, 64)
+	b.Skip = false
 	switch {
 	case v == "first":
 	case v == "last":

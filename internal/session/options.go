@@ -35,9 +35,6 @@ func (s *session) options(f *frame.Frame) (o broker.Options, err error) {
 	if o.Pending, err = pending(f); err != nil {
 		return o, err
 	}
-	if o.Browse, err = s.browse(f); err != nil {
-		return o, err
-	}
 	o.Filter, err = s.filter(f)
 	return o, err
 }

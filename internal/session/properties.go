@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ func mayDeclare(f *frame.Frame) bool {
 		switch {
 		case bytes.HasPrefix(name, []byte("x-")), bytes.HasPrefix(name, []byte("quota")):
 			return true
-		case string(name) == "auto-delete", string(name) == "full_policy", string(name) == "address-full-policy", string(name) == "ring-size", string(name) == "last-value":
+		case string(name) == "auto-delete", string(name) == "full_policy", string(name) == "address-full-policy", string(name) == "ring-size", string(name) == "last-value", string(name) == "non-destructive":
 			return true
 		}
 	}
@@ -75,6 +76,14 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 	if p.LastValue, err = flag(f, false, "last-value"); err != nil {
 		return p, err
 	}
+	if p.NonDestructive, err = flag(f, isStream(f), "non-destructive"); err != nil {
+		return p, err
+	}
+	if v, ok := f.Header.Get("x-max-age"); ok {
+		if p.TTL, ok = maxAge(string(bytes.TrimSpace(v))); !ok {
+			return p, errHeader(f.Command, "x-max-age", v, "a number and Y, M, D, h, m or s, such as 7D")
+		}
+	}
 	if p.MaxMessages > 0 || p.MaxBytes > 0 {
 		p.WhenFull = broker.DropHead // as RabbitMQ does
 	}
@@ -94,6 +103,23 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 		p.DeadLetter = destination.QueuePrefix + strings.TrimPrefix(key, destination.QueuePrefix)
 	}
 	return p, err
+}
+
+// ages are the units of RabbitMQ's x-max-age.
+var ages = map[byte]time.Duration{'Y': 365 * day, 'M': 30 * day, 'D': day, 'h': time.Hour, 'm': time.Minute, 's': time.Second}
+
+const day = 24 * time.Hour
+
+func maxAge(v string) (time.Duration, bool) {
+	if v == "" {
+		return 0, false
+	}
+	unit := ages[v[len(v)-1]]
+	n, err := strconv.ParseInt(v[:len(v)-1], 10, 64)
+	if err != nil || unit == 0 || n < 1 || n > int64(math.MaxInt64/unit) {
+		return 0, false
+	}
+	return time.Duration(n) * unit, true
 }
 
 // policies are the words of others for what becomes of a message when the queue is full.

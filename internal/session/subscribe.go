@@ -59,13 +59,19 @@ func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options) (
 	if err != nil {
 		return nil, err
 	}
-	if o.Browse != nil && !s.b.IsQueue(dest) {
-		return nil, errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header browser:true, but %s is a topic: it holds nothing that could be browsed.", cut([]byte(n.Spelt)))
-	}
 	if s.b.IsQueue(dest) && !n.System() {
 		if err := s.declare(f, dest); err != nil {
 			return nil, err
 		}
+	}
+	if o.Browse, err = s.browse(f, dest); err != nil {
+		return nil, err
+	}
+	if o.Browse != nil && !s.b.IsQueue(dest) {
+		return nil, errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header browser:true, but %s is a topic: it holds nothing that could be browsed.", cut([]byte(n.Spelt)))
+	}
+	if _, ok := f.Header.Get("x-stream-offset"); (ok || isStream(f)) && sub.seqName == "" {
+		sub.seqName = "x-stream-offset" // as RabbitMQ tells it
 	}
 	return sub, s.open(sub, dest, o)
 }
