@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"stompserver/internal/broker"
 	"stompserver/internal/session"
 	"stompserver/internal/store"
 	"stompserver/internal/store/spool"
@@ -144,5 +145,38 @@ func TestStoreFails(t *testing.T) {
 				p.Closed()
 			})
 		})
+	}
+}
+
+// TestReceiptOfSubscribeComesBehindItsStart: whoever has read the RECEIPT of a SUBSCRIBE misses
+// nothing that is sent from then on, also while other messages are being written to the client.
+func TestReceiptOfSubscribeComesBehindItsStart(t *testing.T) {
+	s := newServer(t, broker.Config{}, session.Config{})
+	a, b, noise := s.dial(t), s.dial(t), s.dial(t)
+	for _, c := range []*transcript.Peer{a, b, noise} {
+		c.Connect("1.2")
+	}
+	a.Send("SUBSCRIBE\nid:noise\ndestination:/topic/noise\nreceipt:r\n\n^@")
+	a.Expect("RECEIPT\n")
+	read := func(want string) {
+		t.Helper()
+		for {
+			f, err := a.Read()
+			if err != nil {
+				t.Fatalf("waiting for %s: %v", want, err)
+			}
+			if f.Command == want || f.Body == want {
+				return
+			}
+		}
+	}
+	for i := range 500 {
+		for range 20 {
+			noise.Send("SEND\ndestination:/topic/noise\n\nnoise^@")
+		}
+		a.Send(fmt.Sprintf("SUBSCRIBE\nid:%d\ndestination:/topic/t%d\nreceipt:r\n\n^@", i, i))
+		read("RECEIPT")
+		b.Send(fmt.Sprintf("SEND\ndestination:/topic/t%d\n\nyours^@", i))
+		read("yours")
 	}
 }

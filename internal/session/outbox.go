@@ -60,6 +60,7 @@ type outbox struct {
 	burst    bool      // the reader is at work and will flush when its bytes are used up
 	attended bool      // the reader is with the store, and will flush the receipts that brings
 	writing  bool      // somebody is writing
+	holding  bool      // a RECEIPT is there for what is not done yet, and nothing is taken for writing
 	last     bool      // the session ends: no delivery is added any more
 	closed   bool      // nothing is written any more
 

@@ -43,12 +43,22 @@ func (s *session) subscribe(f *frame.Frame) error {
 	if len(parts) > 1 {
 		join(parts)
 	}
+	s.hold(true) // the client must not read of a subscription that has no turn yet
 	s.receipt(f) // before the first MESSAGE
 	s.tellOf("subscribe", "Consumer", parts)
 	for _, sub := range parts {
 		sub.bs.Start(&s.wake)
 	}
+	s.hold(false)
 	return nil
+}
+
+// hold keeps what is added from being written, until the flush that ends the burst at the
+// latest. Called by the reader.
+func (s *session) hold(on bool) {
+	s.out.mu.Lock()
+	s.out.holding = on
+	s.out.mu.Unlock()
 }
 
 // attach makes the subscription of f to one destination.

@@ -13,7 +13,7 @@ func (s *session) Flush(w *broker.Wake, first bool) {
 	o := &s.out
 	o.mu.Lock()
 	o.flagged = false
-	if o.writing || o.closed || o.size == 0 {
+	if o.writing || o.closed || o.size == 0 || o.holding {
 		o.mu.Unlock()
 		return
 	}
@@ -83,7 +83,7 @@ func (s *session) next(w *broker.Wake) bool {
 		o.mu.Lock()
 	}
 	defer o.mu.Unlock()
-	if o.size > 0 {
+	if o.size > 0 && !o.holding {
 		o.take()
 		s.nudge()
 		return true
