@@ -1,0 +1,20 @@
+package transport
+
+import "net"
+
+// A Replay is a connection of which some bytes were read already; they are read again first.
+type Replay struct {
+	net.Conn
+	Early []byte
+}
+
+func (r *Replay) Read(b []byte) (int, error) {
+	if len(r.Early) == 0 {
+		return r.Conn.Read(b)
+	}
+	n := copy(b, r.Early)
+	if r.Early = r.Early[n:]; len(r.Early) == 0 {
+		r.Early = nil
+	}
+	return n, nil
+}
