@@ -2,6 +2,7 @@ package stompserver
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"stompserver/internal/broker"
@@ -24,6 +25,19 @@ type Config struct {
 	Host string
 	Port int // default 61613; AnyPort picks a free one
 	HTTP HTTP
+
+	// TLS is spoken, beside STOMP and WebSocket in the clear, with clients that begin with it.
+	TLS TLS
+
+	// Origins are the pages that may open a WebSocket, beside those of this machine and of the
+	// host that they were got from: "https://app.example.org", or "*" for all.
+	Origins []string
+
+	// TrustedProxies are the networks whose PROXY header (version 1 or 2) is believed.
+	TrustedProxies []netip.Prefix
+
+	// Listeners are further places to connect to.
+	Listeners []Listener
 
 	// Queue is the kind of store that keeps queues: "memory", which is the default,
 	// "journal", "file", "dbm" or "activerecord".
@@ -181,6 +195,9 @@ const (
 
 // withDefaults fills in what is not set. Limits keep negative numbers for none.
 func (c Config) withDefaults() Config {
+	if c.TLS.ClientAuth == "" {
+		c.TLS.ClientAuth = "none"
+	}
 	def(&c.Host, "localhost")
 	def(&c.Port, 61613)
 	def(&c.Queue, "memory")

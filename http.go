@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -58,15 +57,10 @@ func (s *Server) openDoor(ls []net.Listener) {
 	if len(ls) == 0 {
 		return
 	}
-	listen, _, _ := splitAddress(s.cfg.HTTP.Listen)
-	hosts := []string{strings.Trim(listen, "[]")}
-	if name, err := os.Hostname(); err == nil {
-		hosts = append(hosts, name)
-	}
 	_, most := s.maxConnections(s.cfg)
 	s.doors = ls
 	s.door = web.New(s.broker, s.sessions, web.Config{
-		Auth: s.cfg.Auth, Hosts: hosts, Connections: most, Log: s.cfg.Log,
+		Guard: s.guard(), Connections: most, Log: s.cfg.Log,
 	})
 	for _, l := range ls {
 		s.accepting.Go(func() { // ended by Shutdown, which waits

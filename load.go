@@ -271,6 +271,9 @@ func (l *loader) finish() {
 	under(s.WorkingDir, &s.LogDir)
 	under(s.WorkingDir, &s.Config.Storage)
 	under(s.WorkingDir, &s.Config.DatabaseYML)
+	for _, f := range s.Config.TLS.files() {
+		under(s.WorkingDir, f)
+	}
 	if yml := filepath.Join(s.EtcDir, "database.yml"); s.Config.DatabaseYML == "" && s.Config.Queue == "activerecord" {
 		if _, err := os.Stat(yml); err == nil {
 			s.Config.DatabaseYML = yml

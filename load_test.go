@@ -100,11 +100,11 @@ func TestFileProblems(t *testing.T) {
 		{"all at once", "prot: 1\nport: x\nauth: maybe\n", `stompserver.conf:1: unknown key "prot"; did you mean "port"?
 stompserver.conf:2: port: "x" is not a whole number
 stompserver.conf:3: auth: "maybe" is neither true nor false`},
-		{"line by line", "limits: {body: big}\nport: x\nprot: 1\n:queue: jetstream\ntls: {cert: a}\nserver_header: \"a\\nb\"\nauth: maybe\n", `stompserver.conf:1: limits.body: "big" is not a size: write a number and B, kB, KiB, MiB or GiB
+		{"line by line", "limits: {body: big}\nport: x\nprot: 1\n:queue: jetstream\ncluster: {a: b}\nserver_header: \"a\\nb\"\nauth: maybe\n", `stompserver.conf:1: limits.body: "big" is not a size: write a number and B, kB, KiB, MiB or GiB
 stompserver.conf:2: port: "x" is not a whole number
 stompserver.conf:3: unknown key "prot"; did you mean "port"?
 stompserver.conf:4: queue: jetstream is not in this build yet: it has memory, journal, file, dbm, activerecord
-stompserver.conf:5: tls is not in this build yet
+stompserver.conf:5: cluster is not in this build yet
 stompserver.conf:6: server_header: control characters cannot be in a header
 stompserver.conf:7: auth: "maybe" is neither true nor false`},
 		{"unknown twice", "prot: 1\nprot: 2\n", `stompserver.conf:1: unknown key "prot"; did you mean "port"?
@@ -141,9 +141,9 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 		{"queue to come", "queue: jetstream", "stompserver.conf:1: queue: jetstream is not in this build yet: it has memory, journal, file, dbm, activerecord"},
 		{"queue to come, Ruby", ":queue: :jetstream", "stompserver.conf:1: queue: jetstream is not in this build yet: it has memory, journal, file, dbm, activerecord"},
 		{"no queue", "queue: memroy", `stompserver.conf:1: queue: "memroy" is not a queue type: they are memory, journal, file, dbm, activerecord (or sql), jetstream; did you mean "memory"?`},
-		{"tls", "tls: {cert: a}", "stompserver.conf:1: tls is not in this build yet"},
-		{"tls, Ruby", ":tls: true", "stompserver.conf:1: tls is not in this build yet"},
-		{"listeners", "listeners: []", "stompserver.conf:1: listeners is not in this build yet"},
+		{"cluster", "cluster: {a: b}", "stompserver.conf:1: cluster is not in this build yet"},
+		{"cluster, Ruby", ":cluster: true", "stompserver.conf:1: cluster is not in this build yet"},
+		{"metrics", "metrics: []", "stompserver.conf:1: metrics is not in this build yet"},
 		{"users", "users:\n  - {name: app}", "stompserver.conf:1: users is not in this build yet"},
 		{"disk", "limits: {disk_free: 1GiB}", "stompserver.conf:1: limits.disk_free is not in this build yet"},
 	} {
@@ -161,7 +161,7 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 }
 
 func TestAbsentKeysAreRefusedEverywhere(t *testing.T) {
-	keys := strings.Fields(`tls websocket http.console http.base_path http.tls http.trusted_proxies http.login_ttl listeners trusted_proxies users anonymous metrics cluster
+	keys := strings.Fields(`http.console http.base_path http.tls http.trusted_proxies http.login_ttl users anonymous metrics cluster
 		limits.connections_per_address limits.connections_per_user limits.disk_free
 		destinations.copy destinations.unknown_prefix destinations.separator destinations.auto_create
 		trailing_lf soft_errors`)
@@ -260,7 +260,7 @@ func TestEnvironmentProblems(t *testing.T) {
 		{"value", []string{"STOMPSERVER_PORT=x"}, `STOMPSERVER_PORT: "x" is not a whole number`},
 		{"no file", []string{"STOMPSERVER_PORT_FILE=/nonexistent/a"}, "STOMPSERVER_PORT_FILE: /nonexistent/a cannot be read: no such file or directory"},
 		{"both", []string{"STOMPSERVER_LOG_LEVEL=warn", "STOMPSERVER_LOGFILE=a", "STOMPSERVER_LOG_FILE=b"}, "STOMPSERVER_LOG_FILE: log.file is set by STOMPSERVER_LOGFILE as well"},
-		{"part of an absent section", []string{"STOMPSERVER_TLS_CERT=a"}, "STOMPSERVER_TLS_CERT: tls is not in this build yet"},
+		{"part of an absent section", []string{"STOMPSERVER_CLUSTER_NAME=a"}, "STOMPSERVER_CLUSTER_NAME: cluster is not in this build yet"},
 		{"named file is missing", []string{"STOMPSERVER_CONFIG=missing.conf"}, "missing.conf: there is no such file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

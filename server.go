@@ -13,6 +13,7 @@ import (
 	"stompserver/internal/monitor"
 	"stompserver/internal/session"
 	"stompserver/internal/store"
+	"stompserver/internal/transport"
 	"stompserver/internal/web"
 )
 
@@ -20,7 +21,8 @@ import (
 // be called from any goroutine.
 type Server struct {
 	cfg      Config
-	passwd   *auth.Passwd // nil: auth is off
+	passwd   *auth.Passwd     // nil: auth is off
+	certs    *transport.Certs // nil: there is no TLS
 	store    store.Store
 	broker   *broker.Broker
 	sessions *session.Server
@@ -30,10 +32,12 @@ type Server struct {
 	mu        sync.Mutex // guards what follows
 	started   bool
 	stopped   bool
-	listeners []net.Listener
+	listeners []port
+	main      int       // how many of them, the first, are those of Host and Port
 	door      *web.Door // nil: there is none
 	doors     []net.Listener
 	monitor   *monitor.Monitor
+	unwatch   context.CancelFunc // ends the watch of certificates; nil: there is none
 	accepting sync.WaitGroup
 }
 
@@ -63,6 +67,9 @@ func New(cfg Config) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("stompserver: %w", err)
 		}
+	}
+	if err := s.openTLS(); err != nil {
+		return nil, err
 	}
 	var err error
 	if s.store, err = openStore(cfg, func(err error) { s.failed <- err }); err != nil {
@@ -153,22 +160,31 @@ func (s *Server) Start(ctx context.Context) error {
 	case s.started:
 		return errors.New("stompserver: the server was started before")
 	}
-	listeners, err := listen(ctx, s.cfg.Host, s.cfg.Port)
+	doors, err := s.listenHTTP(ctx)
 	if err != nil {
 		return err
 	}
-	doors, err := s.listenHTTP(ctx)
+	listeners, main, err := s.listenAllPorts(ctx, webHint(doors))
 	if err != nil {
-		for _, l := range listeners {
+		for _, l := range doors {
 			_ = l.Close()
 		}
 		return err
 	}
-	s.started, s.listeners = true, listeners
+	s.started, s.listeners, s.main = true, listeners, main
 	s.openDoor(doors)
+	if s.certs != nil {
+		watching, cancel := context.WithCancel(context.Background())
+		s.unwatch = cancel
+		s.accepting.Go(func() { // ended by Shutdown, which waits
+			if err := s.certs.Watch(watching); err != nil {
+				s.cfg.Log.Warn("certificates are not watched: a change needs a HUP", "err", err)
+			}
+		})
+	}
 	for _, l := range listeners {
 		s.accepting.Go(func() { // ended by Shutdown, which waits
-			if err := s.sessions.Serve(l); err != nil && !errors.Is(err, session.ErrServerClosed) {
+			if err := s.sessions.Serve(l, l.Port); err != nil && !errors.Is(err, session.ErrServerClosed) {
 				s.cfg.Log.Error("listener failed", "addr", l.Addr().String(), "err", err)
 			}
 		})
@@ -196,14 +212,24 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 // process should call Shutdown and end.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Addrs are the addresses that are listened on, with the ports that were picked; empty
-// before Start.
+// Addrs are the addresses of Host and Port, with the port that was picked; empty before Start.
 func (s *Server) Addrs() []net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return addrs(s.listeners[:s.main])
+}
+
+// MoreAddrs are those of Listeners, in their order.
+func (s *Server) MoreAddrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return addrs(s.listeners[s.main:])
+}
+
+func addrs(ports []port) []net.Addr {
 	var all []net.Addr
-	for _, l := range s.listeners {
-		all = append(all, l.Addr())
+	for _, p := range ports {
+		all = append(all, p.Addr())
 	}
 	return all
 }
@@ -231,8 +257,8 @@ func (s *Server) Stats() Stats {
 
 // Reload takes the heart-beats, headers, limits, Debug and SlowConsumer of cfg for the
 // connections that are made from now on, the memory limit for all, and reads the password
-// file again. Everything else of cfg, Auth among it, stays as it was at New. When the password file cannot be
-// read its error is returned and the users stay; the rest is taken nevertheless.
+// file and the certificates again. Everything else of cfg, Auth among it, stays as it was at New. When a file
+// cannot be read its error is returned and what it said before stays; the rest is taken nevertheless.
 func (s *Server) Reload(cfg Config) error {
 	cfg = cfg.withDefaults()
 	if err := oneOf(cfg.Destinations.SlowConsumer, DropOldest, Disconnect); err != nil {
@@ -242,10 +268,14 @@ func (s *Server) Reload(cfg Config) error {
 	s.broker.SetMemoryLimit(cfg.memoryLimit())
 	s.sessions.SetConfig(s.sessionConfig(cfg))
 	s.broker.SetRules(cfg.Destinations.rules)
-	if s.passwd == nil {
-		return nil
+	var errs []error
+	if s.certs != nil {
+		errs = append(errs, s.certs.Reload())
 	}
-	if err := s.passwd.Reload(); err != nil {
+	if s.passwd != nil {
+		errs = append(errs, s.passwd.Reload())
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stompserver: %w", err)
 	}
 	return nil
@@ -262,6 +292,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.stopped = true
 	mon := s.monitor
+	if s.unwatch != nil {
+		s.unwatch()
+	}
 	s.mu.Unlock()
 
 	shut := s.shutDoor(ctx)

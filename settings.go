@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,7 +97,9 @@ func envName(key string) string {
 // All are the settings in the order of the documentation.
 func All() []*Setting { return settings }
 
-var settings = []*Setting{
+var settings = slices.Concat(generalSettings, portSettings, limitSettings)
+
+var generalSettings = []*Setting{
 	Setting{Key: "host", Restart: true, Doc: `name, IPv4 or IPv6 address to listen on, "*" for all`}.text(func(s *Settings) *string { return &s.Config.Host }),
 	Setting{Key: "port", Restart: true, Doc: "port to listen on; 0 picks a free one"}.of(aNumber).with(
 		func(s *Settings, v string) error { return setPort(&s.Config.Port, v) },
@@ -133,7 +136,9 @@ var settings = []*Setting{
 	Setting{Key: "heartbeat.tolerance", Doc: "silent intervals until a client is given up"}.factor(1, 1000, func(s *Settings) *float64 { return &s.Config.Heartbeat.Tolerance }),
 	Setting{Key: "heartbeat.grace", Doc: "and this much more"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Grace }),
 	Setting{Key: "server_header", Doc: "the server header of CONNECTED; ${version} is this version"}.text(func(s *Settings) *string { return &s.Config.ServerHeader }),
+}
 
+var limitSettings = []*Setting{
 	Setting{Key: "limits.connections", Doc: "connections at once; 0 is no limit, here and below"}.count(func(s *Settings) *int { return &s.Config.Limits.Connections }),
 	Setting{Key: "limits.subscriptions", Doc: "subscriptions of a connection"}.count(func(s *Settings) *int { return &s.Config.Limits.Subscriptions }),
 	Setting{Key: "limits.command", Doc: "bytes of a command line"}.bytes(func(s *Settings) *int { return &s.Config.Limits.Command }),

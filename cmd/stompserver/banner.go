@@ -27,6 +27,9 @@ func (p *process) announce() {
 		for _, a := range addrs {
 			p.log.Info("listening", "addr", a.String())
 		}
+		for _, a := range p.server.MoreAddrs() {
+			p.log.Info("listening", "addr", a.String())
+		}
 		for _, a := range http {
 			p.log.Info("listening", "addr", a.String(), "protocol", "http")
 		}
@@ -90,6 +93,10 @@ func writeBanner(w io.Writer, s *stompserver.Settings, addrs, http []net.Addr, k
 	title := "stompserver " + version
 	fmt.Fprintf(w, "%s%s%s%*s\n", bold, title, off, 70-len(title), fmt.Sprintf("pid %d", pid))
 	line("STOMP", "stomp://"+shown(addrs[0]), "versions 1.0, 1.1, 1.2")
+	line("WebSocket", "ws://"+shown(addrs[0])+"/ws", "for stompjs")
+	if s.Config.TLS.Cert != "" {
+		line("TLS", "on the same port", "stomp+tls and wss, certificate "+s.Config.TLS.Cert)
+	}
 	if len(http) > 0 {
 		line("HTTP", "http://"+shown(http[0])+"/", "PUT and GET /queue/NAME, health at /healthz")
 	}

@@ -23,6 +23,7 @@ func TestBanner(t *testing.T) {
 		{name: "default", addr: "127.0.0.1", http: []net.Addr{&net.TCPAddr{IP: net.ParseIP("127.0.0.1"), Port: 8161}}, want: `
 stompserver dev                                               pid 4242
   STOMP      stomp://127.0.0.1:61613       versions 1.0, 1.1, 1.2
+  WebSocket  ws://127.0.0.1:61613/ws       for stompjs
   HTTP       http://127.0.0.1:8161/        PUT and GET /queue/NAME, health at /healthz
   Storage    memory                        what is kept
   Access     this machine only, no login   open it with -b ADDR and -a
@@ -32,6 +33,7 @@ ready in 18 ms, Ctrl-C to stop
 		{name: "open to all", addr: "192.0.2.7", flags: []stompserver.FlagValue{{Key: "host", Name: "-b", Value: "192.0.2.7"}}, want: `
 stompserver dev                                               pid 4242
   STOMP      stomp://192.0.2.7:61613       versions 1.0, 1.1, 1.2
+  WebSocket  ws://192.0.2.7:61613/ws       for stompjs
   Storage    memory                        what is kept
   Access     any machine, no login         anyone who reaches this port may use it; ask for logins with -a
   Try        stompserver send /queue/hello hi      stompserver subscribe /queue/hello
@@ -40,6 +42,7 @@ ready in 18 ms, Ctrl-C to stop
 		{name: "with logins and debug", addr: "::1", flags: []stompserver.FlagValue{{Key: "auth", Name: "-a", Value: "true"}, {Key: "debug", Name: "-d", Value: "true"}}, want: `
 stompserver dev                                               pid 4242
   STOMP      stomp://[::1]:61613           versions 1.0, 1.1, 1.2
+  WebSocket  ws://[::1]:61613/ws           for stompjs
   Storage    memory                        what is kept
   Access     this machine, with login      open it with -b ADDR
   Debug      frames are logged

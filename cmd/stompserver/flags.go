@@ -52,14 +52,14 @@ var serveFlags = []serveFlag{
 	{name: "dbyml", short: 'y', arg: "FILE", key: "dbyml", era: ng, doc: "database.yml of queue type activerecord (default: database.yml in etcdir, or else SQLite in the storage directory)"},
 	{name: "session-cache", shown: "session_cache", short: 'S', arg: "N", key: "session_cache", era: ng, doc: "Accepted; has no effect"},
 
+	{name: "tls-cert", arg: "FILE", key: "tls.cert", era: newer, doc: "Certificate for TLS, in PEM"},
+	{name: "tls-key", arg: "FILE", key: "tls.key", era: newer, doc: "Its private key, in PEM"},
 	{name: "http", arg: "ADDR", key: "http.listen", era: newer, doc: "Address and port of HTTP, or off (default: localhost:8161)"},
 	{name: "log-format", arg: "FORMAT", key: "log.format", era: newer, doc: "text or json (default: text)"},
 	{name: "ports-file", arg: "FILE", era: newer, doc: "Write the address and port in use to a file, as JSON; removed at a stop"},
 	{name: "no-color", era: newer, doc: "Print without colours (as with NO_COLOR in the environment)"},
 	{name: "version", short: 'V', era: newer, doc: "Show version, revision, date and Go"},
 
-	{name: "tls-cert", arg: "FILE", era: absent},
-	{name: "tls-key", arg: "FILE", era: absent},
 	{name: "no-console", era: absent},
 	{name: "chaos", era: absent},
 }

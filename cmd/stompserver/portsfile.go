@@ -19,17 +19,21 @@ type portsFile struct {
 }
 
 // writePortsFile writes it. The file is there as a whole or not at all.
-func writePortsFile(path string, addrs, http []net.Addr) (*portsFile, error) {
-	all := make([]string, len(addrs))
-	for i, a := range addrs {
-		all[i] = a.String()
+func writePortsFile(path string, addrs, http, more []net.Addr) (*portsFile, error) {
+	texts := func(addrs []net.Addr) []string {
+		all := make([]string, len(addrs))
+		for i, a := range addrs {
+			all[i] = a.String()
+		}
+		return all
 	}
 	ports := struct {
 		PID       int      `json:"pid"`
 		STOMP     int      `json:"stomp"`
 		HTTP      int      `json:"http,omitempty"`
 		Addresses []string `json:"addresses"`
-	}{PID: os.Getpid(), STOMP: port(addrs), Addresses: all}
+		Listeners []string `json:"listeners,omitempty"` // addresses of the setting listeners
+	}{PID: os.Getpid(), STOMP: port(addrs), Addresses: texts(addrs), Listeners: texts(more)}
 	if len(http) > 0 {
 		ports.HTTP = port(http)
 	}

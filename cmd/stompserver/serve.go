@@ -118,7 +118,7 @@ func serve(ctx context.Context, g *globals, a *serverArgs) (err error) {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(opts.Dir, file) // a daemon has left it
 		}
-		ports, err := writePortsFile(file, p.server.Addrs(), p.server.HTTPAddrs())
+		ports, err := writePortsFile(file, p.server.Addrs(), p.server.HTTPAddrs(), p.server.MoreAddrs())
 		if err != nil {
 			_ = p.server.Shutdown(ctx)
 			return &exitError{exitIO, err}
@@ -337,7 +337,7 @@ func (p *process) reload() {
 	}
 	p.log.setLevel(s.LogLevel)
 	if err := p.server.Reload(s.Config); err != nil {
-		p.log.Error("password file not reloaded", "err", err)
+		p.log.Error("not all was reloaded", "err", err)
 	}
 	// Values that need a restart are compared with those of the start the next time too.
 	p.settings = s.Keeping(p.settings)

@@ -202,6 +202,10 @@ func (s *session) login(f *frame.Frame) error {
 		s.user = &auth.Identity{Name: string(login)}
 		return nil
 	}
+	if !hasLogin && s.certified != "" {
+		s.user = &auth.Identity{Name: s.certified}
+		return nil
+	}
 	refused := errf(codeLoginFailed, "Bad CONNECT", "The login or the passcode is wrong.")
 	if !hasLogin || !hasPasscode {
 		s.log().Info("login failed", "user", string(login), "reason", "no login or no passcode")

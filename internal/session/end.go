@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"stompserver/internal/websocket"
 )
 
 // How a session ends.
@@ -30,16 +32,22 @@ func (s *session) finish(err error) {
 	switch {
 	case errors.As(err, &e):
 		s.tell(e, err)
-	case err == errLeave:
+	case err == errLeave, websocket.AsClose(err) != nil:
 	default:
 		if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 			s.trace("connection lost", "err", err)
 		}
-		_ = s.c.net().Close() // nobody is there to read
+		_ = s.sock.Close() // nobody is there to read
+	}
+	if s.web != nil {
+		s.closeWeb(err)
 	}
 	s.drain()
 	s.giveBack()
-	if e != nil || err == errLeave {
+	switch {
+	case s.web != nil:
+		s.web.linger()
+	case e != nil || err == errLeave:
 		linger(s.c.net(), lingerWait)
 	}
 	_ = s.c.net().Close()
@@ -67,7 +75,7 @@ func (s *session) tell(e *Error, cause error) {
 
 // drain writes what is left, for a while, and returns when nobody writes any more.
 func (s *session) drain() {
-	_ = s.c.net().SetWriteDeadline(time.Now().Add(flushWait))
+	_ = s.sock.SetWriteDeadline(time.Now().Add(flushWait))
 	s.out.mu.Lock()
 	s.out.last = true
 	s.out.done = make(chan struct{})

@@ -30,6 +30,8 @@ func (e *Error) Error() string { return "session: " + e.Code + ": " + e.Detail }
 const (
 	codeLoginFailed         = "login-failed"
 	codeLoginRequired       = "login-required"
+	codeNotAllowed          = "not-allowed"
+	codeTLSRequired         = "tls-required"
 	codeVersionMismatch     = "version-mismatch"
 	codeMalformed           = "malformed-frame"
 	codeTooLarge            = "frame-too-large"

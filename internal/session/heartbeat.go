@@ -159,8 +159,9 @@ func (s *session) beatOnce() {
 	s.out.mu.Lock()
 	if s.out.size == 0 && !s.out.writing && !s.out.last && !s.out.closed {
 		s.out.room(1)
+		n := s.out.begin()
 		s.out.chunk = append(s.out.chunk, '\n')
-		s.out.size++
+		s.out.end(n, nil)
 	}
 	s.out.mu.Unlock()
 	var w broker.Wake

@@ -33,7 +33,7 @@ func bubbleOn(t *testing.T, st store.Store, sc session.Config, f func(t *testing
 		f(t, s, func() *transcript.Peer {
 			here, there := net.Pipe()
 			ends = append(ends, here)
-			s.srv.ServeConn(there)
+			s.srv.ServeConn(there, &session.Port{})
 			return transcript.NewPeer(t, here)
 		})
 		for _, c := range ends {

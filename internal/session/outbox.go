@@ -7,6 +7,7 @@ import (
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/websocket"
 )
 
 const (
@@ -50,6 +51,8 @@ func freeChunk(c []byte) {
 type outbox struct {
 	b *broker.Broker
 
+	envelope *websocket.Framer // around each frame, which must not be sent bare; nil: nothing. Guarded by mu
+
 	mu       sync.Mutex
 	chunk    []byte    // being filled; follows pieces
 	pieces   []piece   // full chunks and shared bytes, in order
@@ -91,6 +94,9 @@ type run struct {
 
 // room makes the chunk hold n more bytes. Called with mu held.
 func (o *outbox) room(n int) {
+	if o.envelope != nil {
+		n += websocket.Room
+	}
 	if cap(o.chunk)-len(o.chunk) >= n {
 		return
 	}
@@ -110,6 +116,23 @@ func (o *outbox) room(n int) {
 	} else {
 		o.chunk = make([]byte, 0, n)
 	}
+}
+
+// begin returns where in the chunk the frame starts that is appended next, and end has it be
+// sent, together with rest, which is added behind the chunk. Both are called with mu held.
+func (o *outbox) begin() int {
+	n := len(o.chunk)
+	if o.envelope != nil {
+		o.chunk = o.envelope.Begin(o.chunk)
+	}
+	return n
+}
+
+func (o *outbox) end(start int, rest []byte) {
+	if o.envelope != nil {
+		o.chunk = o.envelope.End(o.chunk, start, rest)
+	}
+	o.size += len(o.chunk) - start
 }
 
 func (o *outbox) seal() {
@@ -159,9 +182,9 @@ func (o *outbox) message(s *subscr, d broker.Delivery, v frame.Version) {
 	whole, ok := m.Whole(v)
 	if ok && len(whole) < shareFrom {
 		o.room(len(s.head) + 128 + len(whole))
-		n := len(o.chunk)
+		n := o.begin()
 		o.chunk = append(s.appendHead(o.chunk, d), whole...)
-		o.size += len(o.chunk) - n
+		o.end(n, nil)
 		return
 	}
 	o.large(s, d, v, m)
@@ -175,16 +198,17 @@ func (o *outbox) large(s *subscr, d broker.Delivery, v frame.Version, m *message
 		need += len(rest)
 	}
 	o.room(need)
-	n := len(o.chunk)
+	n := o.begin()
 	o.chunk = m.AppendHead(s.appendHead(o.chunk, d), v)
 	if !shared {
 		o.chunk = append(o.chunk, rest...)
+		o.end(n, nil)
+		return
 	}
-	o.size += len(o.chunk) - n
-	switch {
-	case shared && s.topic:
+	o.end(n, rest)
+	if s.topic {
 		o.share(rest, m)
-	case shared:
+	} else {
 		o.share(rest, nil)
 	}
 }
@@ -192,9 +216,9 @@ func (o *outbox) large(s *subscr, d broker.Delivery, v frame.Version, m *message
 // frame adds a frame of the server's own.
 func (o *outbox) frame(f *frame.Frame, v frame.Version) {
 	o.room(256)
-	n := len(o.chunk)
+	n := o.begin()
 	o.chunk = frame.Append(o.chunk, v, f)
-	o.size += len(o.chunk) - n
+	o.end(n, nil)
 }
 
 // receiptSize is how many bytes a RECEIPT needs at most, each byte of id being escaped.
@@ -207,12 +231,12 @@ func (o *outbox) owed() int { return o.size + o.receipts.size }
 // receipt adds a RECEIPT.
 func (o *outbox) receipt(r *receipt, v frame.Version) {
 	o.room(receiptSize(r.id) + len(r.more))
-	n := len(o.chunk)
+	n := o.begin()
 	o.chunk = append(o.chunk, "RECEIPT\nreceipt-id:"...)
 	o.chunk = append(frame.AppendEscaped(o.chunk, r.id, v), '\n')
 	o.chunk = append(o.chunk, r.more...)
 	o.chunk = append(o.chunk, "\n\x00\n"...)
-	o.size += len(o.chunk) - n
+	o.end(n, nil)
 }
 
 // note remembers which delivery was added last, joined to the run before if it follows it.

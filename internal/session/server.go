@@ -49,8 +49,9 @@ func (srv *Server) SetConfig(cfg Config) { srv.cfg.Store(cfg.withDefaults()) }
 // ErrServerClosed is returned by Serve after Shutdown.
 var ErrServerClosed = errors.New("session: server closed")
 
-// Serve accepts clients on l until Shutdown, and closes l.
-func (srv *Server) Serve(l net.Listener) error {
+// Serve accepts clients on l until Shutdown, and closes l. They may speak what p says; nil is
+// STOMP and nothing else.
+func (srv *Server) Serve(l net.Listener, p *Port) error {
 	defer l.Close()
 	srv.mu.Lock()
 	if srv.stopping {
@@ -86,13 +87,14 @@ func (srv *Server) Serve(l net.Listener) error {
 			continue
 		}
 		pause = 0
-		srv.ServeConn(c)
+		srv.ServeConn(c, p)
 	}
 }
 
-// ServeConn speaks STOMP on c, which it closes in the end, on a goroutine of its own.
-func (srv *Server) ServeConn(c net.Conn) {
-	s := newSession(srv, c, srv.ids.Add(1))
+// ServeConn speaks what p says on c, which it closes in the end, on a goroutine of its own; nil is
+// STOMP and nothing else.
+func (srv *Server) ServeConn(c net.Conn, p *Port) {
+	s := newSession(srv, c, p, srv.ids.Add(1))
 	srv.mu.Lock()
 	switch {
 	case srv.stopping:
@@ -169,7 +171,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	}
 	srv.mu.Lock()
 	for s := range srv.sessions {
-		_ = s.c.net().Close()
+		_ = s.sock.Close()
 	}
 	srv.mu.Unlock()
 	<-gone

@@ -36,11 +36,18 @@ type session struct {
 	srv   *Server
 	cfg   *Config // as it was when the client came
 	b     *broker.Broker
-	c     conn
-	id    uint64 // of the connection, for the log
-	began int64  // when it came, since the server's start
+	sock  net.Conn // as it was accepted: anybody may close it or set its deadlines
+	c     conn     // what STOMP runs over: sock, or what lies above it
+	web   *webConn // c, if it is a WebSocket
+	port  *Port    // nil once it is known what the client speaks
+	addr  net.Addr // of the client, if that is not whom sock is connected with
+	id    uint64   // of the connection, for the log
+	began int64    // when it came, since the server's start
 	user  *auth.Identity
 	told  bool // that it connected
+
+	secure    bool   // within TLS
+	certified string // the login that its certificate gives a client without one
 
 	dec     frame.Decoder
 	state   state
@@ -51,8 +58,6 @@ type session struct {
 	waited  bool  // for memory, at least once
 	owing   bool  // so much is owed to the client that it is to read first
 	bursts  uint8 // how often bytes came, roughly; it stops at firstBursts
-	opened  uint8 // how much there is of opening
-	opening [8]byte
 
 	to     route
 	unlike bool              // the frame being handled wants another queue than there is
@@ -80,8 +85,8 @@ type session struct {
 	dropped atomic.Uint64 // deliveries missed because the client is slow
 }
 
-func newSession(srv *Server, c net.Conn, id uint64) *session {
-	s := &session{srv: srv, cfg: srv.cfg.Load(), b: srv.b, c: newConn(c), id: id}
+func newSession(srv *Server, c net.Conn, p *Port, id uint64) *session {
+	s := &session{srv: srv, cfg: srv.cfg.Load(), b: srv.b, sock: c, c: newConn(c), port: p, id: id}
 	s.began = s.sinceStart(time.Now())
 	s.spaceFn, s.restFn = s.space, s.rest
 	s.dec.Init(s.cfg.Limits.frameLimits(false))
@@ -91,7 +96,15 @@ func newSession(srv *Server, c net.Conn, id uint64) *session {
 }
 
 func (s *session) log() *slog.Logger {
-	return s.cfg.Log.With("id", s.id, "addr", s.c.net().RemoteAddr().String())
+	return s.cfg.Log.With("id", s.id, "addr", s.peer().String())
+}
+
+// peer is the address of the client.
+func (s *session) peer() net.Addr {
+	if s.addr != nil {
+		return s.addr
+	}
+	return s.sock.RemoteAddr()
 }
 
 // trace logs what is of interest to those who look for a fault, and costs others nothing.
@@ -104,103 +117,10 @@ func (s *session) trace(what string, args ...any) {
 // start begins the conversation: the reader goes on from here.
 func (s *session) start() { s.beat.start(s) }
 
-// run is the reader: it speaks STOMP until the client leaves or fails, and then reports
-// true. It reports false when another goroutine is to go on in its place: one that has been
-// at work has a stack that does not shrink, four times that of one which only waits.
-func (s *session) run() bool {
-	err := s.read()
-	if err == errAgain {
-		return false
-	}
-	s.state = leaving
-	s.beat.end()
-	s.release()
-	s.finish(err)
-	return true
-}
-
-// errAgain is returned by read to have it called again, on another goroutine.
-var errAgain = errors.New("session: to go on elsewhere")
-
-const (
-	// A client is taken for one that mostly waits in its first bursts, and when it was
-	// silent for a while.
-	firstBursts = 4
-	longSilence = time.Second
-)
-
-// read works on what comes in until there is a reason to end: errLeave for DISCONNECT, an
-// *Error for the client or the error of the connection.
-func (s *session) read() error {
-	if s.bursts > 0 {
-		if err := s.c.wait(); err != nil {
-			return s.cause(err)
-		}
-	}
-	for {
-		n, err := s.c.read(s.spaceFn, s.restFn)
-		if n > 0 {
-			now := time.Now()
-			silence := s.beat.heard(now)
-			if ms := now.UnixMilli(); ms != s.now.Milliseconds() {
-				s.now = message.At(ms)
-			}
-			s.dec.Filled(n)
-			if int(s.opened) < len(s.opening) {
-				s.opened += uint8(copy(s.opening[s.opened:], s.in[:n]))
-				if reply, what := foreign(s.opening[:s.opened]); reply != nil {
-					return s.sendAway(reply, what)
-				}
-			}
-			if err := s.work(); err != nil {
-				return err
-			}
-			if s.bursts < firstBursts || silence > longSilence {
-				s.bursts = min(s.bursts+1, firstBursts)
-				if s.c.waits() {
-					s.rest()
-					return errAgain
-				}
-			}
-		}
-		if err != nil {
-			return s.cause(err)
-		}
-	}
-}
-
-// cause is why reading ended with err.
-func (s *session) cause(err error) error {
-	if f := s.failure.Load(); f != nil {
-		return f
-	}
-	return err
-}
-
-func (s *session) space() []byte {
-	s.in = s.dec.Space()
-	return s.in
-}
-
-// rest is called before the reader waits for bytes.
-func (s *session) rest() {
-	s.dec.Idle()
-	s.in = nil
-	s.count()
-}
-
 // crowd is how many bytes an unfinished frame may hold, however full the memory is.
 const crowd = 64 << 10
 
 func (s *session) crowded() bool { return s.b.MemoryCrowded(s.held) }
-
-// count keeps the broker's account of the memory that unfinished frames hold.
-func (s *session) count() {
-	if h := s.dec.Held(); h != s.held {
-		s.b.Partial(h - s.held)
-		s.held = h
-	}
-}
 
 var errLeave = errors.New("session: client disconnected")
 
@@ -387,7 +307,7 @@ func (s *session) Done(op *broker.Op, err error) {
 // fail ends the session from any goroutine; the first reason counts.
 func (s *session) fail(e *Error) {
 	if s.failure.CompareAndSwap(nil, e) {
-		_ = s.c.net().SetReadDeadline(time.Unix(1, 0)) // the reader takes it from here
+		_ = s.sock.SetReadDeadline(time.Unix(1, 0)) // the reader takes it from here
 		s.nudge()
 	}
 }

@@ -47,7 +47,7 @@ func newServerOn(t testing.TB, bc broker.Config, sc session.Config) *server {
 	}
 	s.ln = ln
 	served := make(chan error, 1)
-	go func() { served <- s.srv.Serve(ln) }()
+	go func() { served <- s.srv.Serve(ln, &session.Port{}) }()
 	t.Cleanup(func() {
 		ctx, cancel := contextFor(patience)
 		defer cancel()

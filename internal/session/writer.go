@@ -105,7 +105,7 @@ func (s *session) lost(err error) {
 	o.signal()
 	o.mu.Unlock()
 	s.nudge()
-	_ = s.c.net().Close()
+	_ = s.sock.Close()
 }
 
 // poke starts a flush from a goroutine that must not do it itself, such as a store's.

@@ -16,14 +16,14 @@ import (
 
 	"stompserver/internal/broker"
 	"stompserver/internal/client"
+	"stompserver/internal/origin"
 	"stompserver/internal/session"
 )
 
 // Config is what a Door needs to know.
 type Config struct {
-	Auth        bool     // clients need a login
-	Hosts       []string // names of this machine that are allowed in the header Host without a login
-	Connections int      // connections at once
+	Guard       origin.Guard // of pages of other sites
+	Connections int          // connections at once
 	Log         *slog.Logger
 }
 
@@ -100,6 +100,9 @@ func (d *Door) Shutdown(ctx context.Context) error {
 	return err
 }
 
+// noTime is no deadline.
+var noTime time.Time
+
 type visitorKey struct{}
 
 // enter gives each connection its visitor.
@@ -168,7 +171,7 @@ func (d *Door) session(ctx context.Context, v *visitor, login credentials) (*cli
 		v.conn = nil
 	}
 	near, far := net.Pipe()
-	d.sessions.ServeConn(&inside{far, v.sock.RemoteAddr()})
+	d.sessions.ServeConn(&inside{far, v.sock.RemoteAddr()}, nil)
 	c, err := client.Connect(ctx, near, client.Options{
 		Host: "localhost", Login: login.name, Passcode: login.passcode,
 		HeartBeat: beat, // or limits.idle_timeout would end those who wait

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"stompserver/internal/frame"
+	"stompserver/internal/websocket"
 )
 
 // prefix is how headers of messages are spelt in HTTP.
@@ -35,6 +36,10 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if why := d.guard(r); why != "" {
 		d.cfg.Log.Debug("http request refused", "addr", r.RemoteAddr, "reason", why)
 		say(w, http.StatusForbidden, why)
+		return
+	}
+	if r.URL.Path == "/ws" && websocket.Wants(r) {
+		d.upgrade(w, r)
 		return
 	}
 	if reserved(r.URL.Path) {

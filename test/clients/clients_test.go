@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"stompserver/test/certificate"
 	"stompserver/test/process"
 )
 
@@ -42,6 +43,7 @@ type library struct {
 	program      string   // in this directory
 	versions     []string
 	modules      string // a directory that must be there
+	url          string // ws or wss: it speaks WebSocket
 }
 
 var all = []string{"1.0", "1.1", "1.2"}
@@ -71,6 +73,16 @@ var libraries = []library{
 		name: "stompjs", needs: "Node.js, and npm ci in test/clients/node",
 		interpreters: []string{"node", "nodejs"}, probe: []string{"-e", "0"},
 		program: "node/checks.mjs", versions: all, modules: "node/node_modules/@stomp/stompjs",
+	},
+	{
+		name: "stompjs over WebSocket", needs: "Node.js, and npm ci in test/clients/node",
+		interpreters: []string{"node", "nodejs"}, probe: []string{"-e", "0"},
+		program: "node/checks.mjs", versions: all, modules: "node/node_modules/ws", url: "ws",
+	},
+	{
+		name: "stompjs over WebSocket and TLS", needs: "Node.js, and npm ci in test/clients/node",
+		interpreters: []string{"node", "nodejs"}, probe: []string{"-e", "0"},
+		program: "node/checks.mjs", versions: []string{"1.2"}, modules: "node/node_modules/ws", url: "wss",
 	},
 }
 
@@ -128,14 +140,22 @@ func missing(t *testing.T, name, needs string) {
 
 // start runs a server whose heart-beats are short enough to be seen by a test, and slow
 // enough for a busy machine.
-func start(t *testing.T) *process.Server {
-	return process.Start(t,
-		"STOMPSERVER_HEARTBEAT_SEND=500ms", "STOMPSERVER_HEARTBEAT_RECEIVE=500ms", "STOMPSERVER_HEARTBEAT_GRACE=1s")
+func start(t *testing.T, more ...string) *process.Server {
+	return process.Start(t, append(more,
+		"STOMPSERVER_HEARTBEAT_SEND=500ms", "STOMPSERVER_HEARTBEAT_RECEIVE=500ms", "STOMPSERVER_HEARTBEAT_GRACE=1s")...)
+}
+
+func (lib *library) start(t *testing.T) *process.Server {
+	if lib.url != "wss" {
+		return start(t)
+	}
+	cert, key := certificate.Write(t, t.TempDir(), "a", "localhost")
+	return start(t, "STOMPSERVER_TLS_CERT="+cert, "STOMPSERVER_TLS_KEY="+key)
 }
 
 func (lib *library) run(t *testing.T, interpreter, version string, env ...string) []byte {
 	t.Helper()
-	s := start(t)
+	s := lib.start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, interpreter, filepath.FromSlash(lib.program))
@@ -143,6 +163,9 @@ func (lib *library) run(t *testing.T, interpreter, version string, env ...string
 		"STOMP_HOST="+s.Host, fmt.Sprintf("STOMP_PORT=%d", s.Port), "STOMP_VERSION="+version,
 		"STOMP_PREFIX=/queue/clients.", "LC_ALL=C.UTF-8")
 	cmd.Env = append(cmd.Env, env...)
+	if lib.url != "" {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("STOMP_URL=%s://%s:%d/ws", lib.url, s.Host, s.Port))
+	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

@@ -1,10 +1,11 @@
-// The checks of test/clients with @stomp/stompjs over TCP. See ../doc.go for what each one means.
+// The checks of test/clients with @stomp/stompjs, over TCP or, with STOMP_URL, WebSocket. See ../doc.go for what each one means.
 
 import { readFileSync } from 'node:fs';
 import { Client, Versions } from '@stomp/stompjs';
 import { TCPWrapper } from '@stomp/tcp-wrapper';
+import { WebSocket } from 'ws';
 
-const { STOMP_HOST: HOST, STOMP_PORT: PORT, STOMP_PREFIX: PREFIX, STOMP_VERSION: VERSION } = process.env;
+const { STOMP_HOST: HOST, STOMP_PORT: PORT, STOMP_PREFIX: PREFIX, STOMP_VERSION: VERSION, STOMP_URL: PLACE } = process.env;
 const WAIT = 10_000; // ms for anything that must come
 const TEXT = 'Grüße, 世界 🐇';
 
@@ -43,7 +44,8 @@ class Check {
     const check = new Check();
     const opened = new Arrivals();
     check.c = new Client({
-      webSocketFactory: () => new TCPWrapper(HOST, PORT),
+      webSocketFactory: () => (PLACE ? new WebSocket(PLACE, [`v${VERSION.replace('.', '')}.stomp`], { rejectUnauthorized: false }) : new TCPWrapper(HOST, PORT)),
+      splitLargeFrames: Boolean(PLACE),
       stompVersions: new Versions([VERSION]),
       connectHeaders: {
         login: process.env.STOMP_LOGIN ?? 'guest',
@@ -118,7 +120,8 @@ class Check {
 
   // The socket ends without DISCONNECT, as when the process is killed.
   async vanish() {
-    this.c.webSocket.socket.resetAndDestroy();
+    if (PLACE) this.c.webSocket.terminate();
+    else this.c.webSocket.socket.resetAndDestroy();
     await this.ended.next('end of the connection');
   }
 }

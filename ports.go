@@ -1,0 +1,216 @@
+package stompserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"stompserver/internal/origin"
+	"stompserver/internal/session"
+	"stompserver/internal/transport"
+)
+
+// TLS is what clients are spoken with that begin with it.
+type TLS struct {
+	// Cert and Key are files of PEM: the server's certificate, with those it is signed by, and
+	// its private key. Default: there is no TLS.
+	Cert, Key string
+
+	// More are further pairs, for clients that ask for another name (SNI).
+	More []KeyPair
+
+	// ClientCA is a file of the certificates that sign those of clients. ClientAuth says whether
+	// clients show one: none, which is the default, want or need.
+	ClientCA, ClientAuth string
+
+	// LoginFromCert says what of its certificate is the login of a client that names none: cn,
+	// dn or san. Default: nothing.
+	LoginFromCert string
+}
+
+// A KeyPair is a certificate and its key, in files of PEM.
+type KeyPair struct{ Cert, Key string }
+
+// A Listener is a further place to connect to.
+type Listener struct {
+	// Address is HOST:PORT, with hosts as Config.Host has them, or unix:FILE.
+	Address string
+
+	// Protocols are what may be spoken there: stomp, stomp+tls, ws and wss. Default: all.
+	Protocols []string
+
+	// TrustedProxies are as those of Config, which they stand in for; nil is those.
+	TrustedProxies []netip.Prefix
+}
+
+// speeches are the protocols by their names.
+var speeches = map[string]session.Speech{
+	"stomp": session.Plain, "stomp+tls": session.Secure, "ws": session.Web, "wss": session.WebOver,
+}
+
+// A port is a listener and what may be spoken there.
+type port struct {
+	net.Listener
+	*session.Port
+}
+
+// openTLS reads the certificates, if there are to be any.
+func (s *Server) openTLS() error {
+	t := s.cfg.TLS
+	if t.Cert == "" && t.Key == "" && len(t.More) == 0 {
+		if t.ClientCA != "" || t.ClientAuth != "" && t.ClientAuth != "none" || t.LoginFromCert != "" {
+			return errors.New("there is no TLS: certificates of clients want tls.cert and tls.key")
+		}
+		for _, l := range s.cfg.Listeners {
+			if len(l.Protocols) > 0 && !slices.ContainsFunc(l.Protocols, func(p string) bool { return p == "stomp" || p == "ws" }) {
+				return fmt.Errorf("the listener %s speaks TLS only, and there is no tls.cert", l.Address)
+			}
+		}
+		return nil
+	}
+	if t.Cert == "" || t.Key == "" {
+		return errors.New("tls.cert and tls.key belong together, and one is missing")
+	}
+	cc := transport.CertConfig{Pairs: []transport.Pair{{Cert: t.Cert, Key: t.Key}}, ClientCA: t.ClientCA, ClientAuth: t.ClientAuth, Log: s.cfg.Log}
+	for _, p := range t.More {
+		cc.Pairs = append(cc.Pairs, transport.Pair(p))
+	}
+	var err error
+	s.certs, err = transport.OpenCerts(cc)
+	return err
+}
+
+// hosts are the names by which this machine may be called without a login.
+func (s *Server) hosts() []string {
+	var all []string
+	add := func(addr string) {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			all = append(all, host)
+		}
+	}
+	all = append(all, strings.Trim(s.cfg.Host, "[]"))
+	add(s.cfg.HTTP.Listen)
+	for _, l := range s.cfg.Listeners {
+		add(l.Address)
+	}
+	if name, err := os.Hostname(); err == nil {
+		all = append(all, name)
+	}
+	return all
+}
+
+func (s *Server) guard() origin.Guard {
+	return origin.Guard{Login: s.cfg.Auth, Hosts: s.hosts(), Origins: s.cfg.Origins}
+}
+
+// portOf is what may be spoken at a listener.
+func (s *Server) portOf(l Listener, hint string) *session.Port {
+	p := &session.Port{Origins: s.guard(), Trusted: l.TrustedProxies, LoginBy: s.cfg.TLS.LoginFromCert, Hint: hint}
+	if p.Trusted == nil {
+		p.Trusted = s.cfg.TrustedProxies
+	}
+	for _, name := range l.Protocols {
+		p.Speaks |= speeches[name]
+	}
+	if s.certs != nil && (p.Speaks == session.AnySpeech || p.Speaks&(session.Secure|session.WebOver) != 0) {
+		p.TLS = s.certs.Config()
+	}
+	return p
+}
+
+// listenAllPorts opens every listener for STOMP: those of host and port, which come first, and
+// those of listeners.
+func (s *Server) listenAllPorts(ctx context.Context, hint string) (all []port, main int, err error) {
+	fail := func(err error) ([]port, int, error) {
+		for _, p := range all {
+			_ = p.Close()
+		}
+		return nil, 0, err
+	}
+	ls, err := listen(ctx, s.cfg.Host, s.cfg.Port)
+	if err != nil {
+		return fail(err)
+	}
+	how := s.portOf(Listener{}, hint)
+	for _, l := range ls {
+		all = append(all, port{l, how})
+	}
+	main = len(all)
+	for _, l := range s.cfg.Listeners {
+		ls, err := l.listen(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		how := s.portOf(l, hint)
+		for _, l := range ls {
+			all = append(all, port{l, how})
+		}
+	}
+	return all, main, nil
+}
+
+func (l Listener) listen(ctx context.Context) ([]net.Listener, error) {
+	if file, ok := strings.CutPrefix(l.Address, "unix:"); ok {
+		u, err := listenUnix(ctx, file)
+		if err != nil {
+			return nil, &ListenError{Addr: l.Address, Err: err}
+		}
+		return []net.Listener{u}, nil
+	}
+	host, n, err := splitAddress(l.Address)
+	if err != nil {
+		return nil, &ListenError{Addr: l.Address, Err: err}
+	}
+	return listen(ctx, host, n)
+}
+
+// listenUnix listens on a socket in the file system, which it takes away when it is closed. One
+// that nobody listens on any more is replaced.
+func listenUnix(ctx context.Context, file string) (net.Listener, error) {
+	var lc net.ListenConfig
+	u, err := lc.Listen(ctx, "unix", file)
+	if err == nil {
+		return u, nil
+	}
+	if info, e := os.Lstat(file); e != nil || info.Mode()&os.ModeSocket == 0 {
+		return nil, reason(err)
+	}
+	var d net.Dialer
+	if c, e := d.DialContext(ctx, "unix", file); e == nil {
+		_ = c.Close()
+		return nil, reason(err)
+	}
+	if err := os.Remove(file); err != nil {
+		return nil, err
+	}
+	u, err = lc.Listen(ctx, "unix", file)
+	if err != nil {
+		return nil, reason(err)
+	}
+	return u, nil
+}
+
+// webHint tells programs of HTTP that come to the wrong port where there is HTTP.
+func webHint(doors []net.Listener) string {
+	if len(doors) == 0 {
+		return ""
+	}
+	t, ok := doors[0].Addr().(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	host := t.IP.String()
+	if t.IP.IsUnspecified() {
+		host = "localhost"
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	return "HTTP is at http://" + net.JoinHostPort(host, strconv.Itoa(t.Port)) + "/."
+}
