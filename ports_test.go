@@ -1,7 +1,11 @@
 package stompserver_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -10,6 +14,7 @@ import (
 	"time"
 
 	"stompserver"
+	"stompserver/internal/client"
 	"stompserver/test/certificate"
 	"stompserver/test/webclient"
 )
@@ -132,4 +137,49 @@ func exchangeAt(t *testing.T, a net.Addr, frames string) string {
 	b := make([]byte, 1000)
 	n, _ := c.Read(b)
 	return string(b[:n])
+}
+
+// TestClientsByEachAddress has the project's own client come by each kind of address.
+func TestClientsByEachAddress(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := certificate.Write(t, dir, "a", "localhost")
+	s := start(t, stompserver.Config{TLS: stompserver.TLS{Cert: cert, Key: key}})
+	port := s.Addrs()[0].(*net.TCPAddr).Port
+	text, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := &tls.Config{RootCAs: x509.NewCertPool()}
+	trust.RootCAs.AppendCertsFromPEM(text)
+	for _, scheme := range []string{"stomp", "stomps", "ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			at := fmt.Sprintf("%s://localhost:%d", scheme, port)
+			c, err := client.Dial(ctx, at, client.Options{TLS: trust})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			sub, err := c.Subscribe(ctx, "/queue/"+scheme, client.SubscribeOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range []int{0, 100, 200, 70_000, 2 << 20} {
+				body := bytes.Repeat([]byte("x"), n)
+				if err := c.Send("/queue/"+scheme, nil, body); err != nil {
+					t.Fatal(err)
+				}
+				m, err := sub.Next(ctx)
+				if err != nil || !bytes.Equal(m.Body, body) {
+					t.Fatalf("%d bytes: %v", n, err)
+				}
+			}
+			if scheme == "stomps" || scheme == "wss" {
+				if _, err := client.Dial(ctx, at, client.Options{}); err == nil {
+					t.Error("a certificate that nobody trusts is taken")
+				}
+			}
+		})
+	}
 }

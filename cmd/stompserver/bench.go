@@ -93,6 +93,9 @@ func (b *benchFlags) run(ctx context.Context, g *globals) error {
 	if c.Server, c.Login, c.Passcode, err = b.server.resolve(); err != nil {
 		return err
 	}
+	if c.TLS, err = b.server.trust(); err != nil {
+		return err
+	}
 	c.Timeout = g.Timeout
 	p := newProgress(g)
 	c.Progress = func(at loadgen.Progress) {

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,6 +26,8 @@ type serverFlags struct {
 	url          string
 	login        string
 	passcodeFile string
+	ca           string
+	insecure     bool
 	getenv       func(string) string
 }
 
@@ -32,8 +36,10 @@ const defaultURL = "stomp://127.0.0.1:61613"
 func (s *serverFlags) declare(cmd *cobra.Command) {
 	s.getenv = os.Getenv
 	f := cmd.Flags()
-	f.StringVar(&s.url, "server", "", "the broker: HOST, HOST:PORT or stomp://[user:pass@]HOST:PORT (default $STOMPSERVER_URL, else "+defaultURL+")")
+	f.StringVar(&s.url, "server", "", "the broker: HOST, HOST:PORT or stomp://[user:pass@]HOST:PORT, also stomps:// (TLS), ws:// and wss:// (default $STOMPSERVER_URL, else "+defaultURL+")")
 	completeWith(cmd, "server")
+	f.StringVar(&s.ca, "ca", "", "`file` of the certificates to trust in TLS, in PEM (default $STOMPSERVER_CA, else the system's)")
+	f.BoolVar(&s.insecure, "insecure", false, "trust any certificate: for trials")
 	f.StringVar(&s.login, "login", "", "login name (default $STOMPSERVER_LOGIN)")
 	f.StringVar(&s.passcodeFile, "passcode-file", "", "file with the passcode (default $STOMPSERVER_PASSCODE)")
 }
@@ -80,6 +86,26 @@ func (s *serverFlags) resolve() (server, login, passcode string, err error) {
 	return server, login, passcode, nil
 }
 
+// trust says whose certificates are believed; nil: those of whom the system trusts.
+func (s *serverFlags) trust() (*tls.Config, error) {
+	if s.insecure {
+		return &tls.Config{InsecureSkipVerify: true}, nil // asked for by name
+	}
+	file := s.first(s.ca, "STOMPSERVER_CA")
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, ioError("--ca", err)
+	}
+	t := &tls.Config{RootCAs: x509.NewCertPool()}
+	if !t.RootCAs.AppendCertsFromPEM(text) {
+		return nil, ioError("--ca", fmt.Errorf("%s: there is no certificate in it", file))
+	}
+	return t, nil
+}
+
 // first is v, or the first of the variables that is set.
 func (s *serverFlags) first(v string, names ...string) string {
 	for _, n := range names {
@@ -123,9 +149,13 @@ func (s *serverFlags) dial(ctx context.Context, g *globals, heartBeat time.Durat
 	if err != nil {
 		return nil, err
 	}
+	trust, err := s.trust()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := withTimeout(ctx, g.Timeout)
 	defer cancel()
-	c, err := client.Dial(ctx, server, client.Options{Login: login, Passcode: passcode, HeartBeat: heartBeat})
+	c, err := client.Dial(ctx, server, client.Options{Login: login, Passcode: passcode, HeartBeat: heartBeat, TLS: trust})
 	var bad *client.AddressError
 	switch {
 	case errors.As(err, &bad):

@@ -17,6 +17,8 @@ type Address struct {
 	HostPort        string // for the dialer
 	Host            string // for the host header: the virtual host
 	Login, Passcode string
+	Secure          bool   // within TLS
+	Path            string // of a WebSocket; "": there is none
 }
 
 // An AddressError says what is wrong with the address of a server. It does not repeat a
@@ -36,7 +38,9 @@ func URL(raw string) string {
 	return "stomp://" + raw
 }
 
-// ParseAddress reads [stomp://][login:passcode@]host[:port][/vhost]; tcp:// means the same.
+// ParseAddress reads [stomp://][login:passcode@]host[:port][/vhost]; tcp:// means the same, and
+// stomps://, stomp+tls:// and ssl:// are it within TLS. ws:// and wss:// have the path of a WebSocket
+// behind the port, /ws if there is none.
 // RabbitMQ's default virtual host is written /%2F.
 func ParseAddress(raw string) (Address, error) {
 	u, err := url.Parse(URL(raw))
@@ -45,13 +49,21 @@ func ParseAddress(raw string) (Address, error) {
 		return Address{}, &AddressError{fmt.Sprintf("%q is not like HOST:%s or stomp://HOST:%[2]s", withoutUser(raw), DefaultPort)}
 	}
 	switch u.Scheme {
-	case "stomp", "tcp":
-	case "stomps", "stomp+tls", "stomp+ssl", "tls", "ssl", "ws", "wss":
-		return Address{}, &AddressError{fmt.Sprintf("%s:// is not in this build yet, only stomp://", u.Scheme)}
+	case "stomp", "tcp", "stomps", "stomp+tls", "stomp+ssl", "tls", "ssl", "ws", "wss":
 	default:
-		return Address{}, &AddressError{fmt.Sprintf("%s:// is unknown, only stomp:// is spoken", u.Scheme)}
+		return Address{}, &AddressError{fmt.Sprintf("%s:// is unknown: there are stomp://, stomps://, ws:// and wss://", u.Scheme)}
 	}
 	a := Address{Host: strings.TrimPrefix(u.Path, "/")}
+	switch u.Scheme {
+	case "stomp", "tcp":
+	case "ws", "wss":
+		a.Secure, a.Path, a.Host = u.Scheme == "wss", u.RequestURI(), ""
+		if u.Path == "" {
+			a.Path = "/ws"
+		}
+	default:
+		a.Secure = true
+	}
 	if a.Host == "" {
 		a.Host = u.Hostname()
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type Options struct {
 	Login, Passcode string
 	Host            string          // the virtual host; of Dial: the address'
 	Versions        []frame.Version // offered; all three if nil
+	TLS             *tls.Config     // of Dial, for an address that wants it; nil: whom the system trusts
 
 	// HeartBeat is how often this side can send heart-beats and wants the server's; 0 is
 	// neither (STOMP 1.2, "Heart-beating").
@@ -70,8 +72,7 @@ func Dial(ctx context.Context, address string, o Options) (*Conn, error) {
 	if o.Host == "" {
 		o.Host = a.Host
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", a.HostPort)
+	conn, err := a.Dial(ctx, new(net.Dialer), o.TLS)
 	if err != nil {
 		return nil, &DialError{Address: a.HostPort, Err: err}
 	}

@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -14,9 +15,10 @@ import (
 // A Config says what load to put on which broker. Server is required, and one of
 // Messages and Duration.
 type Config struct {
-	Server   string // stomp://[user:pass@]host:port[/vhost] or nats://[user:pass@]host:port
+	Server   string // as client.ParseAddress reads it, or nats://[user:pass@]host:port
 	Login    string // goes before that of Server
 	Passcode string
+	TLS      *tls.Config   // for a Server that wants it; nil: whom the system trusts
 	Version  string        // of STOMP: 1.0, 1.1 or 1.2 (the default)
 	Timeout  time.Duration // to connect, and without any progress; 10 s
 
@@ -48,6 +50,7 @@ type Config struct {
 	// Progress, if set, is called a few times a second while the run goes on.
 	Progress func(Progress)
 
+	at      client.Address
 	addr    string
 	nats    bool
 	vhost   string
@@ -171,7 +174,7 @@ func (c *Config) parseServer() error {
 	if host, port, _ := net.SplitHostPort(a.HostPort); c.nats && !strings.Contains(raw, ":"+port) {
 		a.HostPort = net.JoinHostPort(host, "4222")
 	}
-	c.addr, c.vhost = a.HostPort, a.Host
+	c.at, c.addr, c.vhost = a, a.HostPort, a.Host
 	if c.Login == "" && c.Passcode == "" {
 		c.Login, c.Passcode = a.Login, a.Passcode
 	}

@@ -81,8 +81,7 @@ const linkBuffer = 64 << 10
 
 // dial connects, says hello and waits for the welcome.
 func dial(ctx context.Context, c *Config, p protocol, buffer int) (*link, error) {
-	d := net.Dialer{LocalAddr: c.localAddr()}
-	conn, err := d.DialContext(ctx, "tcp", c.addr)
+	conn, err := c.at.Dial(ctx, &net.Dialer{LocalAddr: c.localAddr()}, c.TLS)
 	if err != nil {
 		return nil, &client.DialError{Address: c.addr, Err: err}
 	}

@@ -279,8 +279,6 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		{"fine", load(Config{}), ""},
-		{"TLS", load(Config{Server: "stomps://h"}), "--server: stomps:// is not in this build yet, only stomp://"},
-		{"WebSocket", load(Config{Server: "ws://h"}), "--server: ws:// is not in this build yet, only stomp://"},
 		{"body without room for the stamp", load(Config{Size: 22}), "--size: at least 23 bytes: the sequence number and the time of sending travel in the body"},
 		{"unknown mode", load(Config{Ack: "none"}), `--ack: auto, client or client-individual, not "none"`},
 		{"unknown version", load(Config{Version: "2"}), `--protocol: 1.0, 1.1 or 1.2, not "2"`},

@@ -73,8 +73,7 @@ func Accept(r *http.Request, protocols []string) (Agreement, *Refusal) {
 		return Agreement{}, &Refusal{Status: http.StatusBadRequest, Reason: fmt.Sprintf("None of the offered sub-protocols is known; they are here: %s. Or offer none.", strings.Join(protocols, ", "))}
 	}
 	a.Deflate = deflates(r.Header["Sec-Websocket-Extensions"])
-	sum := sha1.Sum([]byte(strings.TrimSpace(r.Header.Get("Sec-WebSocket-Key")) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	out := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n"
+	out := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + acceptOf(strings.TrimSpace(r.Header.Get("Sec-WebSocket-Key"))) + "\r\n"
 	if a.Protocol != "" {
 		out += "Sec-WebSocket-Protocol: " + a.Protocol + "\r\n"
 	}
@@ -83,6 +82,12 @@ func Accept(r *http.Request, protocols []string) (Agreement, *Refusal) {
 	}
 	a.Response = []byte(out + "\r\n")
 	return a, nil
+}
+
+// acceptOf is how a server shows that it has read the key (RFC 6455, section 4.2.2).
+func acceptOf(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // deflates reports whether one of the extensions offered is permessage-deflate as it can be

@@ -201,9 +201,14 @@ func (r *Reader) controlled() error {
 func (r *Reader) unmask(p []byte) {
 	at := r.masked
 	r.masked += len(p)
+	xor(p, r.mask, at)
+}
+
+// xor masks p, or unmasks it, at bytes into the payload (RFC 6455, section 5.3).
+func xor(p []byte, mask [4]byte, at int) {
 	var m [8]byte
 	for i := range m {
-		m[i] = r.mask[(at+i)&3]
+		m[i] = mask[(at+i)&3]
 	}
 	word := binary.LittleEndian.Uint64(m[:])
 	for len(p) >= 32 {
