@@ -102,7 +102,11 @@ type Heartbeat struct {
 // Limits bound what one client, or all together, may use. A client that passes one gets an
 // ERROR that names it, unless it says otherwise.
 type Limits struct {
-	Connections   int // at once; default 100,000
+	Connections           int // at once; default 100,000
+	ConnectionsPerAddress int // default 50,000
+	ConnectionsPerUser    int // of those who log in; default 50,000
+	ConnectRate           int // new ones a second; default no limit
+
 	Subscriptions int // of a connection; default 10,000
 
 	Command          int // bytes of a command line; default 64
@@ -215,6 +219,9 @@ func (c Config) withDefaults() Config {
 	l := &c.Limits
 	def(&l.Connections, 100_000)
 	def(&l.Subscriptions, 10_000)
+	def(&l.ConnectionsPerAddress, 50_000)
+	def(&l.ConnectionsPerUser, 50_000)
+	def(&l.ConnectRate, Unlimited)
 	def(&l.Command, 64)
 	def(&l.Header, 64<<10)
 	def(&l.Headers, 1000)

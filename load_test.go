@@ -162,7 +162,7 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 
 func TestAbsentKeysAreRefusedEverywhere(t *testing.T) {
 	keys := strings.Fields(`http.console http.base_path http.tls http.trusted_proxies http.login_ttl users anonymous metrics cluster
-		limits.connections_per_address limits.connections_per_user limits.disk_free
+		limits.disk_free
 		destinations.copy destinations.unknown_prefix destinations.separator destinations.auto_create
 		trailing_lf soft_errors`)
 	for _, key := range keys {

@@ -140,6 +140,9 @@ var generalSettings = []*Setting{
 
 var limitSettings = []*Setting{
 	Setting{Key: "limits.connections", Doc: "connections at once; 0 is no limit, here and below"}.count(func(s *Settings) *int { return &s.Config.Limits.Connections }),
+	Setting{Key: "limits.connections_per_address", Doc: "connections from one address"}.count(func(s *Settings) *int { return &s.Config.Limits.ConnectionsPerAddress }),
+	Setting{Key: "limits.connections_per_user", Doc: "connections of one user, where there are logins"}.count(func(s *Settings) *int { return &s.Config.Limits.ConnectionsPerUser }),
+	Setting{Key: "limits.connect_rate", Doc: "new connections a second"}.count(func(s *Settings) *int { return &s.Config.Limits.ConnectRate }),
 	Setting{Key: "limits.subscriptions", Doc: "subscriptions of a connection"}.count(func(s *Settings) *int { return &s.Config.Limits.Subscriptions }),
 	Setting{Key: "limits.command", Doc: "bytes of a command line"}.bytes(func(s *Settings) *int { return &s.Config.Limits.Command }),
 	Setting{Key: "limits.header", Doc: "bytes of a header line"}.bytes(func(s *Settings) *int { return &s.Config.Limits.Header }),

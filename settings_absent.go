@@ -21,7 +21,7 @@ func QueueTypes() []string { return slices.Clone(queueTypes) }
 // nothing would be a trap.
 var absent = []string{
 	"http.console", "http.base_path", "http.tls", "http.trusted_proxies", "http.login_ttl", "users", "anonymous", "metrics", "cluster",
-	"limits.connections_per_address", "limits.connections_per_user", "limits.disk_free",
+	"limits.disk_free",
 	"destinations.copy", "destinations.unknown_prefix", "destinations.separator",
 	"destinations.auto_create", "trailing_lf", "soft_errors",
 }

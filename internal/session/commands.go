@@ -133,6 +133,11 @@ func (s *session) connect(f *frame.Frame) error {
 	if err := s.login(f); err != nil {
 		return err
 	}
+	if s.cfg.Auth != nil {
+		if err := s.admitUser(s.user.Name); err != nil {
+			return err
+		}
+	}
 	var cx, cy time.Duration
 	if v, has := f.Header.Get("heart-beat"); has {
 		var ok bool
@@ -214,6 +219,10 @@ func (s *session) login(f *frame.Frame) error {
 	}
 	ctx, cancel := context.WithTimeout(s.srv.ctx, s.cfg.Limits.authTime())
 	defer cancel()
+	address := s.address()
+	if err := s.holdBack(s.srv.backoff.Before(address, time.Now())); err != nil {
+		return err
+	}
 	user, err := s.cfg.Auth.Authenticate(ctx, string(login), string(passcode))
 	if errors.Is(err, auth.ErrDenied) && (bytes.IndexByte(passcode, '\\') >= 0 || bytes.IndexByte(login, '\\') >= 0) {
 		l, err1 := frame.Unescape(bytes.Clone(login), frame.V12)
@@ -230,9 +239,13 @@ func (s *session) login(f *frame.Frame) error {
 			s.log().Error("login could not be checked", "user", string(login), "err", err)
 		} else {
 			s.log().Info("login failed", "user", string(login))
+			if err := s.holdBack(s.srv.backoff.Failed(address, string(login), time.Now())); err != nil {
+				return err
+			}
 		}
 		return refused
 	}
+	s.srv.backoff.Succeeded(address)
 	s.user = user
 	return nil
 }

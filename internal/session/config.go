@@ -34,8 +34,13 @@ type Config struct {
 // Limits bound what one client, or all together, may use. 0 is the default, a negative
 // number no limit (where there may be none).
 type Limits struct {
-	Connections      int // at once; default 100,000
-	Subscriptions    int // a session; default 10,000
+	Connections   int // at once; default 100,000
+	Subscriptions int // a session; default 10,000
+
+	ConnectionsPerAddress int // at once; default 50,000
+	ConnectionsPerUser    int // at once, of those who log in; default 50,000
+	ConnectRate           int // new connections a second; default no limit
+
 	Command          int // bytes of a command line; default 64
 	HeaderLine       int // bytes of a header line; default 64 KiB
 	Headers          int // header lines of a frame; default 1000
@@ -90,6 +95,9 @@ func (c Config) withDefaults() *Config {
 	l := &c.Limits
 	limit(&l.Connections, 100_000)
 	limit(&l.Subscriptions, 10_000)
+	limit(&l.ConnectionsPerAddress, 50_000)
+	limit(&l.ConnectionsPerUser, 50_000)
+	limit(&l.ConnectRate, none)
 	limit(&l.Command, 64)
 	limit(&l.HeaderLine, 64<<10)
 	limit(&l.Headers, 1000)

@@ -39,7 +39,19 @@ const (
 
 // first opens the conversation. What is left of the stack is given up with the goroutine.
 func (s *session) first() error {
-	early, err := s.peel()
+	// Behind a proxy the client's address is known once that has said it.
+	proxied := s.port.trusts(s.sock.RemoteAddr())
+	var err error
+	if !proxied {
+		err = s.admitAddress()
+	}
+	var early []byte
+	if err == nil {
+		early, err = s.peel()
+	}
+	if err == nil && proxied {
+		err = s.admitAddress()
+	}
 	s.port = nil
 	for err == nil && len(early) > 0 {
 		n := copy(s.space(), early)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"stompserver/internal/auth"
 	"stompserver/internal/broker"
 	"stompserver/internal/frame"
 )
@@ -22,7 +23,10 @@ type Server struct {
 	mu        sync.Mutex // guards what follows
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
+	admitted  admission
 	stopping  bool
+
+	backoff auth.Backoff // of failed logins
 
 	ctx     context.Context // ended by Shutdown
 	cancel  context.CancelFunc
@@ -104,7 +108,12 @@ func (srv *Server) ServeConn(c net.Conn, p *Port) {
 	case len(srv.sessions) >= s.cfg.Limits.Connections:
 		srv.readers.Add(1)
 		srv.mu.Unlock()
-		go srv.refuse(s)
+		go srv.refuse(s, "limits.connections", s.cfg.Limits.Connections, "Too many clients are connected.")
+		return
+	case p != nil && !srv.admitted.atRate(s.cfg.Limits.ConnectRate, time.Now()):
+		srv.readers.Add(1)
+		srv.mu.Unlock()
+		go srv.refuse(s, "limits.connect_rate", s.cfg.Limits.ConnectRate, "Too many clients connect. Try again in a second.")
 		return
 	}
 	srv.sessions[s] = struct{}{}
@@ -122,14 +131,15 @@ func (srv *Server) run(s *session) {
 	defer srv.readers.Done()
 	srv.mu.Lock()
 	delete(srv.sessions, s)
+	srv.admitted.leave(s)
 	srv.mu.Unlock()
 }
 
 // refuse tells a client that there are too many.
-func (srv *Server) refuse(s *session) {
+func (srv *Server) refuse(s *session, limit string, most int, why string) {
 	defer srv.readers.Done()
-	e := errLimit("limits.connections", s.cfg.Limits.Connections, "Too many clients are connected.")
-	s.log().Warn("connection refused", "reason", "limits.connections", "limit", s.cfg.Limits.Connections)
+	e := errLimit(limit, most, "%s", why)
+	s.log().Warn("connection refused", "reason", limit, "limit", most)
 	c := s.c.net()
 	_ = c.SetDeadline(time.Now().Add(lingerWait))
 	_, _ = c.Write(frame.Append(nil, frame.V10, e.frame()))

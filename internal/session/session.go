@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,8 +47,10 @@ type session struct {
 	user  *auth.Identity
 	told  bool // that it connected
 
-	secure    bool   // within TLS
-	certified string // the login that its certificate gives a client without one
+	from      netip.Addr // the address that it is counted for, if any
+	counted   string     // the user
+	secure    bool       // within TLS
+	certified string     // the login that its certificate gives a client without one
 
 	dec     frame.Decoder
 	state   state

@@ -1,0 +1,137 @@
+package session
+
+import (
+	"net"
+	"net/netip"
+	"time"
+)
+
+// An admission counts the connections of each address and each user. The server's mu guards it.
+type admission struct {
+	addresses map[netip.Addr]int
+	users     map[string]int
+	tokens    float64 // of limits.connect_rate: connections that may be made at once
+	filled    time.Time
+}
+
+// atRate reports whether one more connection is within perSecond; a second's worth may come at
+// once.
+func (a *admission) atRate(perSecond int, now time.Time) bool {
+	if perSecond == none {
+		return true
+	}
+	if a.filled.IsZero() {
+		a.tokens = float64(perSecond)
+	} else {
+		a.tokens = min(float64(perSecond), a.tokens+now.Sub(a.filled).Seconds()*float64(perSecond))
+	}
+	a.filled = now
+	if a.tokens < 1 {
+		return false
+	}
+	a.tokens--
+	return true
+}
+
+// hostOf is the address without the port; ok is false for what has none, such as a socket in the
+// file system.
+func hostOf(a net.Addr) (ip netip.Addr, ok bool) {
+	at, err := netip.ParseAddrPort(a.String())
+	return at.Addr().Unmap().WithZone(""), err == nil
+}
+
+// address is the client's without the port, as failed logins are counted for it.
+func (s *session) address() string {
+	if ip, ok := hostOf(s.peer()); ok {
+		return ip.String()
+	}
+	return ""
+}
+
+// admitAddress counts the session for its client's address. Called by the reader, once.
+func (s *session) admitAddress() error {
+	ip, ok := hostOf(s.peer())
+	if !ok {
+		return nil
+	}
+	most := s.cfg.Limits.ConnectionsPerAddress
+	a := &s.srv.admitted
+	s.srv.mu.Lock()
+	defer s.srv.mu.Unlock()
+	if a.addresses[ip] >= most {
+		s.log().Warn("connection refused", "reason", "limits.connections_per_address", "limit", most)
+		return errLimit("limits.connections_per_address", most, "Too many clients are connected from this address.")
+	}
+	if a.addresses == nil {
+		a.addresses = make(map[netip.Addr]int)
+	}
+	a.addresses[ip]++
+	s.from = ip
+	return nil
+}
+
+// admitUser counts the session for its user, who logged in.
+func (s *session) admitUser(name string) error {
+	if s.counted == name {
+		return nil
+	}
+	most := s.cfg.Limits.ConnectionsPerUser
+	a := &s.srv.admitted
+	s.srv.mu.Lock()
+	defer s.srv.mu.Unlock()
+	if a.users[name] >= most {
+		s.log().Warn("connection refused", "reason", "limits.connections_per_user", "limit", most, "user", name)
+		return errLimit("limits.connections_per_user", most, "Too many clients are connected as this user.")
+	}
+	if a.users == nil {
+		a.users = make(map[string]int)
+	}
+	a.dropUser(s.counted)
+	a.users[name]++
+	s.counted = name
+	return nil
+}
+
+func (a *admission) dropUser(name string) {
+	if a.users[name]--; a.users[name] <= 0 {
+		delete(a.users, name)
+	}
+}
+
+// leave takes a session off the counts.
+func (a *admission) leave(s *session) {
+	if s.from.IsValid() {
+		if a.addresses[s.from]--; a.addresses[s.from] == 0 {
+			delete(a.addresses, s.from)
+		}
+	}
+	if s.counted != "" {
+		a.dropUser(s.counted)
+	}
+}
+
+// holdBack waits for d, with the client's socket unread.
+func (s *session) holdBack(d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	return s.pause(func() error {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		ch := make(chan struct{}, 1)
+		s.waiting.Store(&ch)
+		defer s.waiting.Store(nil)
+		for {
+			if f := s.failure.Load(); f != nil {
+				return f
+			}
+			select {
+			case <-timer.C:
+				return nil
+			case <-ch:
+			case <-s.srv.quit:
+				return errShuttingDown()
+			}
+		}
+	})
+}
