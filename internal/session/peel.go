@@ -162,7 +162,7 @@ func (s *session) openWeb(b []byte) (early []byte, err error) {
 		return nil, s.sendAway(answer(http.StatusForbidden, "This port speaks "+map[Speech]string{Plain: "STOMP", Secure: "STOMP within TLS"}[want]+", and no WebSocket.", nil), "WebSocket")
 	}
 	if why := s.port.Origins.Refuse(r); why != "" {
-		s.log().Warn("WebSocket refused", "origin", cut([]byte(r.Header.Get("Origin"))), "host", cut([]byte(r.Host)), "reason", why, "hint", "websocket.origins")
+		s.log().Warn("WebSocket refused", "origin", short(r.Header.Get("Origin")), "host", short(r.Host), "reason", why, "hint", "websocket.origins")
 		return nil, s.sendAway(answer(http.StatusForbidden, why, nil), "WebSocket")
 	}
 	agreed, refusal := websocket.Accept(r, protocols)
@@ -177,6 +177,9 @@ func (s *session) openWeb(b []byte) (early []byte, err error) {
 	s.upgrade(agreed.Deflate, b[end:])
 	return nil, nil
 }
+
+// short is what a log needs of a header.
+func short(s string) string { return s[:min(len(s), 80)] }
 
 // answer is one of HTTP, after which the connection ends.
 func answer(status int, text string, header http.Header) []byte {
