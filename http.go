@@ -60,7 +60,7 @@ func (s *Server) openDoor(ls []net.Listener) {
 	_, most := s.maxConnections(s.cfg)
 	s.doors = ls
 	s.door = web.New(s.broker, s.sessions, web.Config{
-		Guard: s.guard(), Connections: most, Log: s.cfg.Log,
+		Guard: s.guard(), Connections: most, Checks: s.checks, Log: s.cfg.Log,
 	})
 	for _, l := range ls {
 		s.accepting.Go(func() { // ended by Shutdown, which waits

@@ -27,6 +27,7 @@ type Server struct {
 	broker   *broker.Broker
 	sessions *session.Server
 
+	probe  probe      // of the storage directory
 	failed chan error // takes why the store failed for good
 
 	mu        sync.Mutex // guards what follows

@@ -51,6 +51,7 @@ var subcommands = []func(*globals) *cobra.Command{
 	newExportCommand,
 	newImportCommand,
 	newCheckStoreCommand,
+	newHealthCommand,
 	newVersionCommand,
 	newSendCommand,
 	newSubscribeCommand,

@@ -22,8 +22,9 @@ import (
 
 // Config is what a Door needs to know.
 type Config struct {
-	Guard       origin.Guard // of pages of other sites
-	Connections int          // connections at once
+	Guard       origin.Guard   // of pages of other sites
+	Connections int            // connections at once
+	Checks      func() []Check // what /readyz tells; nil: nothing
 	Log         *slog.Logger
 }
 

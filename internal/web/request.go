@@ -25,9 +25,13 @@ const longest = 5 * time.Minute
 // ServeHTTP answers one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
-	case "/healthz", "/livez":
+	case "/healthz", "/livez", "/readyz":
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			notAllowed(w, "GET, HEAD")
+			return
+		}
+		if r.URL.Path == "/readyz" {
+			d.ready(w)
 			return
 		}
 		say(w, http.StatusOK, "ok")
@@ -63,7 +67,7 @@ func notAllowed(w http.ResponseWriter, allow string) {
 
 // reserved reports whether a path is no destination here: it is none, or will be a page.
 func reserved(path string) bool {
-	for _, p := range []string{"/", "/api", "/metrics", "/readyz", "/ws", "/favicon.ico"} {
+	for _, p := range []string{"/", "/api", "/metrics", "/ws", "/favicon.ico"} {
 		if path == p {
 			return true
 		}

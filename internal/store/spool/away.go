@@ -19,6 +19,17 @@ func (d *disk) tellAway(err error) {
 	d.refuse(d.pending.takePuts(), err)
 }
 
+// Away is why the backend does not answer at present, as a Remote one may not; nil: it does.
+func (s *Spool) Away() error {
+	if s.disk == nil {
+		return nil
+	}
+	if err := s.disk.away.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // refuse fails batches ahead of those before them.
 func (d *disk) refuse(puts []*store.Batch, err error) {
 	for _, b := range puts {

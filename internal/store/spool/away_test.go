@@ -60,6 +60,9 @@ func TestAway(t *testing.T) {
 		gone := errors.New("no route to host")
 		for range 2 {
 			r.told(gone)
+			if err := s.st.(interface{ Away() error }).Away(); !errors.Is(err, gone) {
+				t.Errorf("away: %v", err)
+			}
 			for _, done := range []<-chan error{waits, s.put("w")} {
 				if err := <-done; !errors.Is(err, store.ErrAway) || !errors.Is(err, gone) {
 					t.Errorf("a put: %v", err)
@@ -77,6 +80,9 @@ func TestAway(t *testing.T) {
 		}
 
 		r.told(nil)
+		if err := s.st.(interface{ Away() error }).Away(); err != nil {
+			t.Errorf("back, and away: %v", err)
+		}
 		s.gate <- nil
 		s.written("ack 1-1, ack 2-2, put d, ack 3-3, mark 7")
 		s.gate <- nil

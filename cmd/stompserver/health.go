@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const (
+	defaultAPI = "http://127.0.0.1:8161"
+	healthTime = 5 * time.Second
+)
+
+// newHealthCommand asks a server whether it is well, for containers, which have no curl.
+func newHealthCommand(g *globals) *cobra.Command {
+	var api string
+	var ready bool
+	cmd := &cobra.Command{
+		Use:   "health",
+		Short: "Ask a server whether it works (exit code 0, else 1)",
+		Args:  words(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if api == "" {
+				api = os.Getenv("STOMPSERVER_API")
+			}
+			if api == "" {
+				api = defaultAPI
+			}
+			if !strings.Contains(api, "://") {
+				api = "http://" + api
+			}
+			path := "/healthz"
+			if ready {
+				path = "/readyz"
+			}
+			return askHealth(cmd.Context(), g, strings.TrimRight(api, "/")+path)
+		},
+	}
+	cmd.Flags().StringVar(&api, "api", "", "the server's HTTP: `URL` (default $STOMPSERVER_API, else "+defaultAPI+")")
+	cmd.Flags().BoolVar(&ready, "ready", false, "ask whether clients may be sent there, too")
+	g.timeoutFlag(cmd, healthTime)
+	cmd.Flags().BoolVar(&g.Quiet, "quiet", g.Quiet, "print errors only")
+	return cmd
+}
+
+func askHealth(ctx context.Context, g *globals, url string) error {
+	ctx, cancel := withTimeout(ctx, g.Timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return usageError("--api: %w", err)
+	}
+	a, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return &exitError{exitFailed, errors.New(strings.TrimPrefix(err.Error(), "Get "))}
+	}
+	defer a.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(a.Body, 64<<10))
+	said := strings.TrimSpace(string(text))
+	if a.StatusCode != http.StatusOK {
+		return &exitError{exitFailed, fmt.Errorf("%s: %s: %s", url, a.Status, said)}
+	}
+	if !g.Quiet {
+		fmt.Fprintln(g.Stdout, said)
+	}
+	return nil
+}
