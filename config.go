@@ -39,6 +39,10 @@ type Config struct {
 	// Listeners are further places to connect to.
 	Listeners []Listener
 
+	// Sockets are those that the process was given; of a supervisor they stand in for Host and
+	// Port, and for HTTP.Listen. Default: every listener is opened.
+	Sockets *Sockets
+
 	// Queue is the kind of store that keeps queues: "memory", which is the default,
 	// "journal", "file", "dbm" or "activerecord".
 	Queue   string

@@ -24,7 +24,13 @@ func (s *Server) listenHTTP(ctx context.Context) ([]net.Listener, error) {
 	if err != nil {
 		return nil, &ListenError{Addr: s.cfg.HTTP.Listen, Err: err, HTTP: true}
 	}
-	all, err := listen(ctx, host, port)
+	all, err := s.opener.activated("http")
+	if err != nil {
+		return nil, &ListenError{Addr: s.cfg.HTTP.Listen, Err: err, HTTP: true}
+	}
+	if all == nil {
+		all, err = s.opener.listenOn(ctx, "http", host, port)
+	}
 	if err != nil && s.cfg.HTTP.IfFree {
 		s.cfg.Log.Warn("there is no HTTP: choose an address with --http, or none with --http=off", "err", err)
 		return nil, nil

@@ -21,9 +21,9 @@ func (e *ListenError) Error() string { return fmt.Sprintf("cannot listen on %s: 
 
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// listen opens the listeners of host, one for each of its addresses, all with the same
+// listenOn opens the listeners of host, one for each of its addresses, all with the same
 // port. An address family that the machine lacks is passed over if another is there.
-func listen(ctx context.Context, host string, port int) ([]net.Listener, error) {
+func (o *opener) listenOn(ctx context.Context, part, host string, port int) ([]net.Listener, error) {
 	port = max(port, 0) // AnyPort
 	hosts, err := addresses(ctx, host)
 	if err != nil {
@@ -32,14 +32,14 @@ func listen(ctx context.Context, host string, port int) ([]net.Listener, error) 
 	// A port that is free on the first address may be taken on the second: then the next
 	// try is given another.
 	for try := 0; ; try++ {
-		all, err := listenAll(ctx, hosts, port)
+		all, err := o.listenAll(ctx, part, hosts, port)
 		if err == nil || port != 0 || try == 20 || !errors.Is(err, syscall.EADDRINUSE) {
 			return all, err
 		}
 	}
 }
 
-func listenAll(ctx context.Context, hosts []string, port int) ([]net.Listener, error) {
+func (o *opener) listenAll(ctx context.Context, part string, hosts []string, port int) ([]net.Listener, error) {
 	var all []net.Listener
 	var missing error
 	for _, h := range hosts {
@@ -48,7 +48,7 @@ func listenAll(ctx context.Context, hosts []string, port int) ([]net.Listener, e
 		if ip, err := netip.ParseAddr(h); err == nil && ip.Is4() {
 			network = "tcp4" // Go opens 0.0.0.0 for IPv6 as well
 		}
-		l, err := new(net.ListenConfig).Listen(ctx, network, addr)
+		l, err := o.listen(ctx, part, network, addr)
 		switch {
 		case err == nil:
 			all = append(all, l)

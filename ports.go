@@ -133,7 +133,13 @@ func (s *Server) listenAllPorts(ctx context.Context, hint string) (all []port, m
 		}
 		return nil, 0, err
 	}
-	ls, err := listen(ctx, s.cfg.Host, s.cfg.Port)
+	ls, err := s.opener.activated("stomp")
+	if err != nil {
+		return fail(&ListenError{Addr: s.cfg.Host, Err: err})
+	}
+	if ls == nil {
+		ls, err = s.opener.listenOn(ctx, "stomp", s.cfg.Host, s.cfg.Port)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -142,8 +148,8 @@ func (s *Server) listenAllPorts(ctx context.Context, hint string) (all []port, m
 		all = append(all, port{l, how})
 	}
 	main = len(all)
-	for _, l := range s.cfg.Listeners {
-		ls, err := l.listen(ctx)
+	for i, l := range s.cfg.Listeners {
+		ls, err := l.listen(ctx, &s.opener, fmt.Sprint("listener-", i))
 		if err != nil {
 			return fail(err)
 		}
@@ -152,22 +158,31 @@ func (s *Server) listenAllPorts(ctx context.Context, hint string) (all []port, m
 			all = append(all, port{l, how})
 		}
 	}
+	s.opener.rest()
 	return all, main, nil
 }
 
-func (l Listener) listen(ctx context.Context) ([]net.Listener, error) {
+func (l Listener) listen(ctx context.Context, o *opener, part string) ([]net.Listener, error) {
 	if file, ok := strings.CutPrefix(l.Address, "unix:"); ok {
-		u, err := listenUnix(ctx, file)
+		key := part + " unix " + file
+		u, err := o.inherited(key)
+		if u == nil && err == nil {
+			u, err = listenUnix(ctx, file)
+		}
 		if err != nil {
 			return nil, &ListenError{Addr: l.Address, Err: err}
 		}
+		if l, ok := u.(*net.UnixListener); ok {
+			l.SetUnlinkOnClose(true) // also of one that was inherited
+		}
+		o.note(u, key)
 		return []net.Listener{u}, nil
 	}
 	host, n, err := splitAddress(l.Address)
 	if err != nil {
 		return nil, &ListenError{Addr: l.Address, Err: err}
 	}
-	return listen(ctx, host, n)
+	return o.listenOn(ctx, part, host, n)
 }
 
 // listenUnix listens on a socket in the file system, which it takes away when it is closed. One

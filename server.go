@@ -28,6 +28,7 @@ type Server struct {
 	sessions *session.Server
 
 	probe  probe      // of the storage directory
+	opener opener     // of listeners
 	failed chan error // takes why the store failed for good
 
 	mu        sync.Mutex // guards what follows
@@ -61,7 +62,7 @@ func New(cfg Config) (*Server, error) {
 	if err := oneOf(cfg.OnDamage, RefuseDamaged, StartDamaged); err != nil {
 		return nil, fmt.Errorf("stompserver: on damage: %w", err)
 	}
-	s := &Server{cfg: cfg, failed: make(chan error, 1)}
+	s := &Server{cfg: cfg, opener: opener{given: cfg.Sockets}, failed: make(chan error, 1)}
 	if cfg.Auth {
 		var err error
 		s.passwd, err = auth.Config{Log: cfg.Log, AllowEmpty: cfg.AllowEmptyPasswords}.OpenPasswd(cfg.PasswdFiles...)

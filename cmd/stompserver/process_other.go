@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -14,9 +15,12 @@ var (
 	terminateSignals = []os.Signal{os.Interrupt, syscall.SIGTERM}
 	reloadSignals    []os.Signal
 	reopenSignals    []os.Signal
+	restartSignals   []os.Signal
 )
 
 const canDaemonize = false
+
+func replace(string, []*os.File, func([]uintptr) string) error { return errors.ErrUnsupported }
 
 func detached() *syscall.SysProcAttr { return nil }
 

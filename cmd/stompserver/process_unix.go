@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // The signals of a running server, besides the interrupt.
@@ -18,9 +20,31 @@ var (
 	terminateSignals = []os.Signal{os.Interrupt, syscall.SIGTERM}
 	reloadSignals    = []os.Signal{syscall.SIGHUP}
 	reopenSignals    = []os.Signal{syscall.SIGUSR1}
+	restartSignals   = []os.Signal{syscall.SIGUSR2}
 )
 
 const canDaemonize = true
+
+// replace has another program take this process's place, with files open in it.
+func replace(program string, files []*os.File, env func(fds []uintptr) string) error {
+	fds := make([]uintptr, len(files))
+	for i, f := range files {
+		raw, err := f.SyscallConn()
+		if err == nil {
+			e := raw.Control(func(fd uintptr) {
+				fds[i] = fd
+				_, err = unix.FcntlInt(fd, unix.F_SETFD, 0) // it stays open in the program
+			})
+			if err == nil {
+				err = e
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return syscall.Exec(program, os.Args, append(os.Environ(), env(fds)))
+}
 
 // detached starts a process in a session of its own.
 func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }

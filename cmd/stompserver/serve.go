@@ -85,13 +85,15 @@ func serve(ctx context.Context, g *globals, a *serverArgs) (err error) {
 		return err
 	}
 	child := daemonChild()
-	if s.Daemon && child == nil {
+	s.Config.Sockets = stompserver.GivenSockets()
+	again := s.Config.Sockets.Restarted()
+	if s.Daemon && child == nil && !again {
 		return daemonize(g, s)
 	}
 	if child != nil {
 		defer func() { child.failed(err) }() // has no effect once it was ready
 	}
-	p, err := begin(g, opts, s, child != nil)
+	p, err := begin(g, opts, s, child != nil || s.Daemon && again)
 	if err != nil {
 		return err
 	}
@@ -101,6 +103,9 @@ func serve(ctx context.Context, g *globals, a *serverArgs) (err error) {
 	signal.Notify(signals, terminateSignals...)
 	signal.Notify(signals, reloadSignals...)
 	signal.Notify(signals, reopenSignals...)
+	if len(restartSignals) > 0 { // none would be all
+		signal.Notify(signals, restartSignals...)
+	}
 	defer signal.Stop(signals)
 
 	if p.server, err = stompserver.New(s.Config); err != nil {
@@ -251,6 +256,10 @@ func (p *process) run(ctx context.Context, signals <-chan os.Signal) error {
 				return p.stop(signals)
 			case oneOf(sig, reloadSignals):
 				p.reload()
+			case oneOf(sig, restartSignals):
+				if left, err := p.restart(signals); left {
+					return err
+				}
 			case oneOf(sig, reopenSignals):
 				if p.log.file == nil {
 					p.log.Info("there is no log file to reopen")

@@ -182,6 +182,19 @@ func (s *Server) RSS() (now, peak int64) {
 // Log is what it has logged lately.
 func (s *Server) Log() string { return s.log.tail() }
 
+// AwaitLog waits for words in the log.
+func (s *Server) AwaitLog(t testing.TB, words string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(s.Log(), words); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the log does not say %q:\n%s", words, s.Log())
+		}
+	}
+}
+
+// Binary is the file of the server that is tested.
+func Binary() string { return binary }
+
 // Kill ends the server at once, as kill -9 does. No other test of it follows.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
