@@ -1,6 +1,9 @@
 package transport
 
-import "net"
+import (
+	"errors"
+	"net"
+)
 
 // A Replay is a connection of which some bytes were read already; they are read again first.
 type Replay struct {
@@ -17,4 +20,12 @@ func (r *Replay) Read(b []byte) (int, error) {
 		r.Early = nil
 	}
 	return n, nil
+}
+
+// CloseWrite ends the stream to the client, and lets it go on reading.
+func (r *Replay) CloseWrite() error {
+	if h, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
