@@ -111,6 +111,10 @@ type Limits struct {
 	ConnectionsPerUser    int // of those who log in; default 50,000
 	ConnectRate           int // new ones a second; default no limit
 
+	// FrameRate and ByteRate are how much of a user's is read in a second, or of a
+	// connection's where nobody logs in; more waits. Default no limit.
+	FrameRate, ByteRate int
+
 	Subscriptions int // of a connection; default 10,000
 
 	Command          int // bytes of a command line; default 64
@@ -226,6 +230,8 @@ func (c Config) withDefaults() Config {
 	def(&l.ConnectionsPerAddress, 50_000)
 	def(&l.ConnectionsPerUser, 50_000)
 	def(&l.ConnectRate, Unlimited)
+	def(&l.FrameRate, Unlimited)
+	def(&l.ByteRate, Unlimited)
 	def(&l.Command, 64)
 	def(&l.Header, 64<<10)
 	def(&l.Headers, 1000)

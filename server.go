@@ -115,7 +115,7 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 	sc := session.Config{
 		Limits: session.Limits{
 			Connections: most, Subscriptions: l.Subscriptions,
-			ConnectionsPerAddress: l.ConnectionsPerAddress, ConnectionsPerUser: l.ConnectionsPerUser, ConnectRate: l.ConnectRate,
+			ConnectionsPerAddress: l.ConnectionsPerAddress, ConnectionsPerUser: l.ConnectionsPerUser, ConnectRate: l.ConnectRate, FrameRate: l.FrameRate, ByteRate: l.ByteRate,
 			Command: l.Command, HeaderLine: l.Header, Headers: l.Headers, Body: l.Body, FrameBeforeLogin: l.FrameBeforeLogin,
 			Transactions: l.Transactions, TransactionFrames: l.TransactionFrames, TransactionBytes: l.TransactionBytes,
 			Uncommitted: l.Uncommitted, Outbox: l.Outbox,

@@ -9,9 +9,15 @@ import (
 // An admission counts the connections of each address and each user. The server's mu guards it.
 type admission struct {
 	addresses map[netip.Addr]int
-	users     map[string]int
+	users     map[string]*userCount
 	tokens    float64 // of limits.connect_rate: connections that may be made at once
 	filled    time.Time
+}
+
+// A userCount is what the connections of a user have in common.
+type userCount struct {
+	n    int
+	pace pace
 }
 
 // atRate reports whether one more connection is within perSecond; a second's worth may come at
@@ -79,21 +85,33 @@ func (s *session) admitUser(name string) error {
 	a := &s.srv.admitted
 	s.srv.mu.Lock()
 	defer s.srv.mu.Unlock()
-	if a.users[name] >= most {
+	u := a.users[name]
+	if u != nil && u.n >= most {
 		s.log().Warn("connection refused", "reason", "limits.connections_per_user", "limit", most, "user", name)
 		return errLimit("limits.connections_per_user", most, "Too many clients are connected as this user.")
 	}
 	if a.users == nil {
-		a.users = make(map[string]int)
+		a.users = make(map[string]*userCount)
 	}
-	a.dropUser(s.counted)
-	a.users[name]++
+	if s.counted != "" {
+		a.dropUser(s.counted)
+	}
+	if u == nil {
+		u = new(userCount)
+		a.users[name] = u
+	}
+	u.n++
 	s.counted = name
+	if s.cfg.Limits.paced() {
+		s.pace = &u.pace
+	}
 	return nil
 }
 
 func (a *admission) dropUser(name string) {
-	if a.users[name]--; a.users[name] <= 0 {
+	if u := a.users[name]; u.n > 1 {
+		u.n--
+	} else {
 		delete(a.users, name)
 	}
 }
@@ -108,6 +126,18 @@ func (a *admission) leave(s *session) {
 	if s.counted != "" {
 		a.dropUser(s.counted)
 	}
+}
+
+// keepPace holds the client back if it sends more than it may; n bytes came.
+func (s *session) keepPace(n int) error {
+	frames := s.handled
+	s.handled = 0
+	wait := s.pace.spend(frames, n, &s.cfg.Limits, time.Now())
+	if wait > 0 && !s.slowed {
+		s.slowed = true // once is enough for the log
+		s.log().Warn("client is held back", "reason", "limits.frame_rate or limits.byte_rate", "user", s.user.Name)
+	}
+	return s.holdBack(wait)
 }
 
 // holdBack waits for d, with the client's socket unread.

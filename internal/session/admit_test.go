@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,5 +122,51 @@ func TestFailedLoginsAreAnsweredLater(t *testing.T) {
 		try("a", "wrong", no, 400*time.Millisecond)
 		time.Sleep(5 * time.Minute)
 		try("a", "wrong", no, 0)
+	})
+}
+
+// TestPace: who sends more than a user may is read later, on all connections together; heart-beats
+// are not missed meanwhile, and others do not wait.
+func TestPace(t *testing.T) {
+	limits := session.Limits{FrameRate: 10}
+	bubble(t, session.Config{Auth: oneWord{}, Limits: limits}, func(t *testing.T, _ *server, dial func() *transcript.Peer) {
+		connect := func(user string) *transcript.Peer {
+			p := dial()
+			p.Send("CONNECT\naccept-version:1.2\nhost:x\nheart-beat:1000,0\nlogin:" + user + "\npasscode:right\n\n^@")
+			p.Expect("CONNECTED\n")
+			return p
+		}
+		a, again, b := connect("a"), connect("a"), connect("b")
+		send := func(p *transcript.Peer, n int) time.Duration {
+			start := time.Now()
+			for range n {
+				p.Send("SEND\ndestination:/topic/a\nreceipt:r\n\n^@")
+				p.Expect("RECEIPT\n")
+			}
+			return time.Since(start)
+		}
+		time.Sleep(2 * time.Second)
+		if d := send(a, 10); d != 0 {
+			t.Errorf("10 frames took %v", d)
+		}
+		if d := send(b, 10); d != 0 {
+			t.Errorf("10 frames of another took %v", d)
+		}
+		if d := send(again, 1) + send(again, 30); d < 2900*time.Millisecond || d > 3100*time.Millisecond {
+			t.Errorf("31 frames more took %v, want 3 s", d)
+		}
+	})
+	bubble(t, session.Config{Limits: session.Limits{ByteRate: 1000}}, func(t *testing.T, _ *server, dial func() *transcript.Peer) {
+		p := dial()
+		p.Send("CONNECT\naccept-version:1.2\nhost:x\n\n^@")
+		p.Expect("CONNECTED\n")
+		start := time.Now()
+		for range 4 {
+			p.Send("SEND\ndestination:/topic/a\nreceipt:r\n\n" + strings.Repeat("x", 962) + "^@") // 1000 bytes
+			p.Expect("RECEIPT\n")
+		}
+		if d := time.Since(start); d < 2*time.Second || d > 3100*time.Millisecond {
+			t.Errorf("4 frames of 1000 bytes took %v", d)
+		}
 	})
 }

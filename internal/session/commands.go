@@ -137,6 +137,8 @@ func (s *session) connect(f *frame.Frame) error {
 		if err := s.admitUser(s.user.Name); err != nil {
 			return err
 		}
+	} else if s.pace == nil && s.cfg.Limits.paced() {
+		s.pace = new(pace)
 	}
 	var cx, cy time.Duration
 	if v, has := f.Header.Get("heart-beat"); has {

@@ -40,6 +40,8 @@ type Limits struct {
 	ConnectionsPerAddress int // at once; default 50,000
 	ConnectionsPerUser    int // at once, of those who log in; default 50,000
 	ConnectRate           int // new connections a second; default no limit
+	FrameRate             int // frames a second of a user, or of a connection where nobody logs in; default no limit
+	ByteRate              int // and bytes
 
 	Command          int // bytes of a command line; default 64
 	HeaderLine       int // bytes of a header line; default 64 KiB
@@ -98,6 +100,8 @@ func (c Config) withDefaults() *Config {
 	limit(&l.ConnectionsPerAddress, 50_000)
 	limit(&l.ConnectionsPerUser, 50_000)
 	limit(&l.ConnectRate, none)
+	limit(&l.FrameRate, none)
+	limit(&l.ByteRate, none)
 	limit(&l.Command, 64)
 	limit(&l.HeaderLine, 64<<10)
 	limit(&l.Headers, 1000)

@@ -107,7 +107,11 @@ func (s *session) took(n int) (silence time.Duration, err error) {
 		s.now = message.At(ms)
 	}
 	s.dec.Filled(n)
-	return silence, s.work()
+	err = s.work()
+	if s.pace != nil && err == nil {
+		err = s.keepPace(n)
+	}
+	return silence, err
 }
 
 // nothing is called when bytes came that carried none of STOMP's.

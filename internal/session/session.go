@@ -49,6 +49,9 @@ type session struct {
 
 	from      netip.Addr // the address that it is counted for, if any
 	counted   string     // the user
+	pace      *pace      // nil: it may send as fast as it can
+	handled   int        // frames since it was last asked
+	slowed    bool       // it was held back for it
 	secure    bool       // within TLS
 	certified string     // the login that its certificate gives a client without one
 
@@ -147,6 +150,7 @@ func (s *session) work() error {
 			err = decodeError(err)
 			break
 		}
+		s.handled++
 		if err = s.handle(f); err != nil {
 			break
 		}
