@@ -39,7 +39,7 @@ type Server struct {
 	door      *web.Door // nil: there is none
 	doors     []net.Listener
 	monitor   *monitor.Monitor
-	unwatch   context.CancelFunc // ends the watch of certificates; nil: there is none
+	unwatch   context.CancelFunc // ends the watch of files
 	accepting sync.WaitGroup
 }
 
@@ -176,15 +176,7 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.started, s.listeners, s.main = true, listeners, main
 	s.openDoor(doors)
-	if s.certs != nil {
-		watching, cancel := context.WithCancel(context.Background())
-		s.unwatch = cancel
-		s.accepting.Go(func() { // ended by Shutdown, which waits
-			if err := s.certs.Watch(watching); err != nil {
-				s.cfg.Log.Warn("certificates are not watched: a change needs a HUP", "err", err)
-			}
-		})
-	}
+	s.watch()
 	for _, l := range listeners {
 		s.accepting.Go(func() { // ended by Shutdown, which waits
 			if err := s.sessions.Serve(l, l.Port); err != nil && !errors.Is(err, session.ErrServerClosed) {

@@ -169,6 +169,35 @@ func TestAuthAndReload(t *testing.T) {
 	}
 }
 
+// TestUsersAreWatched: a password file that changes counts, without a HUP.
+func TestUsersAreWatched(t *testing.T) {
+	file := filepath.Join(t.TempDir(), ".passwd")
+	if err := os.WriteFile(file, []byte("someone:else\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, stompserver.Config{Auth: true, PasswdFiles: []string{filepath.Join(t.TempDir(), "none", ".passwd"), file}})
+	addr := s.Addrs()[0].String()
+	if got := exchange(t, addr, connect); !strings.Contains(got, "login-failed") {
+		t.Errorf("an unknown login is answered %q", got)
+	}
+	for end := time.Now().Add(30 * time.Second); ; {
+		// The watch may begin after the first change: then another makes it look.
+		next := filepath.Join(t.TempDir(), "next")
+		if err := os.WriteFile(next, []byte("u:p\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, file); err != nil {
+			t.Fatal(err)
+		}
+		if got := exchange(t, addr, connect); strings.HasPrefix(got, "CONNECTED\n") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("a new user is not let in")
+		}
+	}
+}
+
 // Settings of the broker reach it: a message goes to the dead letters as configured.
 func TestDestinations(t *testing.T) {
 	s := start(t, stompserver.Config{Destinations: stompserver.Destinations{MaxDeliveries: 1, DeadLetter: "/queue/lost"}})

@@ -19,7 +19,7 @@ import (
 )
 
 // A passwdCommand edits a password file. It needs no server; a running one reads the file
-// again when it gets HUP.
+// again when it changes.
 type passwdCommand struct {
 	g *globals
 
@@ -37,7 +37,7 @@ func newPasswdCommand(g *globals) *cobra.Command {
 
 Passcodes are kept as hashes (argon2id). Comments, order, mode and owner of the file are
 kept. It is .passwd in etcdir, else in working_dir, as the configuration file and the
-environment set them, or what --file names. A running server reads it again on HUP.`,
+environment set them, or what --file names. A running server reads it again when it changes.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("passwd needs a word more: add, list, remove, verify or convert")

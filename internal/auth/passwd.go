@@ -40,7 +40,8 @@ type Passwd struct {
 	key   [32]byte      // of the proofs; of this process alone
 	slots chan struct{} // one is held while a hash is computed
 
-	reload sync.Mutex // held by Reload
+	reload sync.Mutex // held by Reload and Changed
+	seen   proof      // of the file that was read last; guarded by reload
 	table  atomic.Pointer[table]
 }
 
@@ -104,7 +105,21 @@ func (p *Passwd) Reload() error {
 		p.fill(t, path, data)
 	}
 	p.table.Store(t)
+	p.seen = fingerprint(path, data)
 	return nil
+}
+
+// Changed reports whether the file, or which of them there is, is another than was read last.
+// One that cannot be read has changed.
+func (p *Passwd) Changed() bool {
+	p.reload.Lock()
+	defer p.reload.Unlock()
+	path, data, err := p.read()
+	return err != nil || fingerprint(path, data) != p.seen
+}
+
+func fingerprint(path string, data []byte) proof {
+	return sha256.Sum256(append([]byte(path+"\x00"), data...))
 }
 
 // read returns the first file that exists, or an empty path if there is none.

@@ -8,12 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
 )
 
 // A Pair is a certificate, with those it is signed by, and its private key, in files of PEM.
@@ -100,51 +97,19 @@ func (c *Certs) End() time.Time {
 	return end
 }
 
-// settle is how long files that change are left alone: a pair is two of them.
-const settle = 200 * time.Millisecond
-
 // Watch reloads the files when they change, until ctx ends. A pair that cannot be used is said in
 // the log, and the one before stays.
 func (c *Certs) Watch(ctx context.Context) error {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	files := c.files()
-	for _, f := range files {
-		// The directory: editors and orchestrators put another file in the place of the old.
-		if err := w.Add(filepath.Dir(f)); err != nil {
-			return err
+	return WatchFiles(ctx, c.files(), func() {
+		if !c.changed() {
+			return
 		}
-	}
-	timer := time.NewTimer(0)
-	<-timer.C
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case e, ok := <-w.Events:
-			if !ok {
-				return nil
-			}
-			// Also of what a link of ours leads by, such as ..data of Kubernetes.
-			if e.Op != fsnotify.Chmod {
-				timer.Reset(settle)
-			}
-		case err := <-w.Errors:
-			c.cfg.Log.Warn("certificates are not watched", "err", err)
-		case <-timer.C:
-			if !c.changed() {
-				continue
-			}
-			if err := c.Reload(); err != nil {
-				c.cfg.Log.Error("certificates were not reloaded, those before stay", "err", err)
-				continue
-			}
-			c.cfg.Log.Info("certificates reloaded", "valid_until", c.End())
+		if err := c.Reload(); err != nil {
+			c.cfg.Log.Error("certificates were not reloaded, those before stay", "err", err)
+			return
 		}
-	}
+		c.cfg.Log.Info("certificates reloaded", "valid_until", c.End())
+	})
 }
 
 func (c *Certs) files() []string {

@@ -1,0 +1,49 @@
+package transport
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// settle is how long files that change are left alone: a certificate and its key are two of them,
+// and an editor writes in steps.
+const settle = 200 * time.Millisecond
+
+// WatchFiles calls changed when something happened to files, or beside them, until ctx ends. It
+// returns at once, with an error, if that cannot be seen.
+func WatchFiles(ctx context.Context, files []string, changed func()) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for _, f := range files {
+		// The directory: editors and orchestrators put another file in the place of the old.
+		if err := w.Add(filepath.Dir(f)); err != nil {
+			return err
+		}
+	}
+	timer := time.NewTimer(0)
+	<-timer.C
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, ok := <-w.Events:
+			if !ok {
+				return nil
+			}
+			// Also of what a link of ours leads by, such as ..data of Kubernetes.
+			if e.Op != fsnotify.Chmod {
+				timer.Reset(settle)
+			}
+		case err := <-w.Errors:
+			return err
+		case <-timer.C:
+			changed()
+		}
+	}
+}
