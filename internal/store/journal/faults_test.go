@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -227,4 +228,61 @@ func readAll(b store.Backend) (string, error) {
 		}
 	}
 	return s.String(), nil
+}
+
+// TestVersion: a segment of another version is refused whatever is asked for, but one whose version
+// has a flipped bit is damaged like any.
+func TestVersion(t *testing.T) {
+	fs := &vfs.Memory{}
+	j, err := journal.Open(journal.Config{FS: fs, SegmentSize: smallSegment})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.List()
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files", err)
+	}
+	change := func(fs *vfs.Memory, salt byte) {
+		t.Helper()
+		f, err := fs.Open(files[0], false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for at, flip := range map[int64]byte{10: 1, 33: salt} {
+			b := make([]byte, 1)
+			if _, err := f.ReadAt(b, at); err != nil {
+				t.Fatal(err)
+			}
+			b[0] ^= flip
+			if _, err := f.WriteAt(b, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	flipped, other := fs.Clone(), fs.Clone()
+	change(flipped, 0)
+	change(other, 1) // what another version writes has another checksum
+	for _, test := range []struct {
+		name   string
+		fs     *vfs.Memory
+		damage bool
+		want   string
+	}{
+		{"a flipped bit", flipped, false, "damage"},
+		{"a flipped bit, start", flipped, true, ""},
+		{"another version", other, false, "it has version 65537 of the format, known is 1"},
+		{"another version, start", other, true, "it has version 65537 of the format, known is 1"},
+	} {
+		j, err := journal.Open(journal.Config{FS: test.fs, SegmentSize: smallSegment, StartDamaged: test.damage})
+		if err == nil {
+			_ = j.Close()
+		}
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		}
+	}
 }

@@ -3,7 +3,6 @@ package journal
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 
 	"stompserver/internal/store"
@@ -42,11 +41,12 @@ func aligned(n int64) int64 { return (n + align - 1) &^ (align - 1) }
 
 // A head is the beginning of a segment.
 type head struct {
-	number uint64
-	size   int64 // of the file
-	salt   uint64
-	group  uint64 // the number of its first group
-	snap   []byte
+	version uint32
+	number  uint64
+	size    int64 // of the file
+	salt    uint64
+	group   uint64 // the number of its first group
+	snap    []byte
 }
 
 func (h *head) append(dst []byte) []byte {
@@ -71,9 +71,7 @@ func parseHead(b []byte) (h head, snap int, sum uint32, err error) {
 	if len(b) < headSize || string(b[:8]) != headMagic {
 		return h, 0, 0, errHead
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
-		return h, 0, 0, fmt.Errorf("it has version %d of the format, known is %d", v, version)
-	}
+	h.version = binary.LittleEndian.Uint32(b[8:])
 	snap = int(binary.LittleEndian.Uint32(b[12:]))
 	h.number = binary.LittleEndian.Uint64(b[16:])
 	h.size = int64(binary.LittleEndian.Uint64(b[24:]))

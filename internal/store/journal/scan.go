@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -34,10 +35,10 @@ func (r *recovery) head(s *segment) (*snap, error) {
 		return nil, err
 	}
 	h, n, sum, err := parseHead(fixed)
-	if err != nil && err != errHead {
-		return nil, fmt.Errorf("%s: %w", s.name, err)
+	if err == nil && h.version != version && !r.flipped(s, fixed, n, sum) {
+		return nil, fmt.Errorf("%s: it has version %d of the format, known is %d", s.name, h.version, version)
 	}
-	if err != nil || h.number != s.number || int64(headSize)+int64(n) > s.size {
+	if err != nil || h.version != version || h.number != s.number || int64(headSize)+int64(n) > s.size {
 		return nil, nil
 	}
 	b := append(fixed[:headSize-4:headSize-4], make([]byte, n)...)
@@ -51,6 +52,17 @@ func (r *recovery) head(s *segment) (*snap, error) {
 	s.salt, s.first, s.last, s.promised = h.salt, h.group, h.group-1, h.size
 	s.pos = aligned(int64(headSize + n))
 	return &sn, nil
+}
+
+// flipped reports whether a head that says another version is one of ours, with bits of the version
+// flipped: then the rest of it has the checksum that ours would have.
+func (r *recovery) flipped(s *segment, fixed []byte, n int, sum uint32) bool {
+	if int64(headSize)+int64(n) > s.size {
+		return false
+	}
+	b := append(bytes.Clone(fixed[:headSize-4]), make([]byte, n)...)
+	binary.LittleEndian.PutUint32(b[8:], version)
+	return readFull(s.file, b[headSize-4:], headSize) == nil && checksum(b) == sum
 }
 
 // segment reads one segment whose head is known.
