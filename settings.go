@@ -343,8 +343,8 @@ func setRules(s *Settings, v string) error {
 }
 
 func setDeadLetter(s *Settings, v string) error {
-	if !strings.HasPrefix(v, "/queue") {
-		return fmt.Errorf("%q is not a queue: its name starts with /queue", v)
+	if !strings.HasPrefix(v, "/queue") || strings.HasPrefix(v, "/queue/$") {
+		return fmt.Errorf("%q is not a queue: its name starts with /queue, and not with /queue/$", v)
 	}
 	s.Config.Destinations.DeadLetter = v
 	return nil

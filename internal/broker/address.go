@@ -163,8 +163,12 @@ func (a *Address) publish(m *message.Message, w *Wake) {
 	}
 }
 
-// wildcards are the subscriptions by a pattern that the destination matches.
+// wildcards are the subscriptions by a pattern that the destination matches: none for a
+// temporary one, which is its owner's.
 func (a *Address) wildcards() []*topic {
+	if isTemp(a.name) {
+		return nil
+	}
 	if v := a.b.wild.version.Load(); v != a.seen {
 		a.seen = v
 		clear(a.wild)

@@ -88,8 +88,14 @@ func (d *durables) remove(e *durable) {
 
 // Bind makes a durable subscription, or changes what an existing one of that name takes; what
 // it holds stays. It is made for good when op is done. A shared one has to be given back with
-// Unbind.
+// Unbind. The error is ErrSystem, ErrWildcard or the store's.
 func (b *Broker) Bind(one Durable, op *Op) error {
+	switch {
+	case isSystem(one.Queue):
+		return ErrSystem
+	case isPattern(one.Queue):
+		return ErrWildcard
+	}
 	d := &b.durables
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -174,6 +180,9 @@ func (a *Address) feeds(m *message.Message) (queues []string) {
 
 // matching are the durable subscriptions to the topic.
 func (a *Address) matching() []*durable {
+	if isTemp(a.name) {
+		return nil
+	}
 	if v := a.b.durables.version.Load(); v != a.seenDurables {
 		a.seenDurables = v
 		clear(a.durables)

@@ -180,8 +180,12 @@ func (q *queue) adopt(w *Wake) {
 }
 
 // Declare says which properties a queue is to have. They are kept as long as the queue; one that
-// is there already keeps those it has, which same tells.
+// is there already keeps those it has, which same tells. The error is ErrSystem: its dead letters
+// cannot go to a queue of the broker's own.
 func (b *Broker) Declare(queue string, p Properties) (same bool, err error) {
+	if isSystem(p.DeadLetter) {
+		return false, ErrSystem
+	}
 	props := &b.props
 	props.mu.Lock()
 	old, known := props.declared[queue]
@@ -235,7 +239,9 @@ func readProperties(row *message.Message) (p Properties) {
 	p.WhenFull, _ = ParseFull(value("q-when_full"))
 	p.TTL, _ = time.ParseDuration(value("q-ttl"))
 	p.MaxDeliveries, _ = strconv.Atoi(value("q-max_deliveries"))
-	p.DeadLetter = value("q-dead_letter")
+	if p.DeadLetter = value("q-dead_letter"); isSystem(p.DeadLetter) {
+		p.DeadLetter = "" // of a server that let clients ask for it
+	}
 	p.AutoDelete = value("q-auto_delete") == "true"
 	p.IdleAfter, _ = time.ParseDuration(value("q-idle_after"))
 	p.SingleActive = value("q-single_active") == "true"
@@ -337,8 +343,8 @@ func (p *Properties) Set(name, value string) (err error) {
 		}
 		p.WhenFull = f
 	case "dead_letter":
-		if value != NoDeadLetter && !strings.HasPrefix(value, "/queue/") {
-			return wrong("a queue, such as /queue/DLQ.*, or none")
+		if value != NoDeadLetter && !strings.HasPrefix(value, "/queue/") || isSystem(value) {
+			return wrong("a queue, such as /queue/DLQ.*, or none; those whose names begin with $ are the server's own")
 		}
 		p.DeadLetter = value
 	case "auto_delete", "single_active", "last_value", "non_destructive":
