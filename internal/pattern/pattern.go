@@ -99,7 +99,7 @@ func (p Pattern) Matches(name string) bool {
 	if !p.wild {
 		return same(p.text, name)
 	}
-	return matches(p.text, true, name, true)
+	return matches(p.text, name)
 }
 
 // same reports whether a and b have the same parts.
@@ -115,33 +115,43 @@ func same(a, b string) bool {
 	return true
 }
 
-// matches compares what is left of a pattern and of a name; the second of each says that there
-// is a part to come.
-func matches(p string, pMore bool, name string, nMore bool) bool {
-	for pMore {
-		var part string
-		part, p, pMore = cut(p)
-		if part == rest {
-			for {
-				if matches(p, pMore, name, nMore) {
-					return true
-				}
-				if !nMore {
-					return false
-				}
-				_, name, nMore = cut(name)
+// matches compares a pattern with a name. What a # stands for is as little as possible, and a part
+// more each time that what follows does not fit: only the last # ever has to be tried again.
+func matches(p, name string) bool {
+	type place struct {
+		text string
+		more bool // there is a part to come
+	}
+	at, in := place{p, true}, place{name, true}
+	var behind, from place // the last #: what follows it, and where in the name that was tried
+	tried := false
+	for in.more {
+		if at.more {
+			part, after, more := cut(at.text)
+			if part == rest {
+				at = place{after, more}
+				behind, from, tried = at, in, true
+				continue
+			}
+			n, left, leftMore := cut(in.text)
+			if part == one || part == n {
+				at, in = place{after, more}, place{left, leftMore}
+				continue
 			}
 		}
-		if !nMore {
+		if !tried {
 			return false
 		}
-		var n string
-		n, name, nMore = cut(name)
-		if part != one && part != n {
+		_, from.text, from.more = cut(from.text)
+		at, in = behind, from
+	}
+	for at.more {
+		var part string
+		if part, at.text, at.more = cut(at.text); part != rest {
 			return false
 		}
 	}
-	return !nMore
+	return true
 }
 
 // cut takes the first part off name and reports whether there is another.

@@ -167,6 +167,18 @@ func FuzzPattern(f *testing.F) {
 	})
 }
 
+// TestManyWays: a pattern with many ways to match a long name does not try them all.
+func TestManyWays(t *testing.T) {
+	p := parse(t, "#.a.#.a.#.a.#.a.#.a.#.a.#.a.b")
+	name := strings.Repeat("a.", 120)
+	if p.Matches(name + "c") {
+		t.Error("matches")
+	}
+	if !p.Matches(name + "b") {
+		t.Error("does not match")
+	}
+}
+
 // BenchmarkMatch: a name that two of many patterns match.
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{100, 100_000, 1_000_000} {
