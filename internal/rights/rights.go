@@ -1,0 +1,257 @@
+// Package rights answers who may do what with which destination.
+//
+// A Policy has rules for users, for roles and for those who do not log in. A rule is a line:
+//
+//	[deny] ACTION PATTERN
+//
+// ACTION is read, write, consume, browse, create, destroy or *, where read is consume and
+// browse. PATTERN is a destination in any spelling of package destination, with the wildcards of
+// package pattern; in it {username} and {client-id} stand for those of the client. Of the rules
+// that fit the first one counts, and where none fits nothing is allowed.
+//
+// Names of the server's own, which begin with a dollar sign, are in no wildcard: a rule is for
+// them only if it is written with the dollar sign.
+package rights
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"stompserver/internal/destination"
+	"stompserver/internal/pattern"
+)
+
+// Actions are what can be done with a destination.
+type Actions uint8
+
+// The actions.
+const (
+	Write   Actions = 1 << iota // send to it
+	Consume                     // subscribe to it and take what it has
+	Browse                      // look at what a queue holds, without taking it
+	Create                      // say which properties a queue that is not there yet is to have
+	Destroy                     // end a durable subscription of another user
+
+	Read = Consume | Browse
+	All  = Write | Read | Create | Destroy
+)
+
+// words are how the actions are written.
+var words = []struct {
+	word string
+	a    Actions
+}{{"read", Read}, {"write", Write}, {"consume", Consume}, {"browse", Browse}, {"create", Create}, {"destroy", Destroy}, {"*", All}}
+
+func (a Actions) String() string {
+	for _, w := range words {
+		if w.a == a {
+			return w.word
+		}
+	}
+	return fmt.Sprintf("Actions(%d)", uint8(a))
+}
+
+// ParseActions reads the word of a rule.
+func ParseActions(word string) (Actions, error) {
+	var known []string
+	for _, w := range words {
+		if w.word == word {
+			return w.a, nil
+		}
+		known = append(known, w.word)
+	}
+	return 0, fmt.Errorf("%q is nothing that can be done with a destination: there are %s", word, strings.Join(known, ", "))
+}
+
+// A Rule allows actions on the destinations of a pattern, or denies them.
+type Rule struct {
+	Deny    bool
+	Actions Actions
+	Pattern string // as it was written, placeholders included
+}
+
+func (r Rule) String() string {
+	text := r.Actions.String() + " " + r.Pattern
+	if r.Deny {
+		text = "deny " + text
+	}
+	return text
+}
+
+// The placeholders of a pattern.
+const (
+	userName = "{username}"
+	clientID = "{client-id}"
+)
+
+// MaxRule is how long a rule may be, in bytes.
+const MaxRule = 1024
+
+// ParseRule reads a rule. The error is for people.
+func ParseRule(text string) (Rule, error) {
+	if len(text) > MaxRule {
+		return Rule{}, fmt.Errorf("a rule is longer than %d bytes", MaxRule)
+	}
+	fields := strings.Fields(text)
+	var r Rule
+	if len(fields) > 0 && fields[0] == "deny" {
+		r.Deny, fields = true, fields[1:]
+	}
+	if len(fields) != 2 {
+		return r, fmt.Errorf("%q is not a rule, such as \"read /queue/jobs.*\" or \"deny write /topic/>\"", text)
+	}
+	var err error
+	if r.Actions, err = ParseActions(fields[0]); err != nil {
+		return r, fmt.Errorf("%q: %w", text, err)
+	}
+	r.Pattern = fields[1]
+	if _, err := compile(r, Client{User: "x", ID: "x"}); err != nil {
+		return r, fmt.Errorf("%q: %w", text, err)
+	}
+	return r, nil
+}
+
+// ParseRules reads several.
+func ParseRules(texts []string) ([]Rule, error) {
+	var all []Rule
+	for _, text := range texts {
+		r, err := ParseRule(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// A rule is a Rule for one client.
+type rule struct {
+	Rule
+	of     string          // whose rule it is, for people
+	match  pattern.Pattern // of broker names
+	system bool            // it names the server's own destinations
+	any    bool            // it is for every name, the server's own included
+}
+
+// errVoid is the error of a rule whose placeholder cannot be filled in: the name would mean more
+// in a pattern than itself.
+var errVoid = errors.New("rights: the name of the client has a meaning in patterns")
+
+// compile makes a rule of r for a client. What is errVoid is a rule nevertheless, for all that
+// the client might be called.
+func compile(r Rule, c Client) (rule, error) {
+	out := rule{Rule: r}
+	all, err := destination.Parse(r.Pattern, destination.None)
+	var d *destination.Error
+	switch {
+	case errors.As(err, &d):
+		return out, errors.New(d.Reason)
+	case err != nil:
+		return out, err
+	case len(all) > 1:
+		return out, errors.New("a rule is for one destination or pattern; write another one for the others")
+	}
+	switch all[0].Kind {
+	case destination.TempQueue, destination.TempTopic, destination.Reply:
+		return out, errors.New("temporary destinations need no rights: they are read by the connection that made them, and written to by those who know the name")
+	}
+	text := all[0].Text
+	out.system = system(text)
+	var void error
+	for _, by := range [][2]string{{userName, c.User}, {clientID, c.ID}} {
+		switch {
+		case !strings.Contains(text, by[0]):
+		case plain(by[1]):
+			text = strings.ReplaceAll(text, by[0], by[1])
+		default:
+			text, void = wider(text, by[0]), errVoid
+		}
+	}
+	if strings.ContainsAny(text, "{}") {
+		return out, fmt.Errorf("the placeholders of a rule are %s and %s", userName, clientID)
+	}
+	if out.match, err = pattern.Parse(text); err != nil {
+		return out, errors.New(strings.TrimPrefix(err.Error(), "pattern: "))
+	}
+	return out, void
+}
+
+// wider cuts a pattern at the part with a placeholder: what follows may be anything.
+func wider(text, placeholder string) string {
+	before, _, _ := strings.Cut(text, placeholder)
+	return before[:strings.LastIndexAny(before, "./")+1] + ">"
+}
+
+// plain reports whether a name means in a pattern what it is, one part or some of one.
+func plain(name string) bool {
+	return name != "" && !strings.ContainsAny(name, "./*+#>,%{}$ ") && !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+// system reports whether a name, or a pattern of names, is of the server's own.
+func system(name string) bool {
+	return destination.Name{Text: name}.System() || strings.HasPrefix(name, "/topic/ActiveMQ.Advisory.")
+}
+
+// Rights are those of one client. The nil *Rights may do everything. They may be used from any
+// goroutine.
+type Rights struct {
+	rules []rule
+	// Void are the rules that do not count for this client, because what it is called holds a
+	// character with a meaning in patterns.
+	Void []Rule
+}
+
+// May reports whether action, one of them, may be done with the destination that the broker
+// knows as name, and by is the rule that says so; "" is none.
+func (r *Rights) May(action Actions, name string) (ok bool, by string) {
+	if r == nil {
+		return true, ""
+	}
+	own := system(name)
+	for i := range r.rules {
+		c := &r.rules[i]
+		if c.Actions&action != 0 && (c.any || own == c.system && c.match.Matches(name)) {
+			return !c.Deny, c.by()
+		}
+	}
+	return false, ""
+}
+
+// MayAll is May for all the names that p stands for. That several rules allow them together does
+// not count: one has to allow them all, and none before it deny some.
+func (r *Rights) MayAll(action Actions, p pattern.Pattern) (ok bool, by string) {
+	switch {
+	case r == nil:
+		return true, ""
+	case !p.Wild():
+		return r.May(action, p.String())
+	}
+	own := system(p.String())
+	for i := range r.rules {
+		c := &r.rules[i]
+		switch {
+		case c.Actions&action == 0:
+		case c.any:
+			return !c.Deny, c.by()
+		case own != c.system:
+		case c.match.Contains(p), c.Deny && c.match.Overlaps(p):
+			return !c.Deny, c.by()
+		}
+	}
+	return false, ""
+}
+
+func (c *rule) by() string { return c.of + " \"" + c.Rule.String() + "\"" }
+
+// Rules are the rules in force, in their order, each with whose it is.
+func (r *Rights) Rules() []string {
+	if r == nil {
+		return []string{"\"* everything\""}
+	}
+	var all []string
+	for i := range r.rules {
+		all = append(all, r.rules[i].by())
+	}
+	return all
+}
