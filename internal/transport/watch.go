@@ -12,6 +12,9 @@ import (
 // and an editor writes in steps.
 const settle = 200 * time.Millisecond
 
+// patience is how long at most, where there is never an end to what happens beside them.
+const patience = time.Second
+
 // WatchFiles calls changed when something happened to files, or beside them, until ctx ends. It
 // returns at once, with an error, if that cannot be seen.
 func WatchFiles(ctx context.Context, files []string, changed func()) error {
@@ -28,6 +31,7 @@ func WatchFiles(ctx context.Context, files []string, changed func()) error {
 	}
 	timer := time.NewTimer(0)
 	<-timer.C
+	var last time.Time // when they have been left alone long enough; zero: nothing happened
 	for {
 		select {
 		case <-ctx.Done():
@@ -38,11 +42,16 @@ func WatchFiles(ctx context.Context, files []string, changed func()) error {
 			}
 			// Also of what a link of ours leads by, such as ..data of Kubernetes.
 			if e.Op != fsnotify.Chmod {
-				timer.Reset(settle)
+				now := time.Now()
+				if last.IsZero() {
+					last = now.Add(patience)
+				}
+				timer.Reset(min(settle, last.Sub(now)))
 			}
 		case err := <-w.Errors:
 			return err
 		case <-timer.C:
+			last = time.Time{}
 			changed()
 		}
 	}
