@@ -67,6 +67,13 @@ type Config struct {
 	Auth        bool
 	PasswdFiles []string // default etc/.passwd, .passwd
 
+	// Users are further users, or say what those of the password file may do; Roles are what users
+	// have in common, and Anonymous the rules of clients that do not log in. Where all three are
+	// empty every user may do everything. They need Auth.
+	Users     []User
+	Roles     []Role
+	Anonymous []string
+
 	// AllowEmptyPasswords lets users in whose passcode is empty, as the Ruby server did.
 	AllowEmptyPasswords bool
 

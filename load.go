@@ -291,5 +291,10 @@ func (l *loader) finish() {
 	}
 	under(s.LogDir, &s.LogFile)
 	under(s.LogDir, &s.PIDFile)
+	s.Config.Users = slices.Clone(s.Config.Users)
+	for i := range s.Config.Users {
+		under(s.WorkingDir, &s.Config.Users[i].PasscodeFile)
+	}
+	l.checkAccess()
 	s.Config.PasswdFiles = []string{filepath.Join(s.EtcDir, ".passwd"), filepath.Join(s.WorkingDir, ".passwd")}
 }

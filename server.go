@@ -63,9 +63,12 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("stompserver: on damage: %w", err)
 	}
 	s := &Server{cfg: cfg, opener: opener{given: cfg.Sockets}, failed: make(chan error, 1)}
+	if _, err := cfg.policy(); err != nil {
+		return nil, fmt.Errorf("stompserver: rights: %w", err)
+	}
 	if cfg.Auth {
 		var err error
-		s.passwd, err = auth.Config{Log: cfg.Log, AllowEmpty: cfg.AllowEmptyPasswords}.OpenPasswd(cfg.PasswdFiles...)
+		s.passwd, err = auth.Config{Log: cfg.Log, AllowEmpty: cfg.AllowEmptyPasswords, Users: cfg.logins()}.OpenPasswd(cfg.PasswdFiles...)
 		if err != nil {
 			return nil, fmt.Errorf("stompserver: %w", err)
 		}
@@ -133,6 +136,7 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 	}
 	if s.passwd != nil {
 		sc.Auth = s.passwd
+		sc.Rights, _ = cfg.policy() // New and Reload looked at it
 	}
 	return sc
 }
@@ -251,25 +255,30 @@ func (s *Server) Stats() Stats {
 }
 
 // Reload takes the heart-beats, headers, limits, Debug and SlowConsumer of cfg for the
-// connections that are made from now on, the memory limit for all, and reads the password
-// file and the certificates again. Everything else of cfg, Auth among it, stays as it was at New. When a file
+// connections that are made from now on, the memory limit, users and rights for all, and reads the
+// password file and the certificates again. Clients whose user is gone, or who are subscribed to
+// what they may not read any more, are told and disconnected. Everything else of cfg, Auth among it, stays as it was at New. When a file
 // cannot be read its error is returned and what it said before stays; the rest is taken nevertheless.
 func (s *Server) Reload(cfg Config) error {
 	cfg = cfg.withDefaults()
 	if err := oneOf(cfg.Destinations.SlowConsumer, DropOldest, Disconnect); err != nil {
 		return fmt.Errorf("stompserver: slow consumer: %w", err)
 	}
+	if _, err := cfg.policy(); err != nil {
+		return fmt.Errorf("stompserver: rights: %w", err)
+	}
 	cfg.Log = s.cfg.Log
 	s.broker.SetMemoryLimit(cfg.memoryLimit())
-	s.sessions.SetConfig(s.sessionConfig(cfg))
 	s.broker.SetRules(cfg.Destinations.rules)
 	var errs []error
 	if s.certs != nil {
 		errs = append(errs, s.certs.Reload())
 	}
 	if s.passwd != nil {
+		s.passwd.SetUsers(cfg.logins())
 		errs = append(errs, s.passwd.Reload())
 	}
+	s.sessions.SetConfig(s.sessionConfig(cfg)) // after the users: those who are gone have to leave
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stompserver: %w", err)
 	}

@@ -169,33 +169,53 @@ func TestAuthAndReload(t *testing.T) {
 	}
 }
 
-// TestUsersAreWatched: a password file that changes counts, without a HUP.
+// TestUsersAreWatched: a password file that changes counts, without a HUP, for those who are
+// connected too.
 func TestUsersAreWatched(t *testing.T) {
 	file := filepath.Join(t.TempDir(), ".passwd")
-	if err := os.WriteFile(file, []byte("someone:else\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	s := start(t, stompserver.Config{Auth: true, PasswdFiles: []string{filepath.Join(t.TempDir(), "none", ".passwd"), file}})
 	addr := s.Addrs()[0].String()
+	got := ""
+	// The watch may begin after the first change: then another makes it look.
+	until := func(text, what string, done func() bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); ; {
+			next := filepath.Join(t.TempDir(), "next")
+			if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(next, file); err != nil {
+				t.Fatal(err)
+			}
+			if done() {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatal(what, got)
+			}
+		}
+	}
 	if got := exchange(t, addr, connect); !strings.Contains(got, "login-failed") {
 		t.Errorf("an unknown login is answered %q", got)
 	}
-	for end := time.Now().Add(30 * time.Second); ; {
-		// The watch may begin after the first change: then another makes it look.
-		next := filepath.Join(t.TempDir(), "next")
-		if err := os.WriteFile(next, []byte("u:p\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(next, file); err != nil {
-			t.Fatal(err)
-		}
-		if got := exchange(t, addr, connect); strings.HasPrefix(got, "CONNECTED\n") {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatal("a new user is not let in")
-		}
+	until("u:p\n", "a new user is not let in", func() bool {
+		return strings.HasPrefix(exchange(t, addr, connect), "CONNECTED\n")
+	})
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer c.Close()
+	if _, err := c.Write([]byte(connect)); err != nil {
+		t.Fatal(err)
+	}
+	until("someone:else\n", "a user who was removed stays", func() bool {
+		_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		buf := make([]byte, 4096)
+		n, _ := c.Read(buf)
+		got += string(buf[:n])
+		return strings.Contains(got, "ERROR\n") && strings.Contains(got, "login-failed")
+	})
 }
 
 // Settings of the broker reach it: a message goes to the dead letters as configured.

@@ -26,6 +26,11 @@ func (s *Server) watch() {
 		return
 	}
 	var files []string
+	for _, u := range s.cfg.Users {
+		if u.PasscodeFile != "" {
+			files = append(files, u.PasscodeFile)
+		}
+	}
 	for _, f := range s.cfg.PasswdFiles {
 		if _, err := os.Stat(filepath.Dir(f)); err == nil { // of those that may be there one is taken
 			files = append(files, f)
@@ -41,6 +46,7 @@ func (s *Server) watch() {
 				return
 			}
 			s.cfg.Log.Info("password file reloaded")
+			s.sessions.Recheck()
 		})
 	})
 }

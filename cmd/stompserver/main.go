@@ -46,7 +46,7 @@ var subcommands = []func(*globals) *cobra.Command{
 	newServeCommand,
 	newCheckConfigCommand,
 	newConfigCommand,
-	newPasswdCommand, newTLSCommand,
+	newPasswdCommand, newPermissionsCommand, newTLSCommand,
 	newMigrateCommand,
 	newExportCommand,
 	newImportCommand,

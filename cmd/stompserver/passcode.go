@@ -17,8 +17,8 @@ const maxPasscode = 4096
 
 // newPasscode asks for a passcode to be set: twice on a terminal, where nobody sees what
 // is typed.
-func (p *passwdCommand) newPasscode(name string) (string, error) {
-	first, err := p.askPasscode("New passcode of " + show(name) + ": ")
+func (p *passwdCommand) newPasscode(prompt string) (string, error) {
+	first, err := p.askPasscode(prompt)
 	switch {
 	case err != nil:
 		return "", err

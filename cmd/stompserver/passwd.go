@@ -40,9 +40,9 @@ kept. It is .passwd in etcdir, else in working_dir, as the configuration file an
 environment set them, or what --file names. A running server reads it again when it changes.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("passwd needs a word more: add, list, remove, verify or convert")
+				return errors.New("passwd needs a word more: add, list, remove, verify, convert or hash")
 			}
-			return fmt.Errorf("passwd %s is not known: it takes add, list, remove, verify and convert", args[0])
+			return fmt.Errorf("passwd %s is not known: it takes add, list, remove, verify, convert and hash", args[0])
 		},
 		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing pass
 	}
@@ -79,14 +79,20 @@ environment set them, or what --file names. A running server reads it again when
 		Args:  words(0, 0),
 		RunE:  p.run(p.list),
 	}
-	for _, c := range []*cobra.Command{add, verify} {
+	hash := &cobra.Command{
+		Use:   "hash",
+		Short: "Print the hash of a passcode, for users in the configuration file",
+		Args:  words(0, 0),
+		RunE:  func(*cobra.Command, []string) error { return p.hash() },
+	}
+	for _, c := range []*cobra.Command{add, verify, hash} {
 		c.Flags().BoolVar(&p.stdin, "stdin", false, "read the passcode from standard input, one line")
 	}
 	for _, c := range []*cobra.Command{add, remove, verify, convert} {
 		c.Flags().BoolVar(&g.Quiet, "quiet", g.Quiet, "print errors only")
 	}
 	list.Flags().BoolVar(&g.JSON, "json", g.JSON, "print JSON, one object a line")
-	cmd.AddCommand(add, list, remove, verify, convert)
+	cmd.AddCommand(add, list, remove, verify, convert, hash)
 	return cmd
 }
 
@@ -122,7 +128,7 @@ func (p *passwdCommand) add(path, name string) error {
 	if err := auth.CheckLogin(name); err != nil {
 		return &exitError{exitUsage, err}
 	}
-	passcode, err := p.newPasscode(name)
+	passcode, err := p.newPasscode("New passcode of " + show(name) + ": ")
 	if err != nil {
 		return err
 	}
@@ -150,6 +156,21 @@ func (p *passwdCommand) add(path, name string) error {
 		p.say("gave %s a new passcode in %s", show(name), path)
 	} else {
 		p.say("added %s to %s", show(name), path)
+	}
+	return nil
+}
+
+func (p *passwdCommand) hash() error {
+	passcode, err := p.newPasscode("New passcode: ")
+	if err != nil {
+		return err
+	}
+	hash, err := auth.Hash(passcode)
+	if err == nil {
+		_, err = fmt.Fprintln(p.g.Stdout, hash)
+	}
+	if err != nil {
+		return &exitError{exitIO, err}
 	}
 	return nil
 }

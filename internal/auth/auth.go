@@ -11,11 +11,21 @@ package auth
 import (
 	"context"
 	"errors"
+
+	"stompserver/internal/rights"
 )
 
 // An Identity is who is behind a login.
 type Identity struct {
-	Name string // the login, as the password file spells it
+	Name   string       // the login, as the password file spells it
+	Listed bool         // by its Authenticator, which is a Roster
+	Grant  rights.Grant // what the login brought along; empty for most
+}
+
+// A Roster is an Authenticator that can tell whether a user, who logged in, is still known. It may
+// be asked from any goroutine.
+type Roster interface {
+	Lists(name string) bool
 }
 
 // ErrDenied is the answer to a login that is unknown or whose passcode is wrong. Which of

@@ -16,6 +16,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -26,7 +27,17 @@ type Config struct {
 	// passcode, as the Ruby server did. Default: they are refused.
 	AllowEmpty bool
 
+	// Users are known beside those of the file, and stand in for what it says of them.
+	Users []User
+
 	Log *slog.Logger
+}
+
+// A User is one that the configuration names.
+type User struct {
+	Name   string
+	Secret string // a hash, or the passcode
+	File   string // that holds the secret in one line, if Secret is empty
 }
 
 // A Passwd is an Authenticator made of a password file.
@@ -35,8 +46,9 @@ type Config struct {
 // goroutines at once only, so that logins leave room for messages; a login that succeeded is
 // remembered, under a keyed hash, and takes no hash again until its line changes.
 type Passwd struct {
-	cfg   Config
+	cfg   Config // but for its Users
 	paths []string
+	users atomic.Pointer[[]User]
 	key   [32]byte      // of the proofs; of this process alone
 	slots chan struct{} // one is held while a hash is computed
 
@@ -50,7 +62,7 @@ var _ Authenticator = (*Passwd)(nil)
 // A table is what a password file says. It does not change but for the users' proofs.
 type table struct {
 	users  map[string]*user
-	hashed []*user // those of users that are kept as hashes, in the order of the file
+	hashed []*user // those of users that are kept as hashes, in the order of their names
 }
 
 type user struct {
@@ -83,58 +95,97 @@ func (c Config) OpenPasswd(paths ...string) (*Passwd, error) {
 		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	rand.Read(p.key[:]) // never fails
+	p.users.Store(&c.Users)
 	if err := p.Reload(); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// Reload reads the file anew, the first of the paths that exists now. On an error the users
-// stay as they are.
+// SetUsers has others beside those of the file from the next Reload on.
+func (p *Passwd) SetUsers(users []User) { p.users.Store(&users) }
+
+// Reload reads the file anew, the first of the paths that exists now, and the files of the other
+// users. On an error the users stay as they are.
 func (p *Passwd) Reload() error {
 	p.reload.Lock()
 	defer p.reload.Unlock()
-	t := &table{users: make(map[string]*user)}
-	path, data, err := p.read()
+	r, err := p.read()
 	if err != nil {
 		return err
 	}
-	if path == "" {
+	t := &table{users: make(map[string]*user)}
+	if r.path != "" {
+		p.fill(t, r.path, r.data)
+	} else if len(r.more) == 0 {
 		p.cfg.Log.Warn("no password file: nobody can log in", "err", fmt.Sprintf("none of %q exists", p.paths))
-	} else {
-		p.fill(t, path, data)
 	}
+	for _, e := range r.more {
+		if err := p.add(t, e); err != nil {
+			return fmt.Errorf("user %s: %w", e.Login, err)
+		}
+	}
+	for _, u := range t.users { // of one login there may have been two
+		if u.raw != "" {
+			t.hashed = append(t.hashed, u)
+		}
+	}
+	slices.SortFunc(t.hashed, func(a, b *user) int { return cmp.Compare(a.name, b.name) })
 	p.table.Store(t)
-	p.seen = fingerprint(path, data)
+	p.seen = r.fingerprint()
 	return nil
 }
 
-// Changed reports whether the file, or which of them there is, is another than was read last.
-// One that cannot be read has changed.
+// Changed reports whether what Reload would read is something else than it read last. A file that
+// cannot be read has changed.
 func (p *Passwd) Changed() bool {
 	p.reload.Lock()
 	defer p.reload.Unlock()
-	path, data, err := p.read()
-	return err != nil || fingerprint(path, data) != p.seen
+	r, err := p.read()
+	return err != nil || r.fingerprint() != p.seen
 }
 
-func fingerprint(path string, data []byte) proof {
-	return sha256.Sum256(append([]byte(path+"\x00"), data...))
+// A reading is what the files said.
+type reading struct {
+	path string // of the password file; empty: there is none
+	data []byte
+	more []Entry // of the other users
 }
 
-// read returns the first file that exists, or an empty path if there is none.
-func (p *Passwd) read() (string, []byte, error) {
+func (r reading) fingerprint() proof {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q", r.path, r.data)
+	for _, e := range r.more {
+		fmt.Fprintf(h, " %q", e.Secret)
+	}
+	return proof(h.Sum(nil))
+}
+
+// read reads the first password file that exists, and those of users.
+func (p *Passwd) read() (r reading, err error) {
 	for _, path := range p.paths {
 		data, err := readFile(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-			return "", nil, err
+			return r, err
 		}
-		return path, data, nil
+		r.path, r.data = path, data
+		break
 	}
-	return "", nil, nil
+	for _, u := range *p.users.Load() {
+		e := Entry{Login: u.Name, Secret: u.Secret}
+		if u.File != "" {
+			data, err := readFile(u.File)
+			if err != nil {
+				return r, fmt.Errorf("user %s: %w", u.Name, err)
+			}
+			e.Secret = strings.Trim(string(data), blanks+"\n")
+		}
+		r.more = append(r.more, e)
+	}
+	return r, nil
 }
 
 // readFile reads a password file within its bound.
@@ -175,35 +226,41 @@ const maxTold = 20
 
 // fill puts the users of the file at path into t.
 func (p *Passwd) fill(t *table, path string, data []byte) {
-	old := p.table.Load()
 	entries, problems := ParseFile(data).Entries()
 	plain := 0
 	for _, e := range entries {
-		sec, err := parseSecret(e.Secret)
-		if err == nil && e.Secret == "" && !p.cfg.AllowEmpty {
-			err = errors.New("the passcode is empty")
-		}
-		if err != nil {
+		if err := p.add(t, e); err != nil {
 			problems = append(problems, Problem{Line: e.Line, What: err.Error()})
-			continue
-		}
-		u := &user{name: e.Login, secret: sec}
-		if sec.kind == Plain {
+		} else if t.users[e.Login].secret.kind == Plain {
 			plain++
-			pr := p.prove(e.Login, e.Secret)
-			u.proof.Store(&pr)
-		} else {
-			u.raw = e.Secret
-			t.hashed = append(t.hashed, u)
-			// A reload must not cost every connected client's next login a hash.
-			if old != nil && old.users[e.Login] != nil && old.users[e.Login].raw == u.raw {
-				u.proof.Store(old.users[e.Login].proof.Load())
-			}
 		}
-		t.users[e.Login] = u
 	}
 	slices.SortFunc(problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	p.tell(path, problems, plain)
+}
+
+// add puts one user into t.
+func (p *Passwd) add(t *table, e Entry) error {
+	sec, err := parseSecret(e.Secret)
+	if err == nil && e.Secret == "" && !p.cfg.AllowEmpty {
+		err = errors.New("the passcode is empty")
+	}
+	if err != nil {
+		return err
+	}
+	u := &user{name: e.Login, secret: sec}
+	if sec.kind == Plain {
+		pr := p.prove(e.Login, e.Secret)
+		u.proof.Store(&pr)
+	} else {
+		u.raw = e.Secret
+		// A reload must not cost every connected client's next login a hash.
+		if old := p.table.Load(); old != nil && old.users[e.Login] != nil && old.users[e.Login].raw == u.raw {
+			u.proof.Store(old.users[e.Login].proof.Load())
+		}
+	}
+	t.users[e.Login] = u
+	return nil
 }
 
 // tell warns of what an operator may want to change in the file.
@@ -237,7 +294,7 @@ func (p *Passwd) Authenticate(ctx context.Context, login, passcode string) (*Ide
 	given := p.prove(login, passcode)
 	u := t.users[login]
 	if u != nil && u.proven(&given) {
-		return &Identity{Name: u.name}, nil
+		return &Identity{Name: u.name, Listed: true}, nil
 	}
 	// Every refusal takes a hash, if any login of this file does: or its time would tell
 	// which logins exist, and how they are kept.
@@ -260,8 +317,11 @@ func (p *Passwd) Authenticate(ctx context.Context, login, passcode string) (*Ide
 		return nil, ErrDenied
 	}
 	u.proof.Store(&given)
-	return &Identity{Name: u.name}, nil
+	return &Identity{Name: u.name, Listed: true}, nil
 }
+
+// Lists is that of Roster.
+func (p *Passwd) Lists(name string) bool { return p.table.Load().users[name] != nil }
 
 // proven reports whether given is the proof known.
 func (u *user) proven(given *proof) bool {

@@ -41,6 +41,21 @@ func controlOf(dest string) control {
 	return nil
 }
 
+// ControlName returns the one name of what a SEND to dest asks the broker for; ok is false if it
+// asks for nothing.
+func ControlName(dest string) (name string, ok bool) {
+	if controlOf(dest) == nil {
+		return "", false
+	}
+	if of, ok := statsOf(dest); ok {
+		return strings.TrimSuffix(statsControl+"/"+strings.TrimPrefix(of, "/"), "/"), true
+	}
+	if rest, ok := strings.CutPrefix(dest, retryControl); ok {
+		return retryControl + strings.TrimPrefix(asQueue(rest), destination.QueuePrefix), true
+	}
+	return scheduleControl, true
+}
+
 // controlSchedule answers action:cancel and action:list, and what ActiveMQ's clients say for
 // these.
 func (b *Broker) controlSchedule(_ string, m *message.Message, op *Op, w *Wake) {

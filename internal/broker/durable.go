@@ -21,6 +21,8 @@ type Durable struct {
 	Topic    string // or a pattern of topics
 	Filter   Filter // which messages it takes; nil: all
 	Selector string // what of Filter is kept, to make it again after a restart
+	Owner    string // the user who made it; empty: it is not known
+	Virtual  bool   // the name of Queue says which topic feeds it
 
 	// Shared ones live as long as somebody is subscribed, and keep nothing over a restart.
 	Shared bool
@@ -57,6 +59,7 @@ func (b *Broker) openDurables() error {
 		one := Durable{Queue: queue}
 		one.Topic, _ = m.Header("topic")
 		one.Selector, _ = m.Header("selector")
+		one.Owner, _ = m.Header("owner")
 		if one.Selector != "" && b.cfg.MakeFilter != nil {
 			if one.Filter, err = b.cfg.MakeFilter(one.Selector); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("broker: durable subscription %s: %w", queue, err))
@@ -100,6 +103,9 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old := d.byName[one.Queue]
+	if old != nil {
+		one.Owner = old.Owner
+	}
 	if _, err := b.queue(one.Queue); err != nil {
 		return err
 	}
@@ -127,7 +133,7 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 		op.Finish(nil)
 		return nil
 	}
-	d.ledger.put(op, one.Queue, "topic", one.Topic, "selector", one.Selector)
+	d.ledger.put(op, one.Queue, "topic", one.Topic, "selector", one.Selector, "owner", one.Owner)
 	b.store.Commit(&op.batch)
 	return nil
 }
@@ -158,6 +164,17 @@ func (b *Broker) Unbind(queue string) bool {
 		q.destroy()
 	}
 	return true
+}
+
+// Bound returns the durable subscription whose messages queue holds.
+func (b *Broker) Bound(queue string) (Durable, bool) {
+	d := &b.durables
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e := d.byName[queue]; e != nil {
+		return e.Durable, true
+	}
+	return Durable{}, false
 }
 
 // bound reports whether the queue belongs to a durable subscription.

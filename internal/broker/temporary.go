@@ -16,6 +16,9 @@ var errGone = errors.New("broker: temporary queue is gone")
 
 func isTempQueue(dest string) bool { return strings.HasPrefix(dest, destination.ReplyPrefix) }
 
+// IsTemporary reports whether dest, by the broker's name, is temporary.
+func IsTemporary(dest string) bool { return isTemp(dest) }
+
 func isTemp(dest string) bool {
 	return isTempQueue(dest) || strings.HasPrefix(dest, destination.ReplyTopicPrefix)
 }

@@ -15,6 +15,9 @@ type wildcards struct {
 	version atomic.Uint64 // counts the changes; 0 while there never was one
 }
 
+// IsPattern reports whether dest, by the broker's name, stands for many.
+func IsPattern(dest string) bool { return isPattern(dest) }
+
 // isPattern reports whether dest stands for many. What follows an exchange is a key, which
 // stands for itself.
 func isPattern(dest string) bool {

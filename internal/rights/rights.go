@@ -242,12 +242,59 @@ func (r *Rights) MayAll(action Actions, p pattern.Pattern) (ok bool, by string) 
 	return false, ""
 }
 
-func (c *rule) by() string { return c.of + " \"" + c.Rule.String() + "\"" }
+func (c *rule) by() string {
+	if c.any && !c.Deny {
+		return c.of + " everything"
+	}
+	return c.of + " \"" + c.Rule.String() + "\""
+}
+
+// A Question is whether something may be done with a destination, or with several.
+type Question struct {
+	actions Actions
+	names   []string // the broker's, or patterns
+}
+
+// ParseQuestion reads the words of a rule, without placeholders. Of several actions, or
+// destinations, all are asked for. The error is for people.
+func ParseQuestion(action, dest string) (q Question, err error) {
+	if q.actions, err = ParseActions(action); err != nil {
+		return q, err
+	}
+	all, err := destination.Parse(dest, destination.None)
+	var d *destination.Error
+	if errors.As(err, &d) {
+		return q, fmt.Errorf("%s: %s", dest, d.Reason)
+	}
+	for _, n := range all {
+		q.names = append(q.names, n.Text)
+	}
+	return q, err
+}
+
+// Of answers it by the rights of a client. By is the rule that says so, of several the last.
+func (q Question) Of(r *Rights) (ok bool, by string) {
+	for _, name := range q.names {
+		p, err := pattern.Parse(name)
+		if err != nil {
+			return false, ""
+		}
+		for a := Write; a <= Destroy; a <<= 1 {
+			if q.actions&a == 0 {
+				continue
+			}
+			if ok, by = r.MayAll(a, p); !ok {
+				return false, by
+			}
+		}
+	}
+	return true, by
+}
 
 // Rules are the rules in force, in their order, each with whose it is.
 func (r *Rights) Rules() []string {
 	if r == nil {
-		return []string{"\"* everything\""}
+		return []string{"everything"}
 	}
 	var all []string
 	for i := range r.rules {

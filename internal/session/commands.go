@@ -133,7 +133,7 @@ func (s *session) connect(f *frame.Frame) error {
 	if err := s.login(f); err != nil {
 		return err
 	}
-	if s.cfg.Auth != nil {
+	if s.user.Name != "" && s.cfg.Auth != nil {
 		if err := s.admitUser(s.user.Name); err != nil {
 			return err
 		}
@@ -205,13 +205,14 @@ func negotiate(f *frame.Frame) (v frame.Version, named bool, err error) {
 func (s *session) login(f *frame.Frame) error {
 	login, hasLogin := f.Header.Get("login")
 	passcode, hasPasscode := f.Header.Get("passcode")
-	if s.cfg.Auth == nil {
+	switch {
+	case s.cfg.Auth == nil:
 		s.user = &auth.Identity{Name: string(login)}
 		return nil
-	}
-	if !hasLogin && s.certified != "" {
-		s.user = &auth.Identity{Name: s.certified}
-		return nil
+	case !hasLogin && s.certified != "":
+		return s.admitAs(&auth.Identity{Name: s.certified}, false)
+	case len(login) == 0 && len(passcode) == 0 && anonymous(s.srv.cfg.Load().Rights):
+		return s.admitAs(&auth.Identity{}, true)
 	}
 	refused := errf(codeLoginFailed, "Bad CONNECT", "The login or the passcode is wrong.")
 	if !hasLogin || !hasPasscode {
@@ -248,8 +249,7 @@ func (s *session) login(f *frame.Frame) error {
 		return refused
 	}
 	s.srv.backoff.Succeeded(address)
-	s.user = user
-	return nil
+	return s.admitAs(user, false)
 }
 
 // awaitMemory holds a client back while the broker's memory is full; its socket is not read

@@ -15,11 +15,13 @@ import (
 
 	"stompserver/internal/auth"
 	"stompserver/internal/frame"
+	"stompserver/internal/rights"
 )
 
 // Config is what sessions need to know. The zero value works; each field says its default.
 type Config struct {
 	Auth         auth.Authenticator // nil: any login will do
+	Rights       *rights.Policy     // where there is Auth; nil: everybody may do everything
 	Limits       Limits
 	Heartbeat    Heartbeat
 	ServerHeader string // of CONNECTED; default "stompserver/dev"

@@ -53,9 +53,16 @@ func (s *session) durableQueue(name string) (string, error) {
 // or shared subscription, which it makes. Then that has the filter of o.
 func (s *session) bind(f *frame.Frame, n destination.Name, o *broker.Options, sub *subscr) (string, error) {
 	d, err := s.durable(f, n)
-	if err != nil || d.Queue == "" {
-		return n.Text, err
+	if err != nil {
+		return "", err
 	}
+	if d.Queue == "" {
+		return n.Text, s.may(s.reading(f, n.Text), n.Text, n.Spelt)
+	}
+	if err := s.mayBind(f, d); err != nil {
+		return "", err
+	}
+	sub.of, d.Owner = d.Topic, s.user.Name
 	d.Filter, d.Selector = o.Filter, selectorOf(o.Filter)
 	o.Filter = nil
 	done := make(chan error, 1)
@@ -94,7 +101,7 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 			}
 		}
 		if topic, ok := virtualTopic(n.Text); ok {
-			d = broker.Durable{Queue: n.Text, Topic: topic}
+			d = broker.Durable{Queue: n.Text, Topic: topic, Virtual: true}
 		}
 		return d, nil
 	}
@@ -153,6 +160,9 @@ func (s *session) unsubscribeDurable(f *frame.Frame) (done bool, err error) {
 	}
 	queue, err := s.durableQueue(name)
 	if err != nil {
+		return false, err
+	}
+	if err := s.mayUnbind(queue); err != nil {
 		return false, err
 	}
 	for _, sub := range s.subs.list {

@@ -10,14 +10,26 @@ import (
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
+	"stompserver/internal/rights"
 )
 
 // declare gives a queue that is not there yet the properties that the headers of f ask for. Of
-// one that is there they change nothing.
-func (s *session) declare(f *frame.Frame, queue string) error {
+// one that is there they change nothing. The right to do so is asked for the name of.
+func (s *session) declare(f *frame.Frame, queue, of string) error {
 	p, err := properties(f)
 	if err != nil || p == (broker.Properties{}) {
 		return err
+	}
+	if s.b.Makes(queue) {
+		if err := s.may(rights.Create, of, of); err != nil {
+			return err
+		}
+		if p.DeadLetter != "" { // the server will write there
+			dead := strings.ReplaceAll(p.DeadLetter, "*", strings.TrimPrefix(queue, destination.QueuePrefix))
+			if err := s.may(rights.Write, dead, dead); err != nil {
+				return err
+			}
+		}
 	}
 	same, err := s.b.Declare(queue, p)
 	if err == nil && !same {

@@ -6,6 +6,7 @@ import (
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
+	"stompserver/internal/rights"
 )
 
 // maxDestination bounds the length of a destination's name, in bytes, and maxParts how many
@@ -41,7 +42,7 @@ func (s *session) names(f *frame.Frame) ([]destination.Name, error) {
 		if n := len(all[i].Spelt); n > maxDestination {
 			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s has %d bytes; at most %d are possible.", cut([]byte(all[i].Spelt)), n, maxDestination)
 		}
-		if err := s.own(&all[i]); err != nil {
+		if err := s.own(f, &all[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -68,7 +69,7 @@ func hintOf(f *frame.Frame) (destination.Hint, error) {
 
 // own turns a name of the connection's own into the one behind it, and refuses what is not
 // there.
-func (s *session) own(n *destination.Name) error {
+func (s *session) own(f *frame.Frame, n *destination.Name) error {
 	switch n.Kind {
 	case destination.TempQueue, destination.TempTopic:
 		text, err := s.temporary(n.Text, n.Kind == destination.TempTopic)
@@ -77,6 +78,13 @@ func (s *session) own(n *destination.Name) error {
 		}
 		n.Text = text
 	case destination.Existing, destination.Durable:
+		a := rights.Write
+		if f.Command != frame.Send {
+			a = s.reading(f, n.Text)
+		}
+		if err := s.may(a, n.Text, n.Spelt); err != nil { // before it is told what there is
+			return err
+		}
 		if !s.b.Exists(n.Text) {
 			return errNotFound("There is no queue %s.", cut([]byte(n.Text)))
 		}
@@ -119,7 +127,8 @@ type route struct {
 	bare  bool // the header destination-type may change what it means
 	spelt string
 	to    broker.Address
-	more  []part // the others of a composite destination
+	more  []part         // the others of a composite destination
+	right *rights.Rights // with which it was found
 }
 
 // A part is one of several destinations of a SEND.
@@ -128,9 +137,9 @@ type part struct {
 	to    broker.Address
 }
 
-// fits reports whether r is the way of f, whose header destination is dest.
-func (r *route) fits(f *frame.Frame, dest []byte) bool {
-	if string(dest) != r.text || r.text == "" {
+// fits reports whether r is the way of f, whose header destination is dest, for who has right.
+func (r *route) fits(f *frame.Frame, dest []byte, right *rights.Rights) bool {
+	if string(dest) != r.text || r.text == "" || r.right != right {
 		return false
 	}
 	if !r.bare {
@@ -143,16 +152,20 @@ func (r *route) fits(f *frame.Frame, dest []byte) bool {
 // look finds where f goes.
 func (s *session) look(f *frame.Frame) error {
 	s.to = route{}
+	right := s.access.rights.Load()
 	all, err := s.names(f)
 	if err != nil {
 		return err
 	}
-	r := route{text: f.Header.Value("destination")}
+	r := route{text: f.Header.Value("destination"), right: right}
 	r.hint, _ = hintOf(f)
 	for i, n := range all {
 		r.bare = r.bare || n.Bare
+		if err := s.may(rights.Write, n.Text, n.Spelt); err != nil {
+			return err
+		}
 		if s.b.IsQueue(n.Text) && !n.System() {
-			if err := s.declare(f, n.Text); err != nil {
+			if err := s.declare(f, n.Text, n.Text); err != nil {
 				return err
 			}
 		}

@@ -9,8 +9,14 @@ import (
 
 // send answers SEND.
 func (s *session) send(f *frame.Frame) error {
-	if dest, _ := f.Header.Get("destination"); !s.to.fits(f, dest) {
+	right := s.access.rights.Load()
+	if dest, _ := f.Header.Get("destination"); !s.to.fits(f, dest, right) {
 		if err := s.look(f); err != nil {
+			return err
+		}
+	}
+	if right != nil && s.to.to.Control() {
+		if err := s.mayReply(f); err != nil {
 			return err
 		}
 	}

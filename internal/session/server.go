@@ -3,7 +3,9 @@ package session
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,8 +49,24 @@ func NewServer(b *broker.Broker, cfg Config) *Server {
 	return srv
 }
 
-// SetConfig gives another configuration to the sessions that begin from now on.
-func (srv *Server) SetConfig(cfg Config) { srv.cfg.Store(cfg.withDefaults()) }
+// SetConfig gives another configuration to the sessions that begin from now on, and its Rights
+// and Auth to all: see Recheck.
+func (srv *Server) SetConfig(cfg Config) {
+	srv.cfg.Store(cfg.withDefaults())
+	srv.Recheck()
+}
+
+// Recheck ends the sessions whose users are not known any more, and those with a subscription
+// that their rights do not allow any more.
+func (srv *Server) Recheck() {
+	srv.mu.Lock()
+	all := slices.Collect(maps.Keys(srv.sessions))
+	srv.mu.Unlock()
+	cfg := srv.cfg.Load()
+	for _, s := range all {
+		s.recheck(cfg)
+	}
+}
 
 // ErrServerClosed is returned by Serve after Shutdown.
 var ErrServerClosed = errors.New("session: server closed")

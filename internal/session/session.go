@@ -47,6 +47,8 @@ type session struct {
 	user  *auth.Identity
 	told  bool // that it connected
 
+	access access
+
 	from      netip.Addr // the address that it is counted for, if any
 	counted   string     // the user
 	pace      *pace      // nil: it may send as fast as it can

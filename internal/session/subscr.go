@@ -16,6 +16,7 @@ type subscr struct {
 	named   bool   // it has one
 	dest    string // the broker's name for what it is to
 	spelt   string // the client's
+	of      string // the topic of the durable subscription that it is; empty: it is none
 	shared  string // the durable subscription that lives as long as its users, of which sub is one
 	group   *group // with those of the same SUBSCRIBE; nil: it is the only one
 	num     uint64 // the server's name for it, in ack ids

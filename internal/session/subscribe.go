@@ -1,6 +1,7 @@
 package session
 
 import (
+	"strings"
 	"time"
 
 	"stompserver/internal/broker"
@@ -30,15 +31,26 @@ func (s *session) subscribe(f *frame.Frame) error {
 		return err
 	}
 	parts := make([]*subscr, 0, len(names))
+	undo := func(err error) error {
+		for _, sub := range parts {
+			s.endSubscription(sub)
+		}
+		return err
+	}
+	right := s.access.rights.Load()
 	for _, n := range names {
 		sub, err := s.attach(f, n, o)
 		if err != nil {
-			for _, sub := range parts {
-				s.endSubscription(sub)
-			}
-			return err
+			return undo(err)
 		}
 		parts = append(parts, sub)
+	}
+	if s.access.rights.Load() != right { // they changed when not all of these were known
+		for _, sub := range parts {
+			if err := s.mayKeep(sub); err != nil {
+				return undo(err)
+			}
+		}
 	}
 	if len(parts) > 1 {
 		join(parts)
@@ -70,7 +82,11 @@ func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options) (
 		return nil, err
 	}
 	if s.b.IsQueue(dest) && !n.System() {
-		if err := s.declare(f, dest); err != nil {
+		of := dest
+		if isDurable := strings.HasPrefix(dest, destination.DurablePrefix); isDurable {
+			of = sub.right()
+		}
+		if err := s.declare(f, dest, of); err != nil {
 			return nil, err
 		}
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"slices"
+	"sync"
 
 	"stompserver/internal/broker"
 )
@@ -9,6 +10,7 @@ import (
 // A subTable holds the subscriptions of a session in the order of their num, those that
 // only wait for acknowledgements included.
 type subTable struct {
+	mu   sync.Mutex // held where list changes or one of it ends, and by who reads it but the reader
 	list []*subscr
 	byID map[string]*subscr // made when there are many
 	next uint64
@@ -20,7 +22,9 @@ func (t *subTable) close(w *broker.Wake) {
 		sub.bs.Close(sub.written.Load(), w)
 		sub.unshare()
 	}
-	*t = subTable{}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list, t.byID, t.next = nil, nil, 0
 }
 
 // outstanding reports whether the client has to settle anything of a queue.
@@ -41,7 +45,7 @@ func (t *subTable) room(limit int) bool {
 	}
 	for i, sub := range t.list {
 		if sub.gone && sub.topic {
-			t.list = slices.Delete(t.list, i, i+1)
+			t.cut(i)
 			return true
 		}
 	}
@@ -78,7 +82,9 @@ func (t *subTable) byNum(num uint64) *subscr {
 }
 
 func (t *subTable) add(sub *subscr) {
+	t.mu.Lock()
 	t.list = append(t.list, sub)
+	t.mu.Unlock()
 	if t.byID == nil && len(t.list) > manySubs {
 		t.byID = make(map[string]*subscr)
 		for _, o := range t.list {
@@ -93,7 +99,9 @@ func (t *subTable) add(sub *subscr) {
 
 // end marks sub as unsubscribed; it stays in the list while it has deliveries in flight.
 func (t *subTable) end(sub *subscr) {
+	t.mu.Lock()
 	sub.gone = true
+	t.mu.Unlock()
 	if t.byID != nil && sub.named {
 		delete(t.byID, sub.id)
 	}
@@ -106,8 +114,14 @@ func (t *subTable) weed(sub *subscr) {
 		return
 	}
 	if i := slices.Index(t.list, sub); i >= 0 {
-		t.list = slices.Delete(t.list, i, i+1)
+		t.cut(i)
 	}
+}
+
+func (t *subTable) cut(i int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = slices.Delete(t.list, i, i+1)
 }
 
 // has reports whether there is a subscription to dest, by the broker's name for it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ var stores = []string{"memory", "journal", "file", "dbm", "activerecord"}
 
 // TestFeatures plays testdata/*.stomp on every store, as transcript.Play has them. A line
 // "!! restart" stops the server and starts it anew; a script with it has to do with what is
-// kept, and is not played on memory. Lines "#: key=value" at the beginning are settings.
+// kept, and is not played on memory. "!! reload key=value" changes a setting while it runs. Lines "#: key=value" at the beginning are settings.
 func TestFeatures(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.stomp")
 	if err != nil || len(files) == 0 {
@@ -49,12 +50,28 @@ func settingsOf(script, queue string) []string {
 	env := []string{"STOMPSERVER_QUEUE=" + queue}
 	for line := range strings.Lines(script) {
 		if set, ok := strings.CutPrefix(strings.TrimSpace(line), "#: "); ok {
-			key, value, _ := strings.Cut(set, "=")
-			env = append(env, "STOMPSERVER_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))+"="+value)
+			env = append(env, variable(set))
 		}
 	}
 	return env
 }
+
+// variable is key=value as the environment has it. HASH in it is that of the passcode pw.
+func variable(set string) string {
+	key, value, _ := strings.Cut(set, "=")
+	value = strings.ReplaceAll(value, "HASH", hash)
+	return "STOMPSERVER_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_")) + "=" + value
+}
+
+// set changes a setting for what is loaded from now on.
+func (s *server) set(text string) {
+	v := variable(text)
+	name, _, _ := strings.Cut(v, "=")
+	s.env = append(slices.DeleteFunc(slices.Clone(s.env), func(old string) bool { return strings.HasPrefix(old, name+"=") }), v)
+}
+
+// hash is a cheap one of pw.
+const hash = "'$2a$04$egoEz5npgbIrflqaK.DNkO1rOkKzuw3Ykb15jqMQ.lVPIIhP7F.q.'"
 
 // A server is one that a test may stop and start again.
 type server struct {
@@ -105,6 +122,17 @@ func (s *server) do(word string) (addr string) {
 		s.stop()
 		return s.start()
 	}
-	s.t.Fatalf("%q is not known", word)
+	set, ok := strings.CutPrefix(word, "reload ")
+	if !ok {
+		s.t.Fatalf("%q is not known", word)
+	}
+	s.set(set)
+	loaded, err := stompserver.Load(stompserver.LoadOptions{Env: s.env, Dir: s.dir})
+	if err == nil {
+		err = s.s.Reload(loaded.Config)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	return ""
 }

@@ -22,8 +22,8 @@ import (
 // RECEIPT, "A~ ..." does not ask for one, "A? MESSAGE redelivered:true = hello" is what A must
 // get. CONNECT is answered by CONNECTED and asks for 1.2.
 //
-// A line "!! word" calls do with the word; all clients are made anew then, at the
-// address that it returns.
+// A line "!! word" calls do with the word. If it returns an address all clients are made anew
+// then, there.
 func Play(t *testing.T, addr, script string, do func(word string) (addr string)) {
 	peers := map[string]*Peer{}
 	vars := map[string]string{}
@@ -68,8 +68,10 @@ func Play(t *testing.T, addr, script string, do func(word string) (addr string))
 			if do == nil {
 				t.Fatalf("line %d: %q is not possible here", n+1, line)
 			}
-			addr = do(word)
-			clear(peers)
+			if at := do(word); at != "" {
+				addr = at
+				clear(peers)
+			}
 			continue
 		}
 		who, op := line[:1], line[1]
@@ -133,6 +135,7 @@ func Play(t *testing.T, addr, script string, do func(word string) (addr string))
 			switch rest {
 			case "closed":
 				p.Closed()
+				delete(peers, who) // the next line of that name is another client
 			case "nothing":
 				p.Nothing()
 			case "leave":

@@ -1,0 +1,256 @@
+package stompserver
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.yaml.in/yaml/v4"
+
+	"stompserver/internal/auth"
+	"stompserver/internal/rights"
+)
+
+// A User is one that the configuration names, beside those of the password file.
+type User struct {
+	Name string
+
+	// Passcode is a hash, as `stompserver passwd hash` makes one, and PasscodeFile a file that
+	// holds a hash or a passcode in one line. Without both the password file has the passcode.
+	Passcode, PasscodeFile string
+
+	// Allow are rules of what the user may do, such as "write /queue/jobs.*"; the first that fits
+	// counts, and after them those of Roles in their order. Without both it is the role default.
+	Allow []string
+	Roles []string
+}
+
+// A Role is rules for all users who have it: admin, operator and monitor are there without being
+// named. That of the name default, which lets do everything unless it is set, is of the users for
+// whom nothing is said.
+type Role struct {
+	Name  string
+	Allow []string
+}
+
+// accessSettings are the settings of who may do what.
+var accessSettings = []*Setting{
+	Setting{Key: "users", Doc: "users and their rights: {name: NAME, passcode: HASH or passcode_file: FILE, allow: [RULE], roles: [ROLE]}"}.of(aList).with(
+		func(s *Settings, v string) (err error) { s.Config.Users, err = parseUsers(v); return err },
+		func(s *Settings) string { return formatUsers(s.Config.Users) }),
+	Setting{Key: "roles", Doc: "rights that users have in common: {name: NAME, allow: [RULE]}; that of the name default is for users without any"}.of(aList).with(
+		func(s *Settings, v string) (err error) { s.Config.Roles, err = parseRoles(v); return err },
+		func(s *Settings) string { return formatRoles(s.Config.Roles) }),
+	Setting{Key: "anonymous.allow", Doc: "rights of clients without a login: a list of rules such as \"read /topic/news.>\"; without any they are not let in"}.of(aList).with(
+		func(s *Settings, v string) (err error) {
+			if s.Config.Anonymous, err = parseWords(v); err == nil {
+				_, err = rights.ParseRules(s.Config.Anonymous)
+			}
+			return err
+		},
+		func(s *Settings) string { return inBrackets(s.Config.Anonymous) }),
+}
+
+func parseUsers(text string) ([]User, error) {
+	var list []struct {
+		Name         string
+		Passcode     string
+		PasscodeFile string `yaml:"passcode_file"`
+		Allow, Roles []string
+	}
+	if err := yaml.Load([]byte(text), &list, yaml.WithKnownFields()); err != nil {
+		return nil, errors.New(`it is not a list of users such as {name: app, allow: ["write /queue/jobs.*"]}; known are name, passcode, passcode_file, allow and roles`)
+	}
+	var all []User
+	for i, one := range list {
+		u := User(one)
+		if err := u.check(); err != nil {
+			return nil, fmt.Errorf("user %d: %w", i+1, err)
+		}
+		if slices.ContainsFunc(all, func(o User) bool { return o.Name == u.Name }) {
+			return nil, fmt.Errorf("user %d: %s is there already", i+1, u.Name)
+		}
+		all = append(all, u)
+	}
+	return all, nil
+}
+
+func (u User) check() error {
+	if err := auth.CheckLogin(u.Name); err != nil {
+		return fmt.Errorf("name: %w", err)
+	}
+	if u.Passcode != "" && u.PasscodeFile != "" {
+		return fmt.Errorf("%s has both passcode and passcode_file", u.Name)
+	}
+	if u.Passcode != "" {
+		kind, err := auth.KindOf(u.Passcode)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: passcode: %w", u.Name, err)
+		case kind == auth.Plain:
+			return fmt.Errorf("%s: passcode is no hash; make one with: stompserver passwd hash", u.Name)
+		}
+	}
+	if _, err := rights.ParseRules(u.Allow); err != nil {
+		return fmt.Errorf("%s: allow: %w", u.Name, err)
+	}
+	return nil
+}
+
+func parseRoles(text string) ([]Role, error) {
+	var list []Role
+	if err := yaml.Load([]byte(text), &list, yaml.WithKnownFields()); err != nil {
+		return nil, errors.New(`it is not a list of roles such as {name: shop, allow: ["write /queue/jobs.*"]}`)
+	}
+	seen := make(map[string]bool)
+	for i, r := range list {
+		switch {
+		case r.Name == "":
+			return nil, fmt.Errorf("role %d has no name", i+1)
+		case seen[r.Name]:
+			return nil, fmt.Errorf("role %d: %s is there already", i+1, r.Name)
+		}
+		seen[r.Name] = true
+		if _, err := rights.ParseRules(r.Allow); err != nil {
+			return nil, fmt.Errorf("role %s: allow: %w", r.Name, err)
+		}
+	}
+	return list, nil
+}
+
+// formatUsers is without what a passcode is made of.
+func formatUsers(all []User) string {
+	var words []string
+	for _, u := range all {
+		w := "{name: " + quotedYAML(u.Name)
+		if u.Passcode != "" {
+			w += `, passcode: "***"`
+		}
+		if u.PasscodeFile != "" {
+			w += ", passcode_file: " + quotedYAML(u.PasscodeFile)
+		}
+		w += listed("allow", u.Allow) + listed("roles", u.Roles)
+		words = append(words, w+"}")
+	}
+	return inBrackets(words)
+}
+
+func formatRoles(all []Role) string {
+	var words []string
+	for _, r := range all {
+		words = append(words, "{name: "+quotedYAML(r.Name)+listed("allow", r.Allow)+"}")
+	}
+	return inBrackets(words)
+}
+
+func listed(name string, all []string) string {
+	if len(all) == 0 {
+		return ""
+	}
+	return ", " + name + ": " + inBrackets(all)
+}
+
+// policy is what c says of rights; nil: everybody may do everything.
+func (c *Config) policy() (*rights.Policy, error) {
+	p := &rights.Policy{Users: make(map[string]rights.Grant), Roles: make(map[string][]rights.Rule)}
+	var err error
+	rules := func(texts []string) []rights.Rule {
+		all, e := rights.ParseRules(texts)
+		err = errors.Join(err, e)
+		return all
+	}
+	for _, u := range c.Users {
+		if len(u.Allow)+len(u.Roles) > 0 {
+			p.Users[u.Name] = rights.Grant{Allow: rules(u.Allow), Roles: u.Roles}
+		}
+	}
+	for _, r := range c.Roles {
+		p.Roles[r.Name] = rules(r.Allow)
+	}
+	p.Anonymous = rules(c.Anonymous)
+	if err == nil {
+		err = p.Check()
+	}
+	if err != nil || len(p.Users)+len(p.Roles)+len(p.Anonymous) == 0 {
+		return nil, err
+	}
+	return p, nil
+}
+
+// logins are the users whose passcodes the configuration has.
+func (c *Config) logins() []auth.User {
+	var all []auth.User
+	for _, u := range c.Users {
+		if u.Passcode != "" || u.PasscodeFile != "" {
+			all = append(all, auth.User{Name: u.Name, Secret: u.Passcode, File: u.PasscodeFile})
+		}
+	}
+	return all
+}
+
+// checkAccess says what is wrong with users, roles and anonymous when all settings are known.
+func (l *loader) checkAccess() {
+	s := l.s
+	key := ""
+	switch {
+	case len(s.Config.Users) > 0:
+		key = "users"
+	case len(s.Config.Roles) > 0:
+		key = "roles"
+	case len(s.Config.Anonymous) > 0:
+		key = "anonymous.allow"
+	default:
+		return
+	}
+	src := s.sources[key]
+	if !s.Config.Auth {
+		l.problem(src, "%s is set, but auth is off: nobody would be asked for a login, and everybody could do everything; set auth: true", key)
+	}
+	if _, err := s.Config.policy(); err != nil {
+		l.problem(src, "%v", err)
+	}
+}
+
+// A Verdict is the answer to whether a user may do something.
+type Verdict struct {
+	Allowed bool
+	By      string // the rule that says so; "": none does
+}
+
+// Asked is who asks for a Verdict.
+type Asked struct {
+	User      string
+	ClientID  string // the header client-id of its CONNECT
+	Anonymous bool   // it does not log in; User and ClientID are of no account
+}
+
+// May answers whether who may do action, a word of a rule, with destination, in any spelling, by
+// what c says of rights. The error is of a word that is not known, or of a destination.
+func (c Config) May(who Asked, action, destination string) (Verdict, error) {
+	p, err := c.policy()
+	if err != nil {
+		return Verdict{}, err
+	}
+	q, err := rights.ParseQuestion(action, destination)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if !c.Auth {
+		p = nil
+	}
+	ok, by := q.Of(p.For(who.client()))
+	return Verdict{ok, by}, nil
+}
+
+// Rules are the rules in force for who, in their order, each behind whose it is.
+func (c Config) Rules(who Asked) ([]string, error) {
+	p, err := c.policy()
+	if err != nil || !c.Auth {
+		p = nil
+	}
+	return p.For(who.client()).Rules(), err
+}
+
+func (a Asked) client() rights.Client {
+	return rights.Client{User: a.User, ID: a.ClientID, Anonymous: a.Anonymous}
+}
