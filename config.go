@@ -74,6 +74,9 @@ type Config struct {
 	Roles     []Role
 	Anonymous []string
 
+	// JWT are the tokens that clients may log in with in place of a passcode. They need Auth.
+	JWT JWT
+
 	// AllowEmptyPasswords lets users in whose passcode is empty, as the Ruby server did.
 	AllowEmptyPasswords bool
 
@@ -230,6 +233,9 @@ func (c Config) withDefaults() Config {
 	def(&c.Heartbeat.Tolerance, 2)
 	def(&c.Heartbeat.Grace, 3*time.Second)
 	def(&c.ServerHeader, "stompserver/dev")
+	def(&c.JWT.User, "sub")
+	def(&c.JWT.RolePrefix, "stompserver.")
+	def(&c.JWT.Grace, 10*time.Second)
 
 	l := &c.Limits
 	def(&l.Connections, 100_000)

@@ -295,6 +295,10 @@ func (l *loader) finish() {
 	for i := range s.Config.Users {
 		under(s.WorkingDir, &s.Config.Users[i].PasscodeFile)
 	}
+	s.Config.JWT.Keys = slices.Clone(s.Config.JWT.Keys)
+	for i := range s.Config.JWT.Keys {
+		under(s.WorkingDir, &s.Config.JWT.Keys[i])
+	}
 	l.checkAccess()
 	s.Config.PasswdFiles = []string{filepath.Join(s.EtcDir, ".passwd"), filepath.Join(s.WorkingDir, ".passwd")}
 }

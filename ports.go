@@ -106,7 +106,7 @@ func (s *Server) hosts() []string {
 }
 
 func (s *Server) guard() origin.Guard {
-	return origin.Guard{Login: s.cfg.Auth, Hosts: s.hosts(), Origins: s.cfg.Origins}
+	return origin.Guard{Login: s.cfg.Auth, Open: s.sessions.Anonymous, Hosts: s.hosts(), Origins: s.cfg.Origins}
 }
 
 // portOf is what may be spoken at a listener.

@@ -22,6 +22,7 @@ import (
 type Server struct {
 	cfg      Config
 	passwd   *auth.Passwd     // nil: auth is off
+	tokens   *auth.Tokens     // nil: there are none
 	certs    *transport.Certs // nil: there is no TLS
 	store    store.Store
 	broker   *broker.Broker
@@ -63,13 +64,22 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("stompserver: on damage: %w", err)
 	}
 	s := &Server{cfg: cfg, opener: opener{given: cfg.Sockets}, failed: make(chan error, 1)}
+	made := false
+	defer func() {
+		if !made && s.tokens != nil {
+			s.tokens.Close()
+		}
+	}()
 	if _, err := cfg.policy(); err != nil {
 		return nil, fmt.Errorf("stompserver: rights: %w", err)
 	}
 	if cfg.Auth {
 		var err error
-		s.passwd, err = auth.Config{Log: cfg.Log, AllowEmpty: cfg.AllowEmptyPasswords, Users: cfg.logins()}.OpenPasswd(cfg.PasswdFiles...)
+		s.passwd, err = auth.Config{Log: cfg.Log, AllowEmpty: cfg.AllowEmptyPasswords, Users: cfg.logins(), Others: cfg.JWT.on()}.OpenPasswd(cfg.PasswdFiles...)
 		if err != nil {
+			return nil, fmt.Errorf("stompserver: %w", err)
+		}
+		if s.tokens, err = cfg.tokens(); err != nil {
 			return nil, fmt.Errorf("stompserver: %w", err)
 		}
 	}
@@ -105,6 +115,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("stompserver: %w", err)
 	}
 	s.sessions = session.NewServer(s.broker, s.sessionConfig(cfg))
+	made = true
 	return s, nil
 }
 
@@ -135,7 +146,8 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 		Debug:        cfg.Debug,
 	}
 	if s.passwd != nil {
-		sc.Auth = s.passwd
+		sc.Auth = auth.Several{Tokens: s.tokens, Passwd: s.passwd}
+		sc.LoginGrace = cfg.JWT.Grace
 		sc.Rights, _ = cfg.policy() // New and Reload looked at it
 	}
 	return sc
@@ -278,6 +290,9 @@ func (s *Server) Reload(cfg Config) error {
 		s.passwd.SetUsers(cfg.logins())
 		errs = append(errs, s.passwd.Reload())
 	}
+	if s.tokens != nil {
+		errs = append(errs, s.tokens.Reload())
+	}
 	s.sessions.SetConfig(s.sessionConfig(cfg)) // after the users: those who are gone have to leave
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stompserver: %w", err)
@@ -308,5 +323,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		mon.Stop()
 	}
 	s.broker.Close()
+	if s.tokens != nil {
+		s.tokens.Close()
+	}
 	return errors.Join(err, s.store.Close())
 }

@@ -3,7 +3,10 @@ package stompserver
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"slices"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -49,6 +52,60 @@ var accessSettings = []*Setting{
 			return err
 		},
 		func(s *Settings) string { return inBrackets(s.Config.Anonymous) }),
+
+	Setting{Key: "jwt.keys", Restart: true, Doc: "files of keys whose tokens log in: public keys in PEM, or secrets; relative to working_dir"}.of(aList).with(
+		func(s *Settings, v string) (err error) { s.Config.JWT.Keys, err = parseWords(v); return err },
+		func(s *Settings) string { return inBrackets(s.Config.JWT.Keys) }),
+	Setting{Key: "jwt.jwks", Restart: true, Doc: "address of a key set whose tokens log in"}.with(setJWKS, func(s *Settings) string { return s.Config.JWT.JWKS }),
+	Setting{Key: "jwt.issuer", Restart: true, Doc: "the claim iss that a token needs; empty is any"}.text(func(s *Settings) *string { return &s.Config.JWT.Issuer }),
+	Setting{Key: "jwt.audience", Restart: true, Doc: "what the claim aud of a token has to name; empty is any"}.text(func(s *Settings) *string { return &s.Config.JWT.Audience }),
+	Setting{Key: "jwt.user", Restart: true, Doc: "the claim with the user's name"}.text(func(s *Settings) *string { return &s.Config.JWT.User }),
+	Setting{Key: "jwt.roles", Restart: true, Doc: "the claim with roles, such as scope or realm_access.roles; empty: roles are those of users"}.text(func(s *Settings) *string { return &s.Config.JWT.Roles }),
+	Setting{Key: "jwt.role_prefix", Restart: true, Doc: "what the roles in tokens that count begin with"}.text(func(s *Settings) *string { return &s.Config.JWT.RolePrefix }),
+	Setting{Key: "jwt.grace", Doc: "time for another token once one has expired, before its connection is ended"}.span(func(s *Settings) *time.Duration { return &s.Config.JWT.Grace }),
+}
+
+// JWT is which tokens, JSON Web Tokens in place of a passcode, log in. Without Keys and JWKS none do.
+type JWT struct {
+	Keys       []string      // files
+	JWKS       string        // https://..., or http:// of this machine
+	Issuer     string        // default: any
+	Audience   string        // default: any
+	User       string        // default sub
+	Roles      string        // default "": tokens say nothing of roles
+	RolePrefix string        // default stompserver.
+	Grace      time.Duration // default 10 s
+}
+
+// on reports whether tokens are asked for.
+func (j *JWT) on() bool { return len(j.Keys) > 0 || j.JWKS != "" }
+
+func setJWKS(s *Settings, v string) error {
+	u, err := url.Parse(v)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return fmt.Errorf("%q is not the address of a key set, such as https://login.example.org/jwks.json", v)
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return fmt.Errorf("%q is fetched in the clear: whoever is on the way could log in as anybody; it needs https", v)
+	}
+	s.Config.JWT.JWKS = v
+	return nil
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// tokens opens the authenticator of tokens; nil: there is none.
+func (c *Config) tokens() (*auth.Tokens, error) {
+	j := c.JWT
+	if !j.on() {
+		return nil, nil
+	}
+	return auth.TokenConfig{
+		Keys: j.Keys, JWKS: j.JWKS, Issuer: j.Issuer, Audience: j.Audience, User: j.User, Roles: j.Roles, Prefix: j.RolePrefix, Log: c.Log,
+	}.OpenTokens()
 }
 
 func parseUsers(text string) ([]User, error) {
@@ -171,7 +228,8 @@ func (c *Config) policy() (*rights.Policy, error) {
 	if err == nil {
 		err = p.Check()
 	}
-	if err != nil || len(p.Users)+len(p.Roles)+len(p.Anonymous) == 0 {
+	tokens := c.JWT.on() && c.JWT.Roles != ""
+	if err != nil || len(p.Users)+len(p.Roles)+len(p.Anonymous) == 0 && !tokens {
 		return nil, err
 	}
 	return p, nil
@@ -199,6 +257,11 @@ func (l *loader) checkAccess() {
 		key = "roles"
 	case len(s.Config.Anonymous) > 0:
 		key = "anonymous.allow"
+	case s.Config.JWT.on():
+		key = "jwt.keys"
+		if s.Config.JWT.JWKS != "" {
+			key = "jwt.jwks"
+		}
 	default:
 		return
 	}

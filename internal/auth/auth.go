@@ -11,6 +11,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"time"
 
 	"stompserver/internal/rights"
 )
@@ -20,6 +21,9 @@ type Identity struct {
 	Name   string       // the login, as the password file spells it
 	Listed bool         // by its Authenticator, which is a Roster
 	Grant  rights.Grant // what the login brought along; empty for most
+
+	// Expires is when the login does; zero: never.
+	Expires time.Time
 }
 
 // A Roster is an Authenticator that can tell whether a user, who logged in, is still known. It may
@@ -37,4 +41,23 @@ var ErrDenied = errors.New("auth: login or passcode is wrong")
 // It may be called from any goroutine and may take the time of a password hash.
 type Authenticator interface {
 	Authenticate(ctx context.Context, login, passcode string) (*Identity, error)
+}
+
+// Several asks one Authenticator for tokens and another for all other passcodes.
+type Several struct {
+	Tokens *Tokens // nil: tokens are passcodes like any
+	*Passwd
+}
+
+var (
+	_ Authenticator = Several{}
+	_ Roster        = Several{}
+)
+
+// Authenticate is that of Authenticator.
+func (s Several) Authenticate(ctx context.Context, login, passcode string) (*Identity, error) {
+	if s.Tokens != nil && IsToken(passcode) {
+		return s.Tokens.Authenticate(ctx, login, passcode)
+	}
+	return s.Passwd.Authenticate(ctx, login, passcode)
 }

@@ -30,6 +30,9 @@ type Config struct {
 	// Users are known beside those of the file, and stand in for what it says of them.
 	Users []User
 
+	// Others says that there are other ways to log in, so that nobody need miss the file.
+	Others bool
+
 	Log *slog.Logger
 }
 
@@ -117,7 +120,7 @@ func (p *Passwd) Reload() error {
 	t := &table{users: make(map[string]*user)}
 	if r.path != "" {
 		p.fill(t, r.path, r.data)
-	} else if len(r.more) == 0 {
+	} else if len(r.more) == 0 && !p.cfg.Others {
 		p.cfg.Log.Warn("no password file: nobody can log in", "err", fmt.Sprintf("none of %q exists", p.paths))
 	}
 	for _, e := range r.more {

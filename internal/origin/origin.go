@@ -20,15 +20,16 @@ import (
 
 // A Guard says which requests are not to be answered. It may be used from any goroutine.
 type Guard struct {
-	Login   bool     // clients need a login
-	Hosts   []string // names of this machine that are allowed in the header Host without a login
-	Origins []string // pages that are allowed beside those of the same host: "https://app.example.org", or "*" for all
+	Login   bool        // clients need a login
+	Open    func() bool // but some have none, at the moment; nil: they have
+	Hosts   []string    // names of this machine that are allowed in the header Host without a login
+	Origins []string    // pages that are allowed beside those of the same host: "https://app.example.org", or "*" for all
 }
 
 // Refuse says why r is not to be answered, for people; empty: nothing is wrong.
 func (g *Guard) Refuse(r *http.Request) string {
 	host := hostName(r.Host)
-	if !g.Login && !g.known(host) {
+	if (!g.Login || g.Open != nil && g.Open()) && !g.known(host) {
 		return "The server is not known by the name " + quoted(host) + ". Without logins it answers to its addresses and to localhost."
 	}
 	if origins, ok := r.Header["Origin"]; ok {

@@ -24,6 +24,8 @@ func TestGuard(t *testing.T) {
 		{name: "a name that is made to lead here", host: "evil.example", header: map[string]string{"Origin": "http://evil.example"}},
 		{name: "a name of ours", guard: Guard{Hosts: []string{"Broker.example"}}, host: "broker.example:61613", ok: true},
 		{name: "any name behind a login", guard: Guard{Login: true}, host: "broker.example", header: map[string]string{"Origin": "https://broker.example"}, ok: true},
+		{name: "any name where some need no login", guard: Guard{Login: true, Open: func() bool { return true }}, host: "broker.example"},
+		{name: "this machine where some need no login", guard: Guard{Login: true, Open: func() bool { return true }}, host: "localhost", ok: true},
 		{name: "another site behind a login", guard: Guard{Login: true}, host: "broker.example", header: map[string]string{"Origin": "https://evil.example"}},
 		{name: "a page that is allowed", guard: Guard{Login: true, Origins: []string{"https://app.example.org/"}}, host: "broker.example", header: map[string]string{"Origin": "https://app.example.org", "Sec-Fetch-Site": "cross-site"}, ok: true},
 		{name: "with another scheme", guard: Guard{Login: true, Origins: []string{"https://app.example.org"}}, host: "broker.example", header: map[string]string{"Origin": "http://app.example.org"}},

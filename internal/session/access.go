@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"stompserver/internal/auth"
 	"stompserver/internal/broker"
@@ -23,6 +24,9 @@ type access struct {
 	known  bool       // who it is
 	client rights.Client
 	listed bool // its authenticator lists it, so that it can be taken off the list
+
+	expiry *time.Timer // of the login; nil: it does not expire
+	over   bool        // the session is
 }
 
 // admitAs has the session be who logged in, with the rights of that. The error is that of a
@@ -35,7 +39,42 @@ func (s *session) admitAs(user *auth.Identity, anonymous bool) error {
 	a.known, a.listed = true, user.Listed
 	a.client = rights.Client{User: user.Name, Anonymous: anonymous, ID: s.client, Grant: user.Grant}
 	s.entitle(s.srv.cfg.Load().Rights)
+	a.expire(user.Expires, s)
 	return s.mayKeepAll()
+}
+
+// expire has the session end when the login does, and some time to make a new one has passed.
+// Called with mu held.
+func (a *access) expire(at time.Time, s *session) {
+	a.stop()
+	if at.IsZero() || a.over {
+		return
+	}
+	a.expiry = time.AfterFunc(time.Until(at)+s.cfg.LoginGrace, func() {
+		s.log().Info("login expired", "user", a.name())
+		s.fail(errf(codeLoginFailed, "Login expired", "The token of this connection has expired. A CONNECT with a new one in time keeps a connection."))
+	})
+}
+
+func (a *access) stop() {
+	if a.expiry != nil {
+		a.expiry.Stop()
+		a.expiry = nil
+	}
+}
+
+// leave is for a session that is over.
+func (a *access) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.over = true
+	a.stop()
+}
+
+func (a *access) name() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.client.User
 }
 
 // entitle takes the rights of the client out of p. Called with access.mu held.

@@ -205,6 +205,10 @@ func negotiate(f *frame.Frame) (v frame.Version, named bool, err error) {
 func (s *session) login(f *frame.Frame) error {
 	login, hasLogin := f.Header.Get("login")
 	passcode, hasPasscode := f.Header.Get("passcode")
+	if len(login) == 0 && len(passcode) == 0 && s.carried != "" { // of the request for the WebSocket
+		passcode, hasPasscode = []byte(s.carried), true
+	}
+	hasLogin = hasLogin || auth.IsToken(string(passcode))
 	switch {
 	case s.cfg.Auth == nil:
 		s.user = &auth.Identity{Name: string(login)}

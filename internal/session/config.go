@@ -22,6 +22,7 @@ import (
 type Config struct {
 	Auth         auth.Authenticator // nil: any login will do
 	Rights       *rights.Policy     // where there is Auth; nil: everybody may do everything
+	LoginGrace   time.Duration      // how long a client whose login expired has for another; default 10 s
 	Limits       Limits
 	Heartbeat    Heartbeat
 	ServerHeader string // of CONNECTED; default "stompserver/dev"
@@ -118,6 +119,7 @@ func (c Config) withDefaults() *Config {
 	span(&l.LoginTimeout, 30*time.Second)
 	span(&l.IdleTimeout, 0)
 	span(&l.MemoryWait, 30*time.Second)
+	span(&c.LoginGrace, 10*time.Second)
 	span(&c.Heartbeat.Send, 10*time.Second)
 	span(&c.Heartbeat.Receive, 10*time.Second)
 	span(&c.Heartbeat.Grace, 3*time.Second)

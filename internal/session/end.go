@@ -28,6 +28,7 @@ func (s *session) release() {
 // finish tells the client what there is to tell, gives back what it did not get, and
 // closes. Err is why the session ends.
 func (s *session) finish(err error) {
+	s.access.leave()
 	var e *Error
 	switch {
 	case errors.As(err, &e):

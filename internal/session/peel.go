@@ -174,6 +174,9 @@ func (s *session) openWeb(b []byte) (early []byte, err error) {
 		return nil, err
 	}
 	_ = s.sock.SetWriteDeadline(time.Time{})
+	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		s.carried = strings.TrimSpace(token)
+	}
 	s.upgrade(agreed.Deflate, b[end:])
 	return nil, nil
 }

@@ -56,6 +56,9 @@ func (srv *Server) SetConfig(cfg Config) {
 	srv.Recheck()
 }
 
+// Anonymous reports whether clients are let in without a login, though others need one.
+func (srv *Server) Anonymous() bool { return anonymous(srv.cfg.Load().Rights) }
+
 // Recheck ends the sessions whose users are not known any more, and those with a subscription
 // that their rights do not allow any more.
 func (srv *Server) Recheck() {

@@ -55,6 +55,7 @@ type session struct {
 	handled   int        // frames since it was last asked
 	slowed    bool       // it was held back for it
 	secure    bool       // within TLS
+	carried   string     // the token that the request for the WebSocket had
 	certified string     // the login that its certificate gives a client without one
 
 	dec     frame.Decoder

@@ -77,6 +77,9 @@ func reserved(path string) bool {
 
 // login is who sent r, by the header Authorization.
 func login(r *http.Request) credentials {
+	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		return credentials{"", strings.TrimSpace(token)}
+	}
 	name, passcode, _ := r.BasicAuth()
 	return credentials{name, passcode}
 }

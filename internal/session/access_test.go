@@ -1,0 +1,64 @@
+package session_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"stompserver/internal/auth"
+	"stompserver/internal/rights"
+	"stompserver/internal/session"
+	"stompserver/test/transcript"
+)
+
+// lending lets everybody in for half a minute.
+type lending struct{}
+
+func (lending) Authenticate(_ context.Context, login, _ string) (*auth.Identity, error) {
+	return &auth.Identity{Name: login, Expires: time.Now().Add(30 * time.Second)}, nil
+}
+
+// TestLoginExpires: a connection ends some time after its login does, unless a second CONNECT came
+// in time.
+func TestLoginExpires(t *testing.T) {
+	bubble(t, session.Config{Auth: lending{}, Heartbeat: session.Heartbeat{Send: -1, Receive: -1}}, func(t *testing.T, s *server, dial func() *transcript.Peer) {
+		began := time.Now()
+		stays, goes := dial(), dial()
+		for _, p := range []*transcript.Peer{stays, goes} {
+			p.Connect("1.2", "login:joe", "passcode:x")
+		}
+		time.Sleep(35 * time.Second) // expired, and in the time for another
+		stays.Connect("1.2", "login:joe", "passcode:y")
+		goes.Expect("ERROR\nmessage:Login expired\nerror-code:login-failed\n")
+		if at := time.Since(began); at != 40*time.Second {
+			t.Errorf("ended after %v, want 40 s", at)
+		}
+		time.Sleep(30 * time.Second)
+		stays.Expect("ERROR\nmessage:Login expired\n")
+		if at := time.Since(began); at != 75*time.Second {
+			t.Errorf("the other one ended after %v, want 75 s", at)
+		}
+	})
+}
+
+// TestAnotherUserOnAConnection: who logs in on a connection of another user has the rights of its
+// own, and none of the subscriptions that these do not allow.
+func TestAnotherUserOnAConnection(t *testing.T) {
+	rule := func(text string) []rights.Rule {
+		r, err := rights.ParseRules([]string{text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	s := newPort(t, session.Config{Auth: lending{}, Rights: &rights.Policy{Users: map[string]rights.Grant{
+		"a": {Allow: rule("read /queue/a")}, "b": {Allow: rule("read /queue/b")},
+	}}}, &session.Port{})
+	p := s.dial(t)
+	p.Connect("1.2", "login:a", "passcode:x")
+	p.Send("SUBSCRIBE\nid:0\ndestination:/queue/a\nreceipt:1\n\n^@")
+	p.Expect("RECEIPT\nreceipt-id:1\n")
+	p.Send("CONNECT\naccept-version:1.2\nlogin:b\npasscode:x\n\n^@")
+	p.Expect("ERROR\nmessage:Server cancelled subscription\nsubscription:0\nerror-code:access-refused\n")
+	p.Closed()
+}
