@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -23,6 +24,9 @@ const size = 1024
 func sendFrame(queue string) []byte {
 	return fmt.Appendf(nil, "SEND\ndestination:%s\npersistent:true\ncontent-length:%d\nreceipt:1\n\n%s\x00", queue, size, strings.Repeat("x", size))
 }
+
+// benchQueue is where they are sent to.
+const benchQueue = "/queue/bench"
 
 // A client sends and waits, with one goroutine and nothing between it and the socket.
 type client struct {
@@ -87,7 +91,7 @@ func sendAll(ctx context.Context, addr string, n int, d time.Duration) (all int6
 		}
 		cs = append(cs, c)
 	}
-	frame := sendFrame("/queue/bench")
+	frame := sendFrame(benchQueue)
 	var wg sync.WaitGroup
 	var count atomic.Int64
 	errs := make(chan error, n)
@@ -122,8 +126,18 @@ func drain(ctx context.Context, addr, queue string, n int) (time.Duration, error
 	}
 	defer c.conn.Close()
 	begin := time.Now()
-	if _, err := fmt.Fprintf(c.conn, "SUBSCRIBE\nid:1\ndestination:%s\nack:client-individual\nprefetch-count:1000\n\n\x00", queue); err != nil {
+	if err := c.take(queue, "client-individual", n); err != nil {
 		return 0, err
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
+	err = c.ask([]byte("DISCONNECT\nreceipt:end\n\n\x00"))
+	return time.Since(begin), err
+}
+
+// take subscribes to a queue and acknowledges n messages.
+func (c *client) take(queue, ack string, n int) error {
+	if _, err := fmt.Fprintf(c.conn, "SUBSCRIBE\nid:1\ndestination:%s\nack:%s\nprefetch-count:1000\n\n\x00", queue, ack); err != nil {
+		return err
 	}
 	var acks []byte
 	have := 0
@@ -131,7 +145,7 @@ func drain(ctx context.Context, addr, queue string, n int) (time.Duration, error
 		_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 		k, err := c.conn.Read(c.in[have:])
 		if err != nil {
-			return 0, fmt.Errorf("with %d messages left: %w", left, err)
+			return fmt.Errorf("with %d messages left: %w", left, err)
 		}
 		have += k
 		b := c.in[:have]
@@ -143,12 +157,12 @@ func drain(ctx context.Context, addr, queue string, n int) (time.Duration, error
 				break
 			}
 			if bytes.HasPrefix(head, []byte("ERROR")) {
-				return 0, fmt.Errorf("the server said: %s", head)
+				return fmt.Errorf("the server said: %s", head)
 			}
 			length, _ := strconv.Atoi(field(head, "content-length"))
 			end := len(head) + 2 + length + 1
 			if length == 0 {
-				return 0, errors.New("a frame without content-length")
+				return errors.New("a frame without content-length")
 			}
 			if len(b) < end {
 				break
@@ -159,12 +173,30 @@ func drain(ctx context.Context, addr, queue string, n int) (time.Duration, error
 		}
 		have = copy(c.in, b)
 		if _, err := c.conn.Write(acks); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
-	err = c.ask([]byte("DISCONNECT\nreceipt:end\n\n\x00"))
-	return time.Since(begin), err
+	return nil
+}
+
+// passing is roundTrips with somebody who takes and acknowledges what is sent.
+func passing(addr string, n int) func(context.Context, time.Duration) (int64, time.Duration, error) {
+	return func(ctx context.Context, d time.Duration) (int64, time.Duration, error) {
+		c, err := dial(ctx, addr)
+		if err != nil {
+			return 0, 0, err
+		}
+		gone := make(chan struct{})
+		go func() { // ends with the connection
+			defer close(gone)
+			_ = c.take(benchQueue, "client", math.MaxInt)
+		}()
+		defer func() {
+			_ = c.conn.Close()
+			<-gone
+		}()
+		return sendAll(ctx, addr, n, d)
+	}
 }
 
 func field(head []byte, name string) string {

@@ -119,6 +119,7 @@ func (b *book) lines(o *options) []line {
 		{"… ready after SIGKILL, ms", number("killed", "%.0f")},
 		{"1 connection, times the Ruby server's file store with fsync", times("ruby 1")},
 		{"64 connections, times the Ruby server's file store with fsync", times("ruby 64")},
+		{"64 connections and a consumer, times the same", times("ruby passing")},
 	}
 }
 

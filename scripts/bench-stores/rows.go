@@ -267,6 +267,10 @@ func original(ctx context.Context, o *options, b *book, stores []*runner) error 
 	if theirs.Process, err = trial.Start(ctx, cmd, theirs.dir, 10*time.Second, trial.Accepts(theirs.port)); err != nil {
 		return err
 	}
+	// First, for what the others leave behind would be taken, too.
+	if err := turns(ctx, o, b, "ruby passing", []contestant{{"ruby", passing(theirs.addr(), connections)}, {"file", passing(ours.addr(), connections)}}); err != nil {
+		return err
+	}
 	for _, n := range []int{1, connections} {
 		err := turns(ctx, o, b, fmt.Sprint("ruby ", n), []contestant{{"ruby", roundTrips(theirs.addr(), n)}, {"file", roundTrips(ours.addr(), n)}})
 		if err != nil {

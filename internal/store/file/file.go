@@ -5,9 +5,10 @@
 // A Write goes to a redo log, as one group with one sync. When that is full, and at Sync and
 // Close, what it says is brought to the files: those of messages that were acked are removed,
 // as far as they are there still, messages that have none get one, and then a new state is put
-// in place of the old, which begins a new log. So a message that is acked soon never has a file
-// of its own. Most of this each Write does for the oldest messages of the log once that is half
-// full, so that none has to wait for all of it. After a crash the log is played again; a file
+// in place of the old, which begins a new log. When it is full the messages of its second half are
+// written into the next one instead: so a message that is acked soon never has a file of its own.
+// Once a log is half full each Write brings some of the oldest messages to the files, so that none
+// has to wait for all of it. After a crash the log is played again; a file
 // that it does not mention is whole. Goroutines that sync files end with the Write.
 //
 // The directory holds
@@ -15,7 +16,7 @@
 //	_queue_a/HOST-SECONDS-qID-SEQ   a message, in the Ruby server's form (frame.go)
 //	qinfo                           the Ruby server's index, written at Sync and Close
 //	stompserver.state               numbers, marks, tries, which qinfo is ours (state.go)
-//	stompserver.redo                the log (redo.go)
+//	stompserver.redo, .redo2        the log (redo.go), one of the two
 //	stompserver.lock                who has it open
 //
 // As long as qinfo is the one that we wrote, the names of files say which messages there are.
@@ -41,7 +42,6 @@ import (
 
 const (
 	stateName = "stompserver.state"
-	redoName  = "stompserver.redo"
 	lockName  = "stompserver.lock"
 	qinfoName = "qinfo"
 	newSuffix = ".new"
@@ -49,6 +49,8 @@ const (
 	defaultRedo = 64 << 20
 	redoReserve = 256 << 10 // of the log, for acks when the disk is full
 )
+
+var redoNames = [2]string{"stompserver.redo", "stompserver.redo2"}
 
 // Config is where the directory is and how it is treated. The zero value of each field but
 // Dir is its default.
@@ -90,6 +92,9 @@ type File struct {
 	digests    []digest // that qinfo may have
 	salt       uint64
 	redo       vfs.File
+	log2       int             // which of the logs it is
+	spare      vfs.File        // the other one; nil: it was not needed yet
+	spareSize  int64           // of its file
 	size       int64           // of the log's file
 	pos        int64           // where the next group goes
 	number     uint64          // of the last group
@@ -164,7 +169,7 @@ func (f *File) Write(rs []store.Record) error {
 	f.encode(rs)
 	n := aligned(int64(len(f.buf)))
 	if f.pos > 0 && f.pos+n > f.cfg.RedoSize {
-		switch err := f.flush(false, false); {
+		switch err := f.turn(); {
 		case err == nil:
 			f.encode(rs)
 			n = aligned(int64(len(f.buf)))
@@ -189,7 +194,7 @@ func (f *File) Write(rs []store.Record) error {
 	}
 	if !f.cfg.NoSync {
 		if err := f.redo.Sync(); err != nil {
-			return f.fail(fmt.Errorf("%s could not be synced; what it holds is not sure any more: %w", redoName, err))
+			return f.fail(fmt.Errorf("%s could not be synced; what it holds is not sure any more: %w", redoNames[f.log2], err))
 		}
 		f.synced = f.number + 1
 	}
@@ -332,6 +337,9 @@ func (f *File) Close() error {
 	}
 	if err == nil {
 		err = f.flush(true, true)
+	}
+	if f.spare != nil {
+		err = errors.Join(err, f.spare.Close())
 	}
 	return errors.Join(err, f.redo.Close(), f.lock.Close())
 }

@@ -32,19 +32,11 @@ func (f *File) tryFlush(index, clean bool) error {
 	if err := f.unlink(); err != nil {
 		return err
 	}
-	if err := f.file(); err != nil {
+	if err := f.file(false); err != nil {
 		return err
 	}
-	touched := slices.Sorted(maps.Keys(f.touched))
-	if err := f.beside(len(touched), func(i int) error { return f.fs.Folder(touched[i]).SyncDir() }); err != nil {
+	if err := f.syncFolders(); err != nil {
 		return err
-	}
-	clear(f.touched)
-	if f.topTouched {
-		if err := f.fs.SyncDir(); err != nil {
-			return err
-		}
-		f.topTouched = false
 	}
 	digests := f.digests
 	if index {
@@ -56,7 +48,7 @@ func (f *File) tryFlush(index, clean bool) error {
 			return err
 		}
 		f.digests = append(slices.Clip(digests), digestOf(b))
-		if err := f.writeState(false); err != nil {
+		if err := f.writeState(false, f.anew()); err != nil {
 			f.digests = digests
 			return err
 		}
@@ -73,10 +65,26 @@ func (f *File) tryFlush(index, clean bool) error {
 			return nil // a state with a digest too many does no harm
 		}
 	}
-	if err := f.writeState(clean); err != nil {
+	if err := f.writeState(clean, f.anew()); err != nil {
 		return err
 	}
 	f.forget()
+	return nil
+}
+
+// syncFolders makes durable what changed in folders.
+func (f *File) syncFolders() error {
+	touched := slices.Sorted(maps.Keys(f.touched))
+	if err := f.beside(len(touched), func(i int) error { return f.fs.Folder(touched[i]).SyncDir() }); err != nil {
+		return err
+	}
+	clear(f.touched)
+	if f.topTouched {
+		if err := f.fs.SyncDir(); err != nil {
+			return err
+		}
+		f.topTouched = false
+	}
 	return nil
 }
 
@@ -143,10 +151,10 @@ type logged struct {
 }
 
 // fileSome gives files to messages that have been in the log for long, so that there is little
-// left to do when that is full: once it is half full the oldest come, at twice the pace at which
-// it fills. What is acked by then never has a file.
+// left to do when that is full: once it is half full the oldest come, at the pace at which it
+// fills. What is acked by then never has a file.
 func (f *File) fileSome() error {
-	upTo := 2*f.pos - f.cfg.RedoSize
+	upTo := f.pos - f.cfg.RedoSize/2
 	if len(f.logged) == 0 || f.logged[0].at >= upTo || f.synced != f.number {
 		return nil
 	}
@@ -192,18 +200,18 @@ func (f *File) folder(q *queue) error {
 	return nil
 }
 
-// file gives a file to each message that has none.
-func (f *File) file() error {
+// file gives a file to each message that has none, but to young ones if they are spared.
+func (f *File) file(spare bool) error {
 	w := f.filing()
 	for _, q := range f.sorted() {
-		if len(q.pending) == 0 {
+		if !q.wantsFiles(spare) {
 			continue
 		}
 		if err := f.folder(q); err != nil {
 			return err
 		}
 		for _, seq := range slices.Sorted(maps.Keys(q.pending)) {
-			if p := q.pending[seq]; !p.filed {
+			if p := q.pending[seq]; !p.filed && !(spare && p.young) {
 				if err := w.add(q, seq, p); err != nil {
 					w.abandon()
 					return err
@@ -212,6 +220,16 @@ func (f *File) file() error {
 		}
 	}
 	return w.sync()
+}
+
+// wantsFiles reports whether file has something to do for q.
+func (q *queue) wantsFiles(spare bool) bool {
+	for _, p := range q.pending {
+		if !p.filed && !(spare && p.young) {
+			return true
+		}
+	}
+	return false
 }
 
 // A filing is files that are being written, and synced many at a time.
@@ -341,9 +359,9 @@ func (f *File) write(name string, b []byte) error {
 	return err
 }
 
-// writeState puts a new state in place, from where the log begins anew.
-func (f *File) writeState(clean bool) error {
-	s := state{salt: newSalt(), clean: clean, prefix: f.prefix, nextID: f.nextID, floor: uint64(f.floor), digests: f.digests, queues: f.sorted()}
+// writeState puts a new state in place, from where the log is as next says.
+func (f *File) writeState(clean bool, next start) error {
+	s := state{salt: next.salt, clean: clean, prefix: f.prefix, nextID: f.nextID, floor: uint64(f.floor), digests: f.digests, queues: f.sorted(), log: next.log, carried: next.number}
 	if err := f.write(stateName+newSuffix, s.append(nil)); err != nil {
 		return err
 	}
@@ -353,11 +371,14 @@ func (f *File) writeState(clean bool) error {
 	if err := f.fs.SyncDir(); err != nil {
 		return err
 	}
-	f.salt, f.pos, f.number, f.synced, f.logged = s.salt, 0, 0, 0, nil
+	f.salt, f.pos, f.number, f.synced, f.logged = next.salt, next.pos, next.number, next.number, next.logged
+	if next.log != f.log2 {
+		f.log2, f.redo, f.spare, f.size, f.spareSize = next.log, f.spare, f.redo, f.spareSize, f.size
+	}
 	for _, q := range s.queues {
 		q.named = true
 	}
-	if f.redo != nil && f.size > f.room() {
+	if f.redo != nil && f.size > f.room() && f.pos <= f.room() {
 		if err := f.redo.Truncate(f.room()); err != nil {
 			return err
 		}

@@ -69,15 +69,16 @@ func FuzzLog(f *testing.F) {
 	} {
 		b = appendRecord(b, 1, &r)
 	}
+	b = appendMessage(b, kindKeep, 1, 4, message.Text("/queue/a", "y", 1))
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		parseLog(b, 7)
+		parseLog("log", b, 7)
 		if len(b) < groupSize {
 			return
 		}
 		b = bytes.Clone(b)
 		putGroup(b, 7, 1, 0)
-		if l := parseLog(b, 7); l.groups != 1 || l.end != aligned(int64(len(b))) {
+		if l := parseLog("log", b, 7); l.groups != 1 || l.end != aligned(int64(len(b))) {
 			t.Errorf("%d groups, end at %d of %d", l.groups, l.end, len(b))
 		}
 	})
@@ -100,6 +101,20 @@ func FuzzState(f *testing.F) {
 			t.Errorf("written as %q, %v", once, err)
 		}
 	})
+}
+
+// TestStateBefore: the state of a server that knew one log is read.
+func TestStateBefore(t *testing.T) {
+	q := newQueue("/queue/a", "_queue_a", 1)
+	s := state{salt: 7, clean: true, prefix: "vm-1", nextID: 5, floor: 6, digests: []digest{{1}}, queues: []*queue{q}}
+	b := s.append(nil)
+	at := len(stateMagic) + 4 + 8 + 1 + 1 + len(s.prefix) // where the log and what it carries follow
+	b = append(append([]byte(stateBefore), b[len(stateMagic):at]...), b[at+2:]...)
+	putSum(b[len(stateBefore):])
+	got, err := parseState(b)
+	if err != nil || got.salt != 7 || got.prefix != "vm-1" || got.nextID != 5 || got.floor != 6 || got.log != 0 || len(got.queues) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
 }
 
 // sum puts before the rest of a state what it begins with.

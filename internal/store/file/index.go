@@ -19,6 +19,7 @@ type queue struct {
 	empty        int    // of slots
 	count        int
 	bytes        int64
+	carried      int64 // of bytes, while a log is made that begins with them
 
 	pending map[store.Seq]*pending // not in a file of their own yet, but in the redo log
 	foreign map[store.Seq]string   // the names that are not ours
@@ -38,6 +39,7 @@ type pending struct {
 	msg   *message.Message
 	there bool // its file is, too; whether that is whole says filed
 	filed bool
+	young bool // it is to be in the next log, too
 }
 
 func newQueue(name, folder string, id uint64) *queue {

@@ -63,7 +63,7 @@ func (f *File) open() error {
 		}
 	}
 	if r.redo.cut {
-		f.log.Warn("an unfinished write was cut off; it was never confirmed", "where", redoName)
+		f.log.Warn("an unfinished write was cut off; it was never confirmed", "where", redoNames[f.log2])
 	}
 	r.report()
 	count := 0
@@ -76,8 +76,8 @@ func (f *File) open() error {
 	if r.state != nil {
 		r.sweep()
 	}
-	if f.redo, err = f.fs.Open(redoName, true); err == nil {
-		if err = f.widen(); vfs.IsFull(err) && trusted {
+	if f.redo, err = f.fs.Open(redoNames[f.log2], true); err == nil {
+		if f.size, err = f.widen(f.redo); vfs.IsFull(err) && trusted {
 			err = nil // then some of what there is has to go first
 		}
 	}
@@ -99,20 +99,20 @@ func (f *File) open() error {
 	return nil
 }
 
-// widen gives the log all of its room. It is written to, for what is written over is quicker
-// to sync.
-func (f *File) widen() (err error) {
-	if f.size, err = f.redo.Size(); err != nil {
-		return err
+// widen gives a log all of its room, and returns how long it is. It is written to, for what is
+// written over is quicker to sync.
+func (f *File) widen(log vfs.File) (size int64, err error) {
+	if size, err = log.Size(); err != nil {
+		return size, err
 	}
-	for want := f.room(); f.size < want; {
-		n, err := f.redo.WriteAt(blank[:min(want-f.size, int64(len(blank)))], f.size)
+	for want := f.room(); size < want; {
+		n, err := log.WriteAt(blank[:min(want-size, int64(len(blank)))], size)
 		if err != nil {
-			return errors.Join(err, f.redo.Truncate(f.size))
+			return size, errors.Join(err, log.Truncate(size))
 		}
-		f.size += int64(n)
+		size += int64(n)
 	}
-	return nil
+	return size, nil
 }
 
 var blank [256 << 10]byte
@@ -167,19 +167,34 @@ func (r *recovery) read() error {
 			r.unsure = true
 		}
 	}
-	redo, err := r.whole(redoName)
+	if r.state != nil {
+		r.f.log2 = r.state.log
+	}
+	name := redoNames[r.f.log2]
+	redo, err := r.whole(name)
 	if err != nil {
 		return err
 	}
 	r.noLog = redo == nil
 	switch {
 	case r.state != nil && redo == nil && !r.state.clean:
-		r.problem("%s is missing", redoName)
+		r.problem("%s is missing", name)
 	case r.state != nil:
-		r.redo = parseLog(redo, r.state.salt)
+		r.redo = parseLog(name, redo, r.state.salt)
 		r.problems = append(r.problems, r.redo.problems...)
-	case b == nil && parseLog(redo, 0).used:
-		r.problem("%s is missing, though there is %s", stateName, redoName)
+		if r.redo.groups < r.state.carried {
+			r.problem("%s: groups %d to %d, which it began with, are missing", name, r.redo.groups+1, r.state.carried)
+		}
+	case b == nil:
+		for _, name := range redoNames {
+			redo, err := r.whole(name)
+			if err != nil {
+				return err
+			}
+			if parseLog(name, redo, 0).used {
+				r.problem("%s is missing, though there is %s", stateName, name)
+			}
+		}
 	}
 	if r.qinfo, err = r.whole(qinfoName); err != nil {
 		return err
@@ -269,13 +284,15 @@ func (r *recovery) replay() {
 	for _, rec := range r.redo.records {
 		q := r.queues[rec.id]
 		if q == nil {
-			r.problem("%s: a record is of queue %d, which is not known", redoName, rec.id)
+			r.problem("%s: a record is of queue %d, which is not known", redoNames[r.f.log2], rec.id)
 			continue
 		}
 		switch rec.kind {
 		case kindPut:
 			r.f.put(q, rec.seq, rec.msg)
 			q.enqueued++
+		case kindKeep:
+			r.f.put(q, rec.seq, rec.msg)
 		case kindAck:
 			q.dequeued += r.f.ack(q, rec.seq, rec.last)
 		case kindMark:

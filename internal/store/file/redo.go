@@ -21,7 +21,11 @@ import (
 //	8 bytes   number of the last group that was durable then
 //	4 bytes   length of the records
 //	records   queue(id, name, folder), put(id, seq, length, stored form), ack(id, first, last),
-//	          mark(id, seq), attempts(id, seq, n), each behind one byte that says which
+//	          mark(id, seq), attempts(id, seq, n), keep(id, seq, length, stored form), each behind
+//	          one byte that says which
+//
+// There are two logs, of which the state says which one counts. When it is full the other begins
+// with what is young in it (keep): so what passes through has no file.
 const (
 	groupSize  = 36
 	groupAlign = 64
@@ -34,6 +38,7 @@ const (
 	kindAck
 	kindMark
 	kindAttempts
+	kindKeep
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -68,11 +73,7 @@ func appendRecord(dst []byte, id uint64, r *store.Record) []byte {
 	}
 	switch r.Kind {
 	case store.RecordPut:
-		numbers(kindPut, uint64(r.Seq))
-		at := len(dst)
-		dst = append(dst, 0, 0, 0, 0)
-		dst = r.Msg.AppendRecord(dst)
-		binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+		dst = appendMessage(dst, kindPut, id, r.Seq, r.Msg)
 	case store.RecordAck:
 		numbers(kindAck, uint64(r.Seq), uint64(r.Last))
 	case store.RecordMark:
@@ -80,6 +81,15 @@ func appendRecord(dst []byte, id uint64, r *store.Record) []byte {
 	case store.RecordAttempts:
 		numbers(kindAttempts, uint64(r.Seq), uint64(r.Attempts))
 	}
+	return dst
+}
+
+// appendMessage is a record of one, put or keep.
+func appendMessage(dst []byte, kind byte, id uint64, seq store.Seq, m *message.Message) []byte {
+	dst = binary.AppendUvarint(binary.AppendUvarint(append(dst, kind), id), uint64(seq))
+	at := len(dst)
+	dst = m.AppendRecord(append(dst, 0, 0, 0, 0))
+	binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 	return dst
 }
 
@@ -174,7 +184,7 @@ func parseRecords(b []byte) (rs []record, err error) {
 		switch r.kind {
 		case kindQueue:
 			r.name, r.folder = d.string(), d.string()
-		case kindPut:
+		case kindPut, kindKeep:
 			r.seq = d.seq()
 			if n := d.take(4); n != nil {
 				if r.msg, err = message.ParseRecord(d.take(uint64(binary.LittleEndian.Uint32(n)))); err != nil {
@@ -208,15 +218,15 @@ type redoLog struct {
 	cut      bool     // the last group was not finished
 }
 
-// parseLog reads the groups that follow the state with that salt.
-func parseLog(b []byte, salt uint64) (l redoLog) {
+// parseLog reads the groups of the log of that name that follow the state with that salt.
+func parseLog(name string, b []byte, salt uint64) (l redoLog) {
 	l.used = len(b) >= 4 && string(b[:4]) == groupMagic
 	at, want := int64(0), uint64(1)
 	for at < int64(len(b)) {
 		if g, ok := parseGroup(b[at:], salt); ok && g.number == want {
 			rs, err := parseRecords(g.records)
 			if err != nil {
-				l.problems = append(l.problems, fmt.Sprintf("%s: group %d: %v", redoName, g.number, err))
+				l.problems = append(l.problems, fmt.Sprintf("%s: group %d: %v", name, g.number, err))
 			}
 			l.records = append(l.records, rs...)
 			l.groups = g.number
@@ -230,7 +240,7 @@ func parseLog(b []byte, salt uint64) (l redoLog) {
 			l.cut = len(b)-int(at) >= 16 && string(b[at:at+4]) == groupMagic && binary.LittleEndian.Uint64(b[at+8:]) == salt
 			break
 		}
-		l.problems = append(l.problems, fmt.Sprintf("%s: groups %d to %d, at %d to %d, are damaged", redoName, want, g.number-1, at, next))
+		l.problems = append(l.problems, fmt.Sprintf("%s: groups %d to %d, at %d to %d, are damaged", name, want, g.number-1, at, next))
 		at, want = next, g.number
 	}
 	l.end = at

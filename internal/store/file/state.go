@@ -15,8 +15,11 @@ import (
 
 // The state is what the Ruby server's files have no place for. It is written whole, beside
 // the old one, and renamed. Behind its first line, whose number is the version of the form,
-// it has a CRC-32C of the rest, and that.
-const stateMagic = "stompserver state 1\n"
+// it has a CRC-32C of the rest, and that. The first version knew one log.
+const (
+	stateMagic  = "stompserver state 2\n"
+	stateBefore = "stompserver state 1\n"
+)
 
 // A digest tells one qinfo from another; that of none is zero.
 type digest [16]byte
@@ -37,6 +40,9 @@ type state struct {
 	floor   uint64   // no queue that is forgotten had a Seq above it
 	digests []digest // of qinfo as we wrote it, or were about to: another is by another
 	queues  []*queue
+
+	log     int    // which of the two
+	carried uint64 // groups that it begins with
 }
 
 func newSalt() uint64 {
@@ -55,6 +61,7 @@ func (s *state) append(dst []byte) []byte {
 		flags = 1
 	}
 	dst = appendString(append(dst, flags), s.prefix)
+	dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(s.log)), s.carried)
 	dst = binary.AppendUvarint(binary.AppendUvarint(dst, s.nextID), s.floor)
 	dst = binary.AppendUvarint(dst, uint64(len(s.digests)))
 	for i := range s.digests {
@@ -76,7 +83,7 @@ func (q *queue) append(dst []byte) []byte {
 	for _, n := range []uint64{q.id, uint64(q.last), uint64(q.marked)} {
 		dst = binary.AppendUvarint(dst, n)
 	}
-	for _, n := range []int64{q.bytes, q.enqueued, q.dequeued, q.exceptions} {
+	for _, n := range []int64{q.bytes - q.carried, q.enqueued, q.dequeued, q.exceptions} {
 		dst = binary.AppendVarint(dst, n)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(q.foreign)))
@@ -98,7 +105,8 @@ type versionError struct{ line string }
 func (e *versionError) Error() string { return fmt.Sprintf("its form, %q, is not known", e.line) }
 
 func parseState(b []byte) (*state, error) {
-	if !bytes.HasPrefix(b, []byte(stateMagic)) {
+	before := bytes.HasPrefix(b, []byte(stateBefore))
+	if !before && !bytes.HasPrefix(b, []byte(stateMagic)) {
 		if line, _, found := strings.Cut(string(b[:min(len(b), 40)]), "\n"); found && strings.HasPrefix(line, "stompserver state ") {
 			return nil, &versionError{line}
 		}
@@ -110,7 +118,11 @@ func parseState(b []byte) (*state, error) {
 	}
 	s := &state{salt: binary.LittleEndian.Uint64(b[4:]), clean: b[12]&1 != 0}
 	d := decoder{b: b[13:]}
-	s.prefix, s.nextID, s.floor = d.string(), d.uint(), d.uint()
+	s.prefix = d.string()
+	if !before {
+		s.log, s.carried = int(d.uint()&1), d.uint()
+	}
+	s.nextID, s.floor = d.uint(), d.uint()
 	for range d.count() {
 		var one digest
 		copy(one[:], d.take(uint64(len(one))))
