@@ -30,10 +30,7 @@ func (r *runner) transactions(ctx context.Context) (int64, error) {
 		}
 		defer db.Close()
 		var n int64
-		err = db.QueryRowContext(ctx, "SELECT last FROM stompserver_queues WHERE name = "+r.param(1), []byte("group")).Scan(&n)
-		if errors.Is(err, sql.ErrNoRows) {
-			return 0, nil
-		}
+		err = db.QueryRowContext(ctx, "SELECT writes FROM stompserver_server WHERE id = 1").Scan(&n)
 		return n, err
 	}
 	return 0, errors.New("it has no transactions")
