@@ -60,11 +60,12 @@ type Store struct {
 	// What follows belongs to Write.
 	conn      *sql.Conn // holds the lock of the database; nil when it was lost
 	stmts     map[string]*sql.Stmt
-	session   int64 // number of the last conn
-	claimed   bool  // we have signed
-	writes    int64 // number of the last Write
-	longest   int   // bytes of a row at most
-	statement int   // bytes of a statement at most; 0: no limit
+	bundle    *bundle // in which exec gathers what it is given; nil: it does it
+	session   int64   // number of the last conn
+	claimed   bool    // we have signed
+	writes    int64   // number of the last Write
+	longest   int     // bytes of a row at most
+	statement int     // bytes of a statement at most; 0: no limit
 
 	telling sync.Mutex // guards what follows
 	told    func(error)

@@ -38,6 +38,7 @@ var mysqlDialect = dialect{
 	me:     "SELECT CONNECTION_ID()",
 	end:    "KILL ?",
 	settle: settleMySQL,
+	batch:  together,
 	limit: func(ctx context.Context, c *sql.Conn) (n int, err error) {
 		err = c.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&n)
 		return n, err
@@ -64,7 +65,8 @@ func openMySQL(d Database, _ bool) (*sql.DB, error) {
 	}
 	c.Timeout = 10 * time.Second
 	c.InterpolateParams = true
-	c.MaxAllowedPacket = 0 // what the server says
+	c.MultiStatements = true // see together
+	c.MaxAllowedPacket = 0   // what the server says
 	c.Collation = "utf8mb4_bin"
 	c.Params = map[string]string{"sql_mode": "'STRICT_ALL_TABLES'"} // else it cuts what is too long
 	c.Logger = &mysqldriver.NopLogger{}

@@ -147,6 +147,9 @@ func (s *Store) saveStates(ctx context.Context, states map[string]state) error {
 
 // exec runs one statement of the connection that writes. It is prepared once.
 func (s *Store) exec(ctx context.Context, query string, args ...any) error {
+	if s.bundle != nil {
+		return s.bundle.add(ctx, query, args)
+	}
 	if !s.d.prepares { // pgx does it by itself, and MySQL is given the values in the text
 		_, err := s.conn.ExecContext(ctx, query, args...)
 		return err
@@ -174,7 +177,11 @@ func (s *Store) inTransaction(ctx context.Context, do func() error) error {
 	if _, err := s.conn.ExecContext(ctx, s.d.begin); err != nil {
 		return err
 	}
-	err := do()
+	return s.end(ctx, do())
+}
+
+// end commits a transaction, or undoes it if err is not nil.
+func (s *Store) end(ctx context.Context, err error) error {
 	if err == nil {
 		if _, err = s.conn.ExecContext(ctx, "COMMIT"); err == nil {
 			return nil
