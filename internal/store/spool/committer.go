@@ -19,6 +19,7 @@ func (d *disk) commitAll() {
 	}
 	for d.pending.next(due, d.sync) {
 		d.writing.take()
+		d.gather()
 		if d.pending.take(&d.group) {
 			d.finishGroup()
 		}
@@ -93,7 +94,9 @@ func (d *disk) write(g *group) {
 		err = *f
 	} else if len(g.records) > 0 {
 		d.written = true
+		begin := time.Now()
 		err = d.store(g)
+		d.gathering.wrote(g.awaited+d.pending.waiting(), time.Since(begin))
 		if err != nil {
 			d.fail(err)
 		}

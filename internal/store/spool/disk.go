@@ -19,15 +19,17 @@ type disk struct {
 	pager   pager
 	wg      sync.WaitGroup // committer and pager
 
-	writing turn // of the one who calls the backend's Write and Sync; guards what follows
-	group   group
-	several bool // the last group was of several batches
-	written bool // since the last checkpoint
+	writing   turn // of the one who calls the backend's Write and Sync; guards what follows
+	group     group
+	gathering gathering
+	several   bool // the last group was of several batches
+	written   bool // since the last checkpoint
 }
 
 func newDisk(cfg Config) *disk {
 	d := &disk{cfg: cfg, writing: newTurn()}
 	d.pending.wake = make(chan struct{}, 1)
+	d.pending.full = make(chan struct{}, 1)
 	d.pager.wake = make(chan struct{}, 1)
 	if r, ok := cfg.Backend.(store.Remote); ok {
 		r.Away(d.tellAway)

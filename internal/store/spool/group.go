@@ -6,6 +6,7 @@ import "stompserver/internal/store"
 type group struct {
 	id      uint64
 	batches []*store.Batch
+	awaited int      // of batches: those that somebody waits for
 	marks   []*queue // that wished for one
 	records []store.Record
 	touched []*queue // each once
@@ -20,6 +21,7 @@ func (g *group) reset() {
 	clear(g.touched)
 	g.batches, g.marks, g.records, g.touched = g.batches[:0], g.marks[:0], g.records[:0], g.touched[:0]
 	clear(g.errs)
+	g.awaited = 0
 	g.errs, g.first = g.errs[:0], g.first[:0]
 }
 

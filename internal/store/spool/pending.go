@@ -31,6 +31,10 @@ type pending struct {
 	marks   []*queue // that want a mark
 	closed  bool
 	wake    chan struct{}
+
+	awaited int           // of batches: those that somebody waits for
+	want    int           // tell full once so many are awaited; 0: nobody asks for that
+	full    chan struct{} // holds one
 }
 
 // sizeOf is what a batch counts for.
@@ -56,9 +60,13 @@ func (p *pending) add(b *store.Batch, attended bool) bool {
 	}
 	p.batches = append(p.batches, b)
 	p.bytes += n
+	if !b.Lazy {
+		p.awaited++
+	}
 	if !b.Lazy || p.bytes >= lazyBytes {
 		p.urgent = true
 	}
+	p.tellFull()
 	if !attended && (p.urgent || len(p.batches) == 1) {
 		signal(p.wake)
 	}
@@ -80,6 +88,7 @@ func (p *pending) mark(q *queue) {
 	defer p.mu.Unlock()
 	p.marks = append(p.marks, q)
 	p.urgent = true
+	p.tellFull()
 	signal(p.wake)
 }
 
@@ -88,7 +97,52 @@ func (p *pending) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed, p.urgent = true, true
+	p.tellFull()
 	signal(p.wake)
+}
+
+// waiting is how many batches are there that somebody waits for.
+func (p *pending) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.awaited
+}
+
+// await returns a channel that tells when n batches are awaited, or when something has come
+// that must not wait. It is nil if that is so already.
+func (p *pending) await(n int) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.awaited >= n || p.hurried() {
+		return nil
+	}
+	p.want = n
+	return p.full
+}
+
+// forgo takes await back, and reports false if it has been answered meanwhile.
+func (p *pending) forgo() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.want == 0 {
+		<-p.full
+		return false
+	}
+	p.want = 0
+	return true
+}
+
+// tellFull answers await. Called with mu held whenever something has come.
+func (p *pending) tellFull() {
+	if p.want > 0 && (p.awaited >= p.want || p.hurried()) {
+		p.want = 0
+		p.full <- struct{}{}
+	}
+}
+
+// hurried reports whether there is more reason to write than batches that are awaited.
+func (p *pending) hurried() bool {
+	return p.closed || len(p.marks) > 0 || p.bytes >= lazyBytes || len(p.batches) >= groupBatches
 }
 
 // next waits for work; it reports false when all is over. Between it calls sync, if that is
@@ -148,6 +202,10 @@ func (p *pending) moveTo(g *group) {
 	n, size := 0, 0
 	for n < len(p.batches) && n < groupBatches && size < groupBytes {
 		size += sizeOf(p.batches[n])
+		if !p.batches[n].Lazy {
+			p.awaited--
+			g.awaited++
+		}
 		n++
 	}
 	g.batches = append(g.batches, p.batches[:n]...)
