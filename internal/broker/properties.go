@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"stompserver/internal/destination"
 	"stompserver/internal/message"
 	"stompserver/internal/pattern"
 )
@@ -140,10 +141,18 @@ func (p *properties) of(queue string) *Properties {
 		return nil
 	}
 	or(&all.WhenFull, Reject)
-	if rest, ok := strings.CutPrefix(queue, "/queue/"); ok {
-		all.DeadLetter = strings.ReplaceAll(all.DeadLetter, "*", rest)
+	if all.DeadLetter = DeadLetterOf(queue, all.DeadLetter); isSystem(all.DeadLetter) {
+		all.DeadLetter = ""
 	}
 	return &all
+}
+
+// DeadLetterOf fills in the star of the property for a queue.
+func DeadLetterOf(queue, property string) string {
+	if rest, ok := strings.CutPrefix(queue, destination.QueuePrefix); ok {
+		return strings.ReplaceAll(property, "*", rest)
+	}
+	return property
 }
 
 // SetRules puts other rules in force, for the queues that there are too.
@@ -183,7 +192,7 @@ func (q *queue) adopt(w *Wake) {
 // is there already keeps those it has, which same tells. The error is ErrSystem: its dead letters
 // cannot go to a queue of the broker's own.
 func (b *Broker) Declare(queue string, p Properties) (same bool, err error) {
-	if isSystem(p.DeadLetter) {
+	if isSystem(DeadLetterOf(queue, p.DeadLetter)) {
 		return false, ErrSystem
 	}
 	props := &b.props

@@ -25,7 +25,7 @@ func (s *session) declare(f *frame.Frame, queue, of string) error {
 			return err
 		}
 		if p.DeadLetter != "" { // the server will write there
-			dead := strings.ReplaceAll(p.DeadLetter, "*", strings.TrimPrefix(queue, destination.QueuePrefix))
+			dead := broker.DeadLetterOf(queue, p.DeadLetter)
 			if err := s.may(rights.Write, dead, dead); err != nil {
 				return err
 			}
