@@ -201,7 +201,7 @@ func (s *Server) Start(ctx context.Context) error {
 		})
 	}
 	if !s.cfg.NoMonitor {
-		s.monitor = monitor.Start(s.broker, monitor.Interval)
+		s.monitor = monitor.Start(func() []*broker.Broker { return []*broker.Broker{s.broker} }, monitor.Interval)
 	}
 	return nil
 }

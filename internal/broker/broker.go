@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"stompserver/internal/destination"
 	"stompserver/internal/store"
 )
 
@@ -47,6 +48,12 @@ type Config struct {
 
 	// DeadLetter is the queue for what could not be delivered. Default /queue/deadletter.
 	DeadLetter string
+
+	// Beside is another broker of the process, nil for the first. Both share one limit of memory,
+	// which is that broker's, and nothing else. Then Host is the virtual host that this one is for:
+	// no two brokers have the same.
+	Beside *Broker
+	Host   string
 
 	// MemoryLimit bounds the bytes of all messages held, in memory and on their way;
 	// 0 is no limit. Past it Admit makes senders wait.
@@ -101,7 +108,7 @@ var (
 type Broker struct {
 	cfg    Config
 	store  store.Store
-	memory memory
+	memory *memory
 	counts counters
 	token  string // of this process, in message ids
 
@@ -153,8 +160,14 @@ func New(cfg Config) (*Broker, error) {
 		}
 	}
 	b.token = strconv.FormatInt(time.Now().UnixMilli()-tokenEpoch, 36)
-	b.memory.limit.Store(cfg.MemoryLimit)
-	b.memory.stored = cfg.Store.Bytes
+	if cfg.Beside != nil {
+		b.memory = cfg.Beside.memory
+		b.token += "." + nameID(cfg.Host)
+	} else {
+		b.memory = &memory{stored: cfg.Store.Bytes}
+		b.memory.limit.Store(cfg.MemoryLimit)
+	}
+	b.memory.join(b)
 	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained()); err != nil {
 		return nil, err
 	}
@@ -220,7 +233,7 @@ func (b *Broker) queue(name string) (*queue, error) {
 	}
 	q.st = st
 	if b.cfg.Durable {
-		q.prefix = "q" + nameID(name) + "-"
+		q.prefix = "q" + nameID(destination.HostedPrefix(b.cfg.Host)+name) + "-"
 	} else {
 		q.prefix = b.nextPrefix('q')
 	}

@@ -8,15 +8,36 @@ import (
 	"stompserver/internal/message"
 )
 
-// memory watches the bytes of all messages, stored and on their way.
+// memory watches the bytes of all messages, stored and on their way. The brokers of one process
+// share it: see Config.Beside.
 type memory struct {
 	limit   atomic.Int64 // 0: none
 	extra   atomic.Int64 // messages that the store does not know of
 	partial atomic.Int64 // frames that are still coming in
 	stored  func() int64
 
-	mu   sync.Mutex
-	gate chan struct{} // closed when there is room again; nil while nobody waits
+	mu    sync.Mutex      // guards what follows
+	gate  chan struct{}   // closed when there is room again; nil while nobody waits
+	hurry []chan struct{} // of each broker: memory is short, idle queues are to be forgotten now
+}
+
+// join makes b one of the brokers that share m.
+func (m *memory) join(b *Broker) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hurry = append(m.hurry, b.hurry)
+}
+
+// hasten has all brokers forget what nobody needs.
+func (m *memory) hasten() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.hurry {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (m *memory) used() int64 { return m.stored() + m.extra.Load() }
@@ -112,10 +133,7 @@ func (b *Broker) AwaitMemory(full, gone func() bool, patience time.Duration, sto
 		if gone() {
 			return false
 		}
-		select {
-		case b.hurry <- struct{}{}:
-		default:
-		}
+		b.memory.hasten()
 		select {
 		case <-b.memory.await():
 		case <-deadline.C:

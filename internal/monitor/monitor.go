@@ -24,9 +24,10 @@ type Monitor struct {
 	wg   sync.WaitGroup
 }
 
-// Start reports b's queues to b's subscribers of Destination at each interval. There is no
-// report as long as there is no queue, as in the Ruby server.
-func Start(b *broker.Broker, interval time.Duration) *Monitor {
+// Start reports the queues of each broker, which are asked for each time, to its subscribers of
+// Destination at each interval. There is no report as long as there is no queue, as in the Ruby
+// server.
+func Start(brokers func() []*broker.Broker, interval time.Duration) *Monitor {
 	m := &Monitor{stop: make(chan struct{})}
 	m.wg.Go(func() { // ended by Stop, which waits
 		tick := time.NewTicker(interval)
@@ -36,10 +37,12 @@ func Start(b *broker.Broker, interval time.Duration) *Monitor {
 			case <-m.stop:
 				return
 			case <-tick.C:
-				if queues := b.Queues(); len(queues) > 0 {
-					b.Publish(Destination, Report(queues))
+				for _, b := range brokers() {
+					if queues := b.Queues(); len(queues) > 0 {
+						b.Publish(Destination, Report(queues))
+					}
+					b.TellStats()
 				}
-				b.TellStats()
 			}
 		}
 	})

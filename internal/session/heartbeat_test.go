@@ -187,7 +187,7 @@ func TestIdleTimeoutAndItsAbsence(t *testing.T) {
 // TestMonitor has the report of the man page: every five seconds, never stored.
 func TestMonitor(t *testing.T) {
 	bubble(t, session.Config{}, func(t *testing.T, s *server, dial func() *transcript.Peer) {
-		m := monitor.Start(s.b, monitor.Interval)
+		m := monitor.Start(func() []*broker.Broker { return []*broker.Broker{s.b} }, monitor.Interval)
 		defer m.Stop()
 		p := dial()
 		p.Connect("")
@@ -217,7 +217,7 @@ func TestMonitor(t *testing.T) {
 // ack header in 1.2, and its ACK is ignored.
 func TestMonitorCanBeAcknowledged(t *testing.T) {
 	bubble(t, session.Config{}, func(t *testing.T, s *server, dial func() *transcript.Peer) {
-		m := monitor.Start(s.b, monitor.Interval)
+		m := monitor.Start(func() []*broker.Broker { return []*broker.Broker{s.b} }, monitor.Interval)
 		defer m.Stop()
 		p := dial()
 		p.Connect("1.2")
