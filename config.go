@@ -4,8 +4,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
-
-	"stompserver/internal/broker"
 )
 
 // AnyPort as Config.Port lets the system pick a free port.
@@ -73,6 +71,9 @@ type Config struct {
 	Users     []User
 	Roles     []Role
 	Anonymous []string
+
+	// VHosts are the virtual hosts.
+	VHosts VHosts
 
 	// JWT are the tokens that clients may log in with in place of a passcode. They need Auth.
 	JWT JWT
@@ -191,7 +192,7 @@ type Destinations struct {
 	// (the default) or Disconnect.
 	SlowConsumer string
 
-	rules     []broker.Rule // of SetRules
+	rules     []queueRule // of SetRules
 	rulesText string
 }
 

@@ -65,7 +65,7 @@ func (s *Server) openDoor(ls []net.Listener) {
 	}
 	_, most := s.maxConnections(s.cfg)
 	s.doors = ls
-	s.door = web.New(s.broker, s.sessions, web.Config{
+	s.door = web.New(s.sessions, web.Config{
 		Guard: s.guard(), Connections: most, Checks: s.checks, Log: s.cfg.Log,
 	})
 	for _, l := range ls {

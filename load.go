@@ -300,5 +300,6 @@ func (l *loader) finish() {
 		under(s.WorkingDir, &s.Config.JWT.Keys[i])
 	}
 	l.checkAccess()
+	l.checkVHosts()
 	s.Config.PasswdFiles = []string{filepath.Join(s.EtcDir, ".passwd"), filepath.Join(s.WorkingDir, ".passwd")}
 }

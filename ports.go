@@ -102,6 +102,11 @@ func (s *Server) hosts() []string {
 	if name, err := os.Hostname(); err == nil {
 		all = append(all, name)
 	}
+	if s.cfg.VHosts.Enabled {
+		for _, v := range s.cfg.VHosts.List {
+			all = append(append(all, v.Name), v.Aliases...)
+		}
+	}
 	return all
 }
 

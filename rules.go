@@ -15,13 +15,14 @@ import (
 //
 //	[{match: /queue/jobs.*, max_messages: 1000, when_full: reject}, …]
 //
-// The error names the rule, counted from 1, and what is wrong with it.
-func parseRules(text string) ([]broker.Rule, error) {
+// One with a vhost is for the queues of that virtual host only. The error names the rule, counted
+// from 1, and what is wrong with it.
+func parseRules(text string) ([]queueRule, error) {
 	var list []map[string]yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &list); err != nil {
 		return nil, errors.New("it is not a list of rules such as {match: /queue/jobs.*, max_messages: 1000}")
 	}
-	var rules []broker.Rule
+	var rules []queueRule
 	for i, one := range list {
 		r, err := parseRule(one)
 		if err != nil {
@@ -32,7 +33,24 @@ func parseRules(text string) ([]broker.Rule, error) {
 	return rules, nil
 }
 
-func parseRule(one map[string]yaml.Node) (r broker.Rule, err error) {
+// A queueRule is a rule of destinations.rules.
+type queueRule struct {
+	broker.Rule
+	host string // the virtual host that it is for; empty: all
+}
+
+// rulesOf are the rules for the queues of a virtual host.
+func (d *Destinations) rulesOf(host string) []broker.Rule {
+	var all []broker.Rule
+	for _, r := range d.rules {
+		if r.host == "" || r.host == host {
+			all = append(all, r.Rule)
+		}
+	}
+	return all
+}
+
+func parseRule(one map[string]yaml.Node) (r queueRule, err error) {
 	match, ok := one["match"]
 	if !ok || match.Kind != yaml.ScalarNode {
 		return r, errors.New("match is missing: the queues that it is for, such as /queue/jobs.*")
@@ -49,6 +67,10 @@ func parseRule(one map[string]yaml.Node) (r broker.Rule, err error) {
 		}
 		if v.Kind != yaml.ScalarNode {
 			return r, fmt.Errorf("%s takes one value", name)
+		}
+		if name == "vhost" {
+			r.host = v.Value
+			continue
 		}
 		if err := setProperty(&r.Properties, name, v.Value); err != nil {
 			return r, err
@@ -68,7 +90,7 @@ func setProperty(p *broker.Properties, name, value string) (err error) {
 	default:
 		err = p.Set(name, value)
 		if errors.Is(err, broker.ErrNoProperty) {
-			return fmt.Errorf("%s is not known; known are match, max_messages, max_bytes, when_full, ttl, max_deliveries, dead_letter, auto_delete, idle_after, single_active, last_value and non_destructive", name)
+			return fmt.Errorf("%s is not known; known are match, vhost, max_messages, max_bytes, when_full, ttl, max_deliveries, dead_letter, auto_delete, idle_after, single_active, last_value and non_destructive", name)
 		}
 		return err
 	}

@@ -25,7 +25,8 @@ type Server struct {
 	tokens   *auth.Tokens     // nil: there are none
 	certs    *transport.Certs // nil: there is no TLS
 	store    store.Store
-	broker   *broker.Broker
+	broker   *broker.Broker // of the default virtual host
+	vhosts   vhosts
 	sessions *session.Server
 
 	probe  probe      // of the storage directory
@@ -73,6 +74,9 @@ func New(cfg Config) (*Server, error) {
 	if _, err := cfg.policy(); err != nil {
 		return nil, fmt.Errorf("stompserver: rights: %w", err)
 	}
+	if err := cfg.VHosts.check(&cfg); err != nil {
+		return nil, fmt.Errorf("stompserver: vhosts: %w", err)
+	}
 	if cfg.Auth {
 		var err error
 		s.passwd, err = auth.Config{Log: cfg.Log, AllowEmpty: cfg.AllowEmptyPasswords, Users: cfg.logins(), Others: cfg.JWT.on()}.OpenPasswd(cfg.PasswdFiles...)
@@ -97,7 +101,7 @@ func New(cfg Config) (*Server, error) {
 		MaxDeliveries:     cfg.Destinations.MaxDeliveries,
 		DeadLetter:        cfg.Destinations.DeadLetter,
 		DeadLetterExpired: cfg.Destinations.DeadLetterExpired,
-		Rules:             cfg.Destinations.rules,
+		Rules:             cfg.Destinations.rulesOf(DefaultVHost),
 		DedupeWindow:      cfg.Destinations.DedupeWindow,
 		Redelivery: broker.Redelivery{
 			Delay: cfg.Destinations.RedeliveryDelay, Multiplier: cfg.Destinations.RedeliveryMultiplier,
@@ -110,7 +114,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.NoMonitor {
 		bc.Monitor = "-" // its name is a queue like any
 	}
-	if s.broker, err = broker.New(bc); err != nil {
+	if err := s.openBrokers(&cfg, bc); err != nil {
 		_ = s.store.Close()
 		return nil, fmt.Errorf("stompserver: %w", err)
 	}
@@ -142,6 +146,7 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 		ServerHeader: cfg.ServerHeader,
 		AckTimeout:   cfg.Destinations.AckTimeout,
 		Disconnect:   cfg.Destinations.SlowConsumer == Disconnect,
+		Hosts:        s.sessionHosts(&cfg),
 		Log:          cfg.Log,
 		Debug:        cfg.Debug,
 	}
@@ -201,7 +206,7 @@ func (s *Server) Start(ctx context.Context) error {
 		})
 	}
 	if !s.cfg.NoMonitor {
-		s.monitor = monitor.Start(func() []*broker.Broker { return []*broker.Broker{s.broker} }, monitor.Interval)
+		s.monitor = monitor.Start(s.brokers, monitor.Interval)
 	}
 	return nil
 }
@@ -256,19 +261,21 @@ type Stats struct {
 // Stats returns the figures as they are now.
 func (s *Server) Stats() Stats {
 	st := Stats{Connections: s.sessions.Connections()}
-	for _, q := range s.broker.Queues() {
-		st.Ready += q.Ready
-		st.Unacked += q.Unacked
-		if q.Ready+q.Unacked > 0 {
-			st.Queues++
+	for _, b := range s.brokers() {
+		for _, q := range b.Queues() {
+			st.Ready += q.Ready
+			st.Unacked += q.Unacked
+			if q.Ready+q.Unacked > 0 {
+				st.Queues++
+			}
 		}
 	}
 	return st
 }
 
 // Reload takes the heart-beats, headers, limits, Debug and SlowConsumer of cfg for the
-// connections that are made from now on, the memory limit, users and rights for all, and reads the
-// password file and the certificates again. Clients whose user is gone, or who are subscribed to
+// connections that are made from now on, the memory limit, users, rights and virtual hosts for all, and reads the
+// password file and the certificates again. Clients whose user is gone, who may not be in their virtual host any more, or who are subscribed to
 // what they may not read any more, are told and disconnected. Everything else of cfg, Auth among it, stays as it was at New. When a file
 // cannot be read its error is returned and what it said before stays; the rest is taken nevertheless.
 func (s *Server) Reload(cfg Config) error {
@@ -279,10 +286,17 @@ func (s *Server) Reload(cfg Config) error {
 	if _, err := cfg.policy(); err != nil {
 		return fmt.Errorf("stompserver: rights: %w", err)
 	}
+	cfg.VHosts.Enabled = s.cfg.VHosts.Enabled
+	if err := cfg.VHosts.check(&cfg); err != nil {
+		return fmt.Errorf("stompserver: vhosts: %w", err)
+	}
 	cfg.Log = s.cfg.Log
 	s.broker.SetMemoryLimit(cfg.memoryLimit())
-	s.broker.SetRules(cfg.Destinations.rules)
 	var errs []error
+	if cfg.VHosts.Enabled {
+		errs = append(errs, s.addVHosts(&cfg))
+	}
+	s.setRules(&cfg)
 	if s.certs != nil {
 		errs = append(errs, s.certs.Reload())
 	}
@@ -322,7 +336,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if mon != nil {
 		mon.Stop()
 	}
-	s.broker.Close()
+	for _, b := range s.brokers() {
+		b.Close()
+	}
 	if s.tokens != nil {
 		s.tokens.Close()
 	}

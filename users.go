@@ -284,6 +284,7 @@ type Verdict struct {
 type Asked struct {
 	User      string
 	ClientID  string // the header client-id of its CONNECT
+	VHost     string // the name of its virtual host; default DefaultVHost
 	Anonymous bool   // it does not log in; User and ClientID are of no account
 }
 
@@ -315,5 +316,6 @@ func (c Config) Rules(who Asked) ([]string, error) {
 }
 
 func (a Asked) client() rights.Client {
-	return rights.Client{User: a.User, ID: a.ClientID, Anonymous: a.Anonymous}
+	def(&a.VHost, DefaultVHost)
+	return rights.Client{User: a.User, ID: a.ClientID, Host: a.VHost, Anonymous: a.Anonymous}
 }

@@ -17,6 +17,7 @@ type permissionsCommand struct {
 
 	config    string // --config
 	client    string // --client-id
+	vhost     string // --vhost
 	anonymous bool   // --anonymous
 }
 
@@ -39,6 +40,7 @@ The rules are those of users, roles and anonymous.allow; what a token says of it
 	f := cmd.PersistentFlags()
 	f.StringVarP(&p.config, "config", "C", "", "the configuration `file` (default stompserver.conf)")
 	f.StringVar(&p.client, "client-id", "", "the `header` client-id of the user's CONNECT")
+	f.StringVar(&p.vhost, "vhost", "", "the virtual `host` that the user is in, by its name or an alias (default the default one)")
 	f.BoolVar(&p.anonymous, "anonymous", false, "a client without a login, in place of USER")
 	f.BoolVar(&g.JSON, "json", g.JSON, "print JSON, one object a line")
 
@@ -81,6 +83,12 @@ func (p *permissionsCommand) asked(args []string) (stompserver.Config, stompserv
 		fmt.Fprintln(p.g.Stderr, "stompserver: note: auth is off: everybody may do everything")
 	}
 	who := stompserver.Asked{Anonymous: p.anonymous, ClientID: p.client}
+	if p.vhost != "" {
+		var ok bool
+		if who.VHost, ok = s.Config.VHosts.Named(p.vhost); !ok {
+			return stompserver.Config{}, stompserver.Asked{}, nil, usageError("--vhost: there is no virtual host %s in vhosts.list", show(p.vhost))
+		}
+	}
 	if !p.anonymous {
 		who.User, args = args[0], args[1:]
 	}

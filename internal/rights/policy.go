@@ -46,7 +46,7 @@ func (p *Policy) Check() error {
 	}
 	for name, g := range p.Users {
 		for _, role := range g.Roles {
-			if !p.has(role) {
+			if !p.Known(role) {
 				return fmt.Errorf("user %s: there is no role %s; there are %s", name, role, strings.Join(p.RoleNames(), ", "))
 			}
 		}
@@ -54,7 +54,11 @@ func (p *Policy) Check() error {
 	return nil
 }
 
-func (p *Policy) has(role string) bool {
+// Known reports whether there is a role.
+func (p *Policy) Known(role string) bool {
+	if p == nil {
+		p = new(Policy)
+	}
 	_, set := p.Roles[role]
 	_, is := builtin[role]
 	return set || is || role == DefaultRole
@@ -62,6 +66,9 @@ func (p *Policy) has(role string) bool {
 
 // RoleNames are the roles that there are, in the order of the alphabet.
 func (p *Policy) RoleNames() []string {
+	if p == nil {
+		p = new(Policy)
+	}
 	all := []string{DefaultRole}
 	for name := range builtin {
 		all = append(all, name)
@@ -78,6 +85,7 @@ type Client struct {
 	User      string
 	Anonymous bool   // it did not log in
 	ID        string // the header client-id of its CONNECT
+	Host      string // the virtual host that it is a client of
 
 	// Grant is what its login brought along, a token for instance. It stands in for what the
 	// Policy says of the user, where it says anything.
@@ -94,13 +102,7 @@ func (p *Policy) For(c Client) *Rights {
 		f.add("anonymous:", p.Anonymous)
 		return f.r
 	}
-	g := p.Users[c.User]
-	if len(c.Grant.Allow)+len(c.Grant.Roles) > 0 {
-		g = c.Grant
-	}
-	if len(g.Allow)+len(g.Roles) == 0 {
-		g.Roles = []string{DefaultRole}
-	}
+	g := p.grant(c)
 	f.add("user "+c.User+":", g.Allow)
 	for _, role := range g.Roles {
 		p.fill(&f, role)
@@ -109,6 +111,47 @@ func (p *Policy) For(c Client) *Rights {
 		return nil // nothing comes before it
 	}
 	return f.r
+}
+
+// grant is what a client that logged in has.
+func (p *Policy) grant(c Client) Grant {
+	var g Grant
+	if p != nil {
+		g = p.Users[c.User]
+	}
+	if len(c.Grant.Allow)+len(c.Grant.Roles) > 0 {
+		g = c.Grant
+	}
+	if len(g.Allow)+len(g.Roles) == 0 {
+		g.Roles = []string{DefaultRole}
+	}
+	return g
+}
+
+// Has reports whether a client has one of the roles. Who did not log in has none.
+func (p *Policy) Has(c Client, roles []string) bool {
+	return !c.Anonymous && slices.ContainsFunc(p.grant(c).Roles, func(role string) bool { return slices.Contains(roles, role) })
+}
+
+// Hosts are the virtual hosts that rules are written for.
+func (p *Policy) Hosts() []string {
+	var all []string
+	add := func(rules []Rule) {
+		for _, r := range rules {
+			if r.Host != "" {
+				all = append(all, r.Host)
+			}
+		}
+	}
+	for _, g := range p.Users {
+		add(g.Allow)
+	}
+	for _, rules := range p.Roles {
+		add(rules)
+	}
+	add(p.Anonymous)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // fill adds the rules of a role. One that is not there, which a token may name, has none.
@@ -142,6 +185,9 @@ type filler struct {
 // is nothing, and what is denied everything that it might be.
 func (f *filler) add(of string, rules []Rule) {
 	for _, r := range rules {
+		if r.Host != "" && r.Host != f.c.Host {
+			continue
+		}
 		c, err := compile(r, f.c)
 		c.of = of
 		switch {

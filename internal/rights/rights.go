@@ -2,12 +2,13 @@
 //
 // A Policy has rules for users, for roles and for those who do not log in. A rule is a line:
 //
-//	[deny] ACTION PATTERN
+//	[deny] ACTION PATTERN [in VHOST]
 //
 // ACTION is read, write, consume, browse, create, destroy or *, where read is consume and
 // browse. PATTERN is a destination in any spelling of package destination, with the wildcards of
-// package pattern; in it {username} and {client-id} stand for those of the client. Of the rules
-// that fit the first one counts, and where none fits nothing is allowed.
+// package pattern; in it {username}, {client-id} and {vhost} stand for those of the client. With a
+// VHOST the rule is for clients of that virtual host only. Of the rules that fit the first one
+// counts, and where none fits nothing is allowed.
 //
 // Names of the server's own, which begin with a dollar sign, are in no wildcard: a rule is for
 // them only if it is written with the dollar sign.
@@ -69,12 +70,16 @@ type Rule struct {
 	Deny    bool
 	Actions Actions
 	Pattern string // as it was written, placeholders included
+	Host    string // the virtual host that it is for; empty: all
 }
 
 func (r Rule) String() string {
 	text := r.Actions.String() + " " + r.Pattern
 	if r.Deny {
 		text = "deny " + text
+	}
+	if r.Host != "" {
+		text += " in " + r.Host
 	}
 	return text
 }
@@ -83,6 +88,7 @@ func (r Rule) String() string {
 const (
 	userName = "{username}"
 	clientID = "{client-id}"
+	hostName = "{vhost}"
 )
 
 // MaxRule is how long a rule may be, in bytes.
@@ -98,6 +104,9 @@ func ParseRule(text string) (Rule, error) {
 	if len(fields) > 0 && fields[0] == "deny" {
 		r.Deny, fields = true, fields[1:]
 	}
+	if len(fields) == 4 && fields[2] == "in" {
+		r.Host, fields = fields[3], fields[:2]
+	}
 	if len(fields) != 2 {
 		return r, fmt.Errorf("%q is not a rule, such as \"read /queue/jobs.*\" or \"deny write /topic/>\"", text)
 	}
@@ -106,7 +115,7 @@ func ParseRule(text string) (Rule, error) {
 		return r, fmt.Errorf("%q: %w", text, err)
 	}
 	r.Pattern = fields[1]
-	if _, err := compile(r, Client{User: "x", ID: "x"}); err != nil {
+	if _, err := compile(r, Client{User: "x", ID: "x", Host: "x"}); err != nil {
 		return r, fmt.Errorf("%q: %w", text, err)
 	}
 	return r, nil
@@ -159,17 +168,20 @@ func compile(r Rule, c Client) (rule, error) {
 	text := all[0].Text
 	out.system = system(text)
 	var void error
-	for _, by := range [][2]string{{userName, c.User}, {clientID, c.ID}} {
+	for _, by := range []struct {
+		placeholder, name string
+		plain             func(string) bool
+	}{{userName, c.User, plain}, {clientID, c.ID, plain}, {hostName, c.Host, plainHost}} {
 		switch {
-		case !strings.Contains(text, by[0]):
-		case plain(by[1]):
-			text = strings.ReplaceAll(text, by[0], by[1])
+		case !strings.Contains(text, by.placeholder):
+		case by.plain(by.name):
+			text = strings.ReplaceAll(text, by.placeholder, by.name)
 		default:
-			text, void = wider(text, by[0]), errVoid
+			text, void = wider(text, by.placeholder), errVoid
 		}
 	}
 	if strings.ContainsAny(text, "{}") {
-		return out, fmt.Errorf("the placeholders of a rule are %s and %s", userName, clientID)
+		return out, fmt.Errorf("the placeholders of a rule are %s, %s and %s", userName, clientID, hostName)
 	}
 	if out.match, err = pattern.Parse(text); err != nil {
 		return out, errors.New(strings.TrimPrefix(err.Error(), "pattern: "))
@@ -187,6 +199,10 @@ func wider(text, placeholder string) string {
 func plain(name string) bool {
 	return name != "" && !strings.ContainsAny(name, "./*+#>,%{}$ ") && !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
+
+// plainHost is plain for the name of a virtual host. That may have several parts, for it is not the
+// client's to choose.
+func plainHost(name string) bool { return plain(strings.NewReplacer(".", "", "/", "").Replace(name)) }
 
 // system reports whether a name, or a pattern of names, is of the server's own.
 func system(name string) bool {

@@ -161,6 +161,62 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// TestVHosts: a rule for one virtual host is none in another, and the name of one may have parts.
+func TestVHosts(t *testing.T) {
+	p := &rights.Policy{
+		Users: map[string]rights.Grant{
+			"app": {Allow: rules(t, "deny write /queue/sealed in shop", "write /queue/> in shop", "read /queue/{vhost}.in", "deny * /queue/{vhost}.out.>")},
+			"lab": {Allow: rules(t, "* > in lab"), Roles: []string{"admin"}},
+		},
+		Anonymous: rules(t, "read /topic/> in default"),
+	}
+	for _, test := range []struct {
+		user, host string
+		a          rights.Actions
+		name       string
+		want       bool
+	}{
+		{"app", "shop", rights.Write, "/queue/a", true},
+		{"app", "shop", rights.Write, "/queue/sealed", false},
+		{"app", "lab", rights.Write, "/queue/a", false},
+		{"app", "shop/", rights.Write, "/queue/a", false},
+		{"app", "", rights.Write, "/queue/a", false},
+		{"app", "lab", rights.Consume, "/queue/lab.in", true},
+		{"app", "lab", rights.Consume, "/queue/shop.in", false},
+		{"app", "lab.example.org", rights.Consume, "/queue/lab.example.org.in", true},
+		{"app", "prod/eu", rights.Consume, "/queue/prod/eu.in", true},
+		{"app", "*", rights.Consume, "/queue/a.in", false},
+		{"app", "", rights.Consume, "/queue/.in", false},
+		{"lab", "shop", rights.Write, "/queue/$schedule", true},
+		{"", "default", rights.Consume, "/topic/a", true},
+		{"", "shop", rights.Consume, "/topic/a", false},
+	} {
+		r := p.For(rights.Client{User: test.user, Anonymous: test.user == "", Host: test.host})
+		if ok, by := r.May(test.a, test.name); ok != test.want {
+			t.Errorf("%+v: %v by %q", test, ok, by)
+		}
+	}
+	if got := p.Hosts(); strings.Join(got, " ") != "default lab shop" {
+		t.Errorf("got %q", got)
+	}
+	for _, test := range []struct {
+		c    rights.Client
+		role string
+		want bool
+	}{
+		{rights.Client{User: "lab"}, "admin", true},
+		{rights.Client{User: "other"}, "admin", false},
+		{rights.Client{User: "other"}, rights.DefaultRole, true},
+		{rights.Client{User: "lab", Grant: rights.Grant{Roles: []string{"guest"}}}, "admin", false},
+		{rights.Client{User: "x", Grant: rights.Grant{Roles: []string{"guest"}}}, "guest", true},
+		{rights.Client{Anonymous: true}, rights.DefaultRole, false},
+	} {
+		if got := p.Has(test.c, []string{"none", test.role}); got != test.want {
+			t.Errorf("%+v has %s: %v", test.c, test.role, got)
+		}
+	}
+}
+
 func TestBadPolicies(t *testing.T) {
 	for want, p := range map[string]*rights.Policy{
 		"no role smith":  {Users: map[string]rights.Grant{"joe": {Roles: []string{"smith"}}}},
@@ -177,6 +233,9 @@ func TestBadRules(t *testing.T) {
 		"":                                  "is not a rule",
 		"read":                              "is not a rule",
 		"read /queue/a b":                   "is not a rule",
+		"read /queue/a in":                  "is not a rule",
+		"read /queue/a of b":                "is not a rule",
+		"read /queue/a in b c":              "is not a rule",
 		"deny read":                         "is not a rule",
 		"fly /queue/a":                      "there are read, write, consume, browse, create, destroy, *",
 		"read /queue/a,/queue/b":            "one destination",
@@ -198,6 +257,7 @@ func TestBadRules(t *testing.T) {
 func FuzzRule(f *testing.F) {
 	f.Add("deny read /queue/{username}.>", "joe", "/queue/joe.a")
 	f.Add("* >", "#", "/queue/$dlq/a")
+	f.Add("read /queue/{vhost}.> in shop", "shop", "/queue/shop.a")
 	f.Add("write jms.{username}.a", "queue", "/queue/a")
 	f.Fuzz(func(t *testing.T, text, user, name string) {
 		r, err := rights.ParseRule(text)

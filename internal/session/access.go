@@ -20,10 +20,12 @@ import (
 type access struct {
 	rights atomic.Pointer[rights.Rights] // nil: everything
 
-	mu     sync.Mutex // guards what follows, and that rights are of it
-	known  bool       // who it is
-	client rights.Client
-	listed bool // its authenticator lists it, so that it can be taken off the list
+	mu      sync.Mutex // guards what follows, and that rights are of it
+	known   bool       // who it is
+	client  rights.Client
+	host    string // its virtual host; empty: there is none of that name. The reader sets it, once
+	entered bool   // it is there
+	listed  bool   // its authenticator lists it, so that it can be taken off the list
 
 	expiry *time.Timer // of the login; nil: it does not expire
 	over   bool        // the session is
@@ -37,7 +39,7 @@ func (s *session) admitAs(user *auth.Identity, anonymous bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.known, a.listed = true, user.Listed
-	a.client = rights.Client{User: user.Name, Anonymous: anonymous, ID: s.client, Grant: user.Grant}
+	a.client = rights.Client{User: user.Name, Anonymous: anonymous, ID: s.client, Host: a.host, Grant: user.Grant}
 	s.entitle(s.srv.cfg.Load().Rights)
 	a.expire(user.Expires, s)
 	return s.mayKeepAll()
@@ -92,6 +94,12 @@ func (s *session) recheck(cfg *Config) {
 	a := &s.access
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.entered && cfg.Hosts != nil {
+		if _, err := s.mayBeIn(cfg); err != nil {
+			s.fail(err)
+			return
+		}
+	}
 	if !a.known || s.cfg.Auth == nil {
 		return
 	}
@@ -189,7 +197,7 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 	if user != "" {
 		who = "The user " + cut([]byte(user))
 	}
-	s.log().Info("access refused", "user", user, "action", a.String(), "destination", name, "rule", by)
+	s.log().Info("access refused", "user", user, "action", a.String(), "vhost", s.access.host, "destination", name, "rule", by)
 	return errf(codeAccess, "access_refused", "%s may not %s %s here.", who, deeds[a], cut([]byte(spelt)))
 }
 

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// An admission counts the connections of each address and each user. The server's mu guards it.
+// An admission counts the connections of each address, user and virtual host. The server's mu guards it.
 type admission struct {
 	addresses map[netip.Addr]int
 	users     map[string]*userCount
+	hosts     map[string]int
 	tokens    float64 // of limits.connect_rate: connections that may be made at once
 	filled    time.Time
 }
@@ -125,6 +126,11 @@ func (a *admission) leave(s *session) {
 	}
 	if s.counted != "" {
 		a.dropUser(s.counted)
+	}
+	if s.housed != "" {
+		if a.hosts[s.housed]--; a.hosts[s.housed] == 0 {
+			delete(a.hosts, s.housed)
+		}
 	}
 }
 

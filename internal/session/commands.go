@@ -130,7 +130,13 @@ func (s *session) connect(f *frame.Frame) error {
 		s.version = version
 		s.client = f.Header.Value("client-id")
 	}
+	if err := s.chooseHost(f); err != nil {
+		return err
+	}
 	if err := s.login(f); err != nil {
+		return err
+	}
+	if err := s.enter(); err != nil {
 		return err
 	}
 	if s.user.Name != "" && s.cfg.Auth != nil {
@@ -170,7 +176,7 @@ func (s *session) connect(f *frame.Frame) error {
 		s.state = connected
 		s.dec.SetVersion(s.version)
 		s.dec.SetLimits(s.cfg.Limits.frameLimits(true))
-		s.trace("connection opened", "user", s.user.Name, "version", s.version.String())
+		s.trace("connection opened", "user", s.user.Name, "vhost", s.access.host, "version", s.version.String())
 		s.told = true
 		s.tellEvent("connect", "Connection")
 	}

@@ -22,6 +22,7 @@ import (
 type Config struct {
 	Auth         auth.Authenticator // nil: any login will do
 	Rights       *rights.Policy     // where there is Auth; nil: everybody may do everything
+	Hosts        *Hosts             // virtual hosts; nil: there are none, and the header host says nothing
 	LoginGrace   time.Duration      // how long a client whose login expired has for another; default 10 s
 	Limits       Limits
 	Heartbeat    Heartbeat

@@ -43,8 +43,8 @@ func (s *session) durableQueue(name string) (string, error) {
 	if s.client != "" {
 		queue = destination.DurablePrefix + s.client + "." + name
 	}
-	if len(queue) > maxDestination {
-		return "", errf(codeBadHeader, "Invalid header", "The name of the durable subscription, %s, is longer than %d bytes.", cut([]byte(queue)), maxDestination)
+	if most := s.longest(); len(queue) > most {
+		return "", errf(codeBadHeader, "Invalid header", "The name of the durable subscription, %s, is longer than %d bytes.", cut([]byte(queue)), most)
 	}
 	return queue, nil
 }
@@ -131,8 +131,8 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 	case durable:
 		d.Queue, err = s.durableQueue(name)
 	}
-	if len(d.Queue) > maxDestination {
-		return d, errf(codeBadDestination, "Invalid destination", "The name %s is longer than %d bytes.", cut([]byte(d.Queue)), maxDestination)
+	if most := s.longest(); len(d.Queue) > most {
+		return d, errf(codeBadDestination, "Invalid destination", "The name %s is longer than %d bytes.", cut([]byte(d.Queue)), most)
 	}
 	return d, err
 }

@@ -21,6 +21,7 @@ type Error struct {
 
 	Receipt      string // receipt-id: of the frame that failed
 	Subscription string // the subscription it is about
+	Redirect     string // where the client is to go
 	Versions     bool   // say in a header version what is spoken here
 }
 
@@ -52,6 +53,8 @@ const (
 	codeStorageFull         = "storage-full"
 	codeStorageRefused      = "storage-refused"
 	codeStorageAway         = "storage-away"
+	codeHostRefused         = "vhost-refused"
+	codeHostStopped         = "vhost-stopped"
 	codeHeartbeatLost       = "heartbeat-lost"
 	codeShuttingDown        = "shutting-down"
 	codeInternal            = "internal"
@@ -150,6 +153,9 @@ func (e *Error) frame() *frame.Frame {
 	}
 	if e.Subscription != "" {
 		f.Header.Add("subscription", e.Subscription)
+	}
+	if e.Redirect != "" {
+		f.Header.Add("redirect", e.Redirect)
 	}
 	if e.Versions {
 		f.Header.Add("version", "1.0,1.1,1.2")

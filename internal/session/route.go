@@ -39,8 +39,8 @@ func (s *session) names(f *frame.Frame) ([]destination.Name, error) {
 		return nil, errf(codeBadDestination, "Invalid destination", "The destination %s joins %d names; at most %d are possible.", cut(dest), len(all), maxParts)
 	}
 	for i := range all {
-		if n := len(all[i].Spelt); n > maxDestination {
-			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s has %d bytes; at most %d are possible.", cut([]byte(all[i].Spelt)), n, maxDestination)
+		if n, most := len(all[i].Spelt), s.longest(); n > most {
+			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s has %d bytes; at most %d are possible.", cut([]byte(all[i].Spelt)), n, most)
 		}
 		if err := s.own(f, &all[i]); err != nil {
 			return nil, err

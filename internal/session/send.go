@@ -152,7 +152,7 @@ func (s *session) replyTo(m *message.Message) (*message.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(all) > 1 || len(spelt) > maxDestination {
+	if len(all) > 1 || len(spelt) > s.longest() {
 		return nil, errHeader(frame.Send, "reply-to", []byte(spelt), "one destination")
 	}
 	topic := all[0].Kind == destination.TempTopic

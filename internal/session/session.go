@@ -51,6 +51,8 @@ type session struct {
 
 	from      netip.Addr // the address that it is counted for, if any
 	counted   string     // the user
+	housed    string     // the virtual host
+	spelt     string     // by which name the client called that
 	pace      *pace      // nil: it may send as fast as it can
 	handled   int        // frames since it was last asked
 	slowed    bool       // it was held back for it

@@ -38,6 +38,8 @@ var statuses = map[string]int{
 	"bad-header":      http.StatusBadRequest,
 	"header-missing":  http.StatusBadRequest,
 	"malformed-frame": http.StatusBadRequest,
+	"vhost-refused":   http.StatusForbidden,
+	"vhost-stopped":   http.StatusServiceUnavailable,
 	"not-found":       http.StatusNotFound,
 	"unroutable":      http.StatusNotFound,
 	"frame-too-large": http.StatusRequestEntityTooLarge,

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"stompserver/internal/broker"
 	"stompserver/internal/client"
 	"stompserver/internal/origin"
 	"stompserver/internal/session"
@@ -40,7 +39,6 @@ const (
 // A Door serves HTTP. Its methods may be called from any goroutine.
 type Door struct {
 	cfg      Config
-	broker   *broker.Broker
 	sessions *session.Server
 	server   *http.Server
 	stopped  context.Context // ended by stop: then nobody waits for a message
@@ -55,15 +53,16 @@ type Door struct {
 type visitor struct {
 	sock  net.Conn
 	login credentials
+	host  string       // the virtual host that it asked for
 	conn  *client.Conn // nil: none yet, or the last one ended
 	fresh bool         // no byte of a request came yet; guarded by Door.mu
 }
 
 type credentials struct{ name, passcode string }
 
-// New makes a door to b's destinations, by way of sessions.
-func New(b *broker.Broker, sessions *session.Server, cfg Config) *Door {
-	d := &Door{cfg: cfg, broker: b, sessions: sessions, clients: make(map[net.Conn]*visitor)}
+// New makes a door to the destinations of sessions.
+func New(sessions *session.Server, cfg Config) *Door {
+	d := &Door{cfg: cfg, sessions: sessions, clients: make(map[net.Conn]*visitor)}
 	d.stopped, d.stop = context.WithCancel(context.Background())
 	d.server = &http.Server{
 		Handler:           d,
@@ -162,10 +161,12 @@ func (l *bounded) Accept() (net.Conn, error) {
 	}
 }
 
-// session returns the STOMP session of v, made if need be, for the login given.
-func (d *Door) session(ctx context.Context, v *visitor, login credentials) (*client.Conn, error) {
+// session returns the STOMP session of v, made if need be, for who sent r and the virtual host that
+// r is for.
+func (d *Door) session(ctx context.Context, v *visitor, r *http.Request) (*client.Conn, error) {
+	login, host := login(r), d.host(r)
 	if v.conn != nil {
-		if v.login == login && v.conn.Err() == nil {
+		if v.login == login && v.host == host && v.conn.Err() == nil {
 			return v.conn, nil
 		}
 		_ = v.conn.Close()
@@ -174,13 +175,13 @@ func (d *Door) session(ctx context.Context, v *visitor, login credentials) (*cli
 	near, far := net.Pipe()
 	d.sessions.ServeConn(&inside{far, v.sock.RemoteAddr()}, nil)
 	c, err := client.Connect(ctx, near, client.Options{
-		Host: "localhost", Login: login.name, Passcode: login.passcode,
+		Host: host, Login: login.name, Passcode: login.passcode,
 		HeartBeat: beat, // or limits.idle_timeout would end those who wait
 	})
 	if err != nil {
 		return nil, err
 	}
-	v.conn, v.login = c, login
+	v.conn, v.login, v.host = c, login, host
 	return c, nil
 }
 

@@ -39,7 +39,7 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(d.stopped, cancel)()
 	v := r.Context().Value(visitorKey{}).(*visitor)
-	c, err := d.session(ctx, v, login(r))
+	c, err := d.session(ctx, v, r)
 	if err != nil {
 		d.refuse(w, err, notDequeued)
 		return
@@ -48,7 +48,7 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request) {
 	if q.browse {
 		m, err = d.look(ctx, c, r.URL.Path)
 	} else {
-		m, err = d.take(ctx, c, r.URL.Path, names, q.wait)
+		m, err = d.take(ctx, c, r, names, q.wait)
 	}
 	switch {
 	case err != nil:
@@ -87,10 +87,10 @@ func own(names []destination.Name) bool {
 }
 
 // take takes one message, or none if there is none within wait.
-func (d *Door) take(ctx context.Context, c *client.Conn, dest string, names []destination.Name, wait time.Duration) (*client.Message, error) {
+func (d *Door) take(ctx context.Context, c *client.Conn, r *http.Request, names []destination.Name, wait time.Duration) (*client.Message, error) {
 	var h frame.Header
 	h.Add("prefetch-count", "1")
-	sub, err := c.Subscribe(ctx, dest, client.SubscribeOptions{Ack: "client-individual", Header: h, Confirm: true})
+	sub, err := c.Subscribe(ctx, r.URL.Path, client.SubscribeOptions{Ack: "client-individual", Header: h, Confirm: true})
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (d *Door) take(ctx context.Context, c *client.Conn, dest string, names []de
 	if wait > 0 {
 		m, err = next(ctx, sub, wait)
 	} else {
-		m, err = d.nextAtHand(ctx, sub, names)
+		m, err = d.nextAtHand(ctx, sub, d.sessions.Broker(d.host(r)), names)
 	}
 	if err != nil {
 		return nil, err
@@ -114,11 +114,11 @@ func (d *Door) take(ctx context.Context, c *client.Conn, dest string, names []de
 }
 
 // nextAtHand is the next message if one waits now.
-func (d *Door) nextAtHand(ctx context.Context, sub *client.Subscription, names []destination.Name) (*client.Message, error) {
+func (d *Door) nextAtHand(ctx context.Context, sub *client.Subscription, b *broker.Broker, names []destination.Name) (*client.Message, error) {
 	for begin := time.Now(); ; {
 		waiting := 0
 		for _, n := range names {
-			waiting += d.broker.Waiting(n.Text)
+			waiting += b.Waiting(n.Text)
 		}
 		// Asked first, looked for second: what was handed out between the two is seen.
 		pause := lookEvery

@@ -18,13 +18,13 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request) {
 		say(w, http.StatusUnsupportedMediaType, "Content-Encoding is not understood; "+prefix+"content-encoding is for the receiver.")
 		return
 	}
-	header, err := headersOf(r)
+	header, err := d.headersOf(r)
 	if err != nil {
 		say(w, http.StatusBadRequest, sentence(err))
 		return
 	}
 	v := r.Context().Value(visitorKey{}).(*visitor)
-	c, err := d.session(r.Context(), v, login(r))
+	c, err := d.session(r.Context(), v, r)
 	if err != nil {
 		d.refuse(w, err, notEnqueued)
 		return

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -84,9 +85,25 @@ func login(r *http.Request) credentials {
 	return credentials{name, passcode}
 }
 
+// host is the virtual host that r is for: the one that it names in the header X-Stomp-Host, or else
+// the one that is called as the server was.
+func (d *Door) host(r *http.Request) string {
+	if !d.sessions.HasHosts() {
+		return "localhost"
+	}
+	if name := r.Header.Get(prefix + "Host"); name != "" {
+		return name
+	}
+	name := r.Host
+	if h, _, err := net.SplitHostPort(name); err == nil {
+		name = h
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+}
+
 // headersOf makes the headers of a SEND of those of r. What frames the message is not the
 // client's to say here.
-func headersOf(r *http.Request) (frame.Header, error) {
+func (d *Door) headersOf(r *http.Request) (frame.Header, error) {
 	var h frame.Header
 	if v := r.Header.Get("Content-Type"); v != "" {
 		h.Add("content-type", v)
@@ -98,6 +115,10 @@ func headersOf(r *http.Request) (frame.Header, error) {
 		}
 		name = strings.ToLower(name)
 		switch name {
+		case "host":
+			if d.sessions.HasHosts() {
+				continue // the virtual host
+			}
 		case "destination", "content-length", "content-type", "receipt", "transaction", "confirm":
 			return nil, fmt.Errorf("the header %s%s has no place in a request: the path, Content-Length, Content-Type and the answer say it", prefix, name)
 		}
