@@ -154,11 +154,11 @@ func (s *session) connect(f *frame.Frame) error {
 		}
 	}
 	reply := &frame.Frame{Command: frame.Connected, Header: make(frame.Header, 0, 6)}
-	if named {
-		reply.Header.Add("version", s.version.String())
-		reply.Header.Add("heart-beat", s.beat.agree(cx, cy))
-	} else {
-		s.beat.agree(cx, cy)
+	reply.Header.Add("version", s.version.String())
+	if beats := s.beat.agree(cx, cy); named || cx > 0 || cy > 0 {
+		reply.Header.Add("heart-beat", beats)
+	} else { // who speaks 1.0 knows of none
+		reply.Header.Add("heart-beat", "0,0")
 	}
 	reply.Header.Add("session", "session-"+rand.Text())
 	reply.Header.Add("server", s.cfg.ServerHeader)
