@@ -184,8 +184,11 @@ func exchange(text, rest string) (Name, error) {
 	case "amq.headers", "amq.match":
 		return Name{Kind: Headers, Text: ExchangePrefix + "amq.headers", Spelt: text}, nil
 	}
-	return Name{}, &Error{Text: text, Missing: true,
-		Reason: "There is no exchange " + name + "; known are amq.direct, amq.fanout, amq.topic and amq.headers"}
+	if name == "" {
+		return Name{}, &Error{Text: text, Reason: "The name of the exchange is missing: /exchange/NAME/KEY"}
+	}
+	return Name{}, &Error{Text: text, Missing: true, // in the words that RabbitMQ's clients know
+		Reason: "no exchange '" + name + "' is here; known are amq.direct, amq.fanout, amq.topic and amq.headers"}
 }
 
 // decode undoes %2C, %2F and %25; other percent signs stand for themselves.

@@ -63,7 +63,8 @@ func TestErrors(t *testing.T) {
 		"/temp-queue/":         false,
 		"/exchange/mine/k":     true,
 		"/exchange/amq.direct": false,
-		"/exchange/":           true,
+		"/exchange/":           false,
+		"/exchange//k":         false,
 	} {
 		_, err := Parse(in, None)
 		var e *Error

@@ -243,7 +243,7 @@ func TestBadRules(t *testing.T) {
 		"read /topic/>.a":                   "> may only be the last part",
 		"read /temp-queue/a":                "need no rights",
 		"read /queue/{user}":                "placeholders",
-		"read /exchange/mine/x":             "no exchange mine",
+		"read /exchange/mine/x":             "no exchange 'mine'",
 		"read " + strings.Repeat("a", 2000): "longer than",
 	} {
 		if _, err := rights.ParseRule(text); err == nil || !strings.Contains(err.Error(), want) {
