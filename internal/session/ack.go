@@ -75,11 +75,24 @@ func (s *session) find(f *frame.Frame) (target, error) {
 	return s.findByMessageID(f, id)
 }
 
+// findByMessageID looks in the subscription that f names. If there is none of that id the
+// message-id alone has to do, as in RabbitMQ, whose clients may name what they like.
 func (s *session) findByMessageID(f *frame.Frame, id []byte) (target, error) {
 	name, named := f.Header.Get("subscription")
-	auto := false
+	t, ok := s.lookIn(func(sub *subscr) bool { return !named || sub.id == string(name) }, id)
+	if !ok && named && !s.subs.named(string(name)) {
+		t, ok = s.lookIn(func(*subscr) bool { return true }, id)
+	}
+	if !ok {
+		return t, s.ackUnknown(f, id)
+	}
+	return t, nil
+}
+
+// lookIn finds a message-id among the deliveries of those subscriptions that may have it.
+func (s *session) lookIn(may func(*subscr) bool, id []byte) (t target, ok bool) {
 	for _, sub := range s.subs.list {
-		if named && sub.id != string(name) {
+		if !may(sub) {
 			continue
 		}
 		digits, ok := bytes.CutPrefix(id, []byte(sub.bs.IDPrefix()))
@@ -91,18 +104,15 @@ func (s *session) findByMessageID(f *frame.Frame, id []byte) (target, error) {
 			continue
 		}
 		if sub.bs.Mode() == broker.Auto {
-			auto = true
+			t.ignore = true
 			continue
 		}
 		ref := broker.Ref{Seq: store.Seq(seq)}
 		if sub.bs.Holds(ref) {
-			return target{sub: sub, ref: ref}, nil
+			return target{sub: sub, ref: ref}, true
 		}
 	}
-	if auto {
-		return target{ignore: true}, nil
-	}
-	return target{}, s.ackUnknown(f, id)
+	return t, t.ignore
 }
 
 func (s *session) ackUnknown(f *frame.Frame, id []byte) *Error {

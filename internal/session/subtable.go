@@ -66,6 +66,11 @@ func (t *subTable) byName(id string) *subscr {
 	return nil
 }
 
+// named reports whether any subscription has or had that id, of those that are listed.
+func (t *subTable) named(id string) bool {
+	return slices.ContainsFunc(t.list, func(sub *subscr) bool { return sub.id == id })
+}
+
 func (t *subTable) byNum(num uint64) *subscr {
 	lo, hi := 0, len(t.list)
 	for lo < hi {
