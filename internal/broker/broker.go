@@ -112,13 +112,14 @@ type Broker struct {
 	counts counters
 	token  string // of this process, in message ids
 
-	mu     sync.RWMutex // guards the maps and the counters of ids
-	queues map[string]*queue
-	topics map[string]*topic
-	temps  map[string]uint64         // owner of each temporary destination
-	kept   map[string]map[uint8]bool // priorities that the store has messages of, by queues not open yet
-	lastID uint64                    // makes the prefixes of message ids
-	closed bool
+	mu        sync.RWMutex // guards the maps and the counters of ids
+	queues    map[string]*queue
+	topics    map[string]*topic
+	temps     map[string]uint64         // owner of each temporary destination
+	kept      map[string]map[uint8]bool // priorities that the store has messages of, by queues not open yet
+	lastID    uint64                    // makes the prefixes of message ids
+	followers []*Follower
+	closed    bool
 
 	props    properties
 	watchers atomic.Int32 // subscriptions that may hear of events
@@ -246,6 +247,9 @@ func (b *Broker) queue(name string) (*queue, error) {
 	q.adopt(nil) // nobody is there
 	b.queues[name] = q
 	b.memory.extra.Add(queueCost + int64(len(name)))
+	for _, f := range b.followers {
+		f.hear(name)
+	}
 	b.cfg.Log.Info("queue created", "destination", name)
 	return q, nil
 }

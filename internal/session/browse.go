@@ -7,12 +7,27 @@ import (
 	"strings"
 
 	"stompserver/internal/broker"
+	"stompserver/internal/destination"
 	"stompserver/internal/frame"
 	"stompserver/internal/store"
 )
 
 // browseHeaders are of a browser alone.
 var browseHeaders = []string{"browser-end", "limit", "from-seq", "from-time", "replay", "x-stream-offset"}
+
+// notOfOne is the error of a SUBSCRIBE to several destinations that says where in one to begin.
+func notOfOne(f *frame.Frame, n destination.Name) error {
+	names := []string{"from-seq", "from-time", "replay", "x-stream-offset"}
+	if broker.IsPattern(n.Text) {
+		names = append(names, "browser")
+	}
+	for _, name := range names {
+		if v := f.Header.Value(name); v != "" && v != "false" {
+			return errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header %q, which is for one queue, and %s stands for several.", name, cut([]byte(f.Header.Value("destination"))))
+		}
+	}
+	return nil
+}
 
 // browse reads whether f browses the queue dest, and how. Who subscribes to one that keeps what
 // it delivers follows it.

@@ -19,6 +19,9 @@ func (s *session) release() {
 	s.txs = nil
 	s.b.Partial(-s.held)
 	s.held = 0
+	for _, h := range s.herds {
+		h.follower.End()
+	}
 	for _, sub := range s.subs.list {
 		sub.bs.Detach(&s.wake)
 	}

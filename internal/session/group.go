@@ -14,12 +14,10 @@ type delivered struct {
 	ref broker.Ref
 }
 
-// join makes one subscription of parts, none of which has started.
-func join(parts []*subscr) {
-	g := &group{parts: parts}
-	for _, p := range parts {
-		p.group = g
-	}
+// join makes sub a part of g; it has not started.
+func (g *group) join(sub *subscr) {
+	sub.group = g
+	g.parts = append(g.parts, sub)
 }
 
 // whole returns all parts of the subscription that sub is one of.

@@ -69,8 +69,10 @@ func (s *session) first() error {
 // *Error for the client or the error of the connection.
 func (s *session) read() error {
 	if s.bursts > 0 {
-		if err := s.c.wait(); err != nil {
-			return s.cause(err)
+		for err := s.c.wait(); err != nil; err = s.c.wait() {
+			if err = s.answer(err); err != nil {
+				return s.cause(err)
+			}
 		}
 	}
 	for {
@@ -89,7 +91,10 @@ func (s *session) read() error {
 			}
 		}
 		if err != nil {
-			return s.cause(err)
+			if err = s.answer(err); err != nil {
+				return s.cause(err)
+			}
+			continue
 		}
 		if n == 0 {
 			if err := s.nothing(); err != nil {

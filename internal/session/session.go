@@ -75,6 +75,7 @@ type session struct {
 	client string            // the client-id of CONNECT
 	temps  map[string]string // the names of temporary destinations, and what stands behind them
 	subs   subTable
+	herds  []*herd
 	txs    map[string]*broker.Transaction
 	txSize int
 	budget broker.Budget

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -19,19 +20,24 @@ func (s *session) subscribe(f *frame.Frame) error {
 	switch {
 	case !named && s.version > frame.V10:
 		return errMissing(f.Command, "id")
-	case named && s.subs.byName(string(id)) != nil:
+	case named && (s.subs.byName(string(id)) != nil || s.herdOf(string(id)) != nil):
 		e := errf(codeSubscriptionExists, "Duplicated subscription identifier", "This connection has a subscription with the id %s already.", cut(id))
 		e.Subscription = string(id)
 		return e
 	case !s.subs.room(s.cfg.Limits.Subscriptions - len(names) + 1):
-		return errLimit("limits.subscriptions", s.cfg.Limits.Subscriptions, "This connection has too many subscriptions, those included whose messages it has not acknowledged.")
+		return s.errManySubscriptions()
 	}
 	o, err := s.options(f)
 	if err != nil {
 		return err
 	}
 	parts := make([]*subscr, 0, len(names))
+	var g *group // of all, if they are several
 	undo := func(err error) error {
+		if g != nil {
+			s.endWhole(g)
+			return err
+		}
 		for _, sub := range parts {
 			s.endSubscription(sub)
 		}
@@ -39,11 +45,32 @@ func (s *session) subscribe(f *frame.Frame) error {
 	}
 	right := s.access.rights.Load()
 	for _, n := range names {
-		sub, err := s.attach(f, n, o)
+		herded := s.isHerd(n)
+		if g == nil && (herded || len(names) > 1) {
+			if err := notOfOne(f, n); err != nil {
+				return undo(err)
+			}
+			g = new(group)
+		}
+		if herded {
+			h, err := s.newHerd(f, n, o, g)
+			if err != nil {
+				return undo(err)
+			}
+			more, err := s.gather(h)
+			if parts = append(parts, more...); err != nil {
+				return undo(err)
+			}
+			continue
+		}
+		sub, err := s.attach(f, n, o, true)
 		if err != nil {
 			return undo(err)
 		}
 		parts = append(parts, sub)
+		if g != nil {
+			g.join(sub)
+		}
 	}
 	if s.access.rights.Load() != right { // they changed when not all of these were known
 		for _, sub := range parts {
@@ -51,9 +78,6 @@ func (s *session) subscribe(f *frame.Frame) error {
 				return undo(err)
 			}
 		}
-	}
-	if len(parts) > 1 {
-		join(parts)
 	}
 	s.hold(true) // the client must not read of a subscription that has no turn yet
 	s.receipt(f) // before the first MESSAGE
@@ -73,15 +97,20 @@ func (s *session) hold(on bool) {
 	s.out.mu.Unlock()
 }
 
-// attach makes the subscription of f to one destination.
-func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options) (*subscr, error) {
+func (s *session) errManySubscriptions() *Error {
+	return errLimit("limits.subscriptions", s.cfg.Limits.Subscriptions, "This connection has too many subscriptions, those included whose messages it has not acknowledged.")
+}
+
+// attach makes the subscription of f to one destination. Declares says that f is about it alone,
+// and may say how a queue is to be.
+func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options, declares bool) (*subscr, error) {
 	id, named := f.Header.Get("id")
 	sub := &subscr{s: s, id: string(id), named: named, spelt: n.Spelt, seqName: f.Header.Value("include-seq")}
 	dest, err := s.bind(f, n, &o, sub)
 	if err != nil {
 		return nil, err
 	}
-	if s.b.IsQueue(dest) && !n.System() {
+	if declares && s.b.IsQueue(dest) && !n.System() {
 		of := dest
 		if isDurable := strings.HasPrefix(dest, destination.DurablePrefix); isDurable {
 			of = sub.right()
@@ -151,13 +180,20 @@ func (s *session) unsubscribe(f *frame.Frame) error {
 		return err
 	}
 	if id, ok := f.Header.Get("id"); ok {
-		sub := s.subs.byName(string(id))
+		sub, h := s.subs.byName(string(id)), s.herdOf(string(id))
+		if h != nil {
+			s.endWhole(h.group)
+			s.receipt(f)
+			return nil
+		}
 		if sub == nil {
 			e := errf(codeSubscriptionUnknown, "No subscription found", "This connection has no subscription with the id %s.", cut(id))
 			e.Subscription = string(id)
 			return e
 		}
-		s.endWhole(sub)
+		for _, p := range slices.Clone(sub.whole()) {
+			s.endSubscription(p)
+		}
 		s.receipt(f)
 		return nil
 	}
@@ -174,11 +210,20 @@ func (s *session) unsubscribe(f *frame.Frame) error {
 			ended = append(ended, sub)
 		}
 	}
-	if len(ended) == 0 {
+	followed := false
+	for _, h := range slices.Clone(s.herds) {
+		if h.name.Spelt == string(dest) {
+			followed = true
+			s.endHerd(h)
+		}
+	}
+	if len(ended) == 0 && !followed {
 		return errf(codeSubscriptionUnknown, "No subscription found", "This connection has no subscription to %s.", cut(dest))
 	}
 	for _, sub := range ended {
-		s.endSubscription(sub)
+		if !sub.gone {
+			s.endSubscription(sub)
+		}
 	}
 	s.receipt(f)
 	return nil
@@ -202,10 +247,17 @@ func (s *session) spells(sub *subscr, dest string) bool {
 	return false
 }
 
-// endWhole ends a subscription with all its parts.
-func (s *session) endWhole(sub *subscr) {
-	for _, p := range sub.whole() {
-		s.endSubscription(p)
+// endWhole ends a subscription with all its parts and patterns.
+func (s *session) endWhole(g *group) {
+	for _, h := range slices.Clone(s.herds) {
+		if h.group == g {
+			s.endHerd(h)
+		}
+	}
+	for _, p := range slices.Clone(g.parts) {
+		if !p.gone {
+			s.endSubscription(p)
+		}
 	}
 }
 
