@@ -122,7 +122,7 @@ func (a *Address) Send(m *message.Message, op *Op, w *Wake) bool {
 				return a.feed(queues, m, op, w)
 			}
 		}
-		if a.Wanted() {
+		if !op.News.behind(a.b, a.name, m) && a.Wanted() {
 			a.publish(m, w)
 		}
 		op.Finish(nil)

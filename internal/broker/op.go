@@ -24,6 +24,9 @@ type Op struct {
 	// Patient says that its owner waits where a queue is full, and tries again.
 	Patient bool
 
+	// News is what its owner sent to topics before; nil: nothing that matters.
+	News *News
+
 	batch store.Batch
 	told  []string        // pairs of name and value for the receipt
 	then  func(err error) // the broker's own work, before Done; it may not call the store
@@ -87,7 +90,7 @@ func (op *Op) Finish(err error) {
 		op.Owner.Done(op, err)
 		op.Owner = nil
 	}
-	op.Bytes, op.Token, op.Patient = 0, nil, false
+	op.Bytes, op.Token, op.Patient, op.News = 0, nil, false, nil
 	op.told = op.told[:0]
 	op.batch.Lazy, op.batch.Attended = false, false
 	op.batch.Reset()

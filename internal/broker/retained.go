@@ -58,7 +58,9 @@ func (a *Address) sendKept(m *message.Message, op *Op, w *Wake) {
 		return
 	}
 	b.keep(op, a.name, m)
-	b.publishKept(a, m, w)
+	if !op.News.behind(b, a.name, m) {
+		b.publishKept(a, m, w)
+	}
 	op.Patient = false // it is out already
 	t := b.Begin()
 	for _, q := range a.feeds(m) {

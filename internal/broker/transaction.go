@@ -3,7 +3,6 @@ package broker
 import (
 	"slices"
 	"strings"
-	"sync"
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
@@ -236,8 +235,7 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 	t.end()
 	var tell *news
 	if len(topics) > 0 {
-		tell = &news{b: t.b, steps: topics}
-		op.Finally(tell.committed)
+		tell = t.tell(topics, op)
 	}
 	if op.batch.Len() == 0 {
 		op.Finish(nil)
@@ -245,7 +243,7 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 		t.b.store.Commit(&op.batch)
 	}
 	if tell != nil && tell.settled() {
-		w.after = append(w.after, tell.publish)
+		w.after = append(w.after, tell.line.publish)
 	}
 	for _, q := range queues {
 		if q.props != nil {
@@ -290,51 +288,6 @@ func (t *Transaction) openLanes(queues []*queue, op *Op) error {
 		}
 	}
 	return nil
-}
-
-// news is what a transaction sends to topics. It goes out when the rest is durable: in
-// the committer's own run if that is before Commit returns, else on a goroutine.
-type news struct {
-	b     *Broker
-	steps []step
-
-	mu       sync.Mutex
-	over     bool // the store is done
-	err      error
-	returned bool // Commit has returned
-}
-
-func (n *news) committed(err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.over, n.err = true, err
-	if n.returned && err == nil {
-		go func() { // ends by itself: publishing never blocks
-			var w Wake
-			n.publish(&w)
-			w.Run()
-		}()
-	}
-}
-
-// settled is called once Commit has returned, and reports whether to publish now.
-func (n *news) settled() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.returned = true
-	return n.over && n.err == nil
-}
-
-func (n *news) publish(w *Wake) {
-	for _, st := range n.steps {
-		a := Address{b: n.b, name: st.dest}
-		switch {
-		case retains(st.msg):
-			n.b.publishKept(&a, st.msg, w)
-		case a.Wanted():
-			a.publish(st.msg, w)
-		}
-	}
 }
 
 func byName(q *queue, name string) int { return strings.Compare(q.name, name) }

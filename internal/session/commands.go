@@ -97,7 +97,7 @@ const opSize = 64
 // messages until then.
 func (s *session) op(f *frame.Frame, n int) *broker.Op {
 	op := broker.NewOp(s)
-	op.Bytes, op.Patient = n+opSize, true
+	op.Bytes, op.Patient, op.News = n+opSize, true, &s.news
 	s.uncommitted.Add(int64(op.Bytes))
 	if id, ok := f.Header.Get("receipt"); ok {
 		op.Token = s.expect(id)

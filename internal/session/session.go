@@ -79,6 +79,7 @@ type session struct {
 	txs    map[string]*broker.Transaction
 	txSize int
 	budget broker.Budget
+	news   broker.News
 	wake   broker.Wake
 
 	uncommitted atomic.Int64
