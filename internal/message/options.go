@@ -103,12 +103,17 @@ func readOptions(head []byte, arrived int64) *Options {
 		line := head[:end]
 		head = head[end+1:]
 		name, value, _ := bytes.Cut(line, []byte{':'})
-		if bytes.IndexByte(value, '\\') >= 0 {
-			value = []byte(unescape(value))
-		}
-		r.field(name, value)
+		r.stored(name, value, true)
 	}
 	return r.finish(arrived)
+}
+
+// stored reads a field in its stored form, which may have escapes only if escaped.
+func (r *reading) stored(name, value []byte, escaped bool) {
+	if escaped && bytes.IndexByte(value, '\\') >= 0 {
+		value = []byte(unescape(value))
+	}
+	r.field(name, value)
 }
 
 // reading gathers Options from header fields.

@@ -75,14 +75,13 @@ func ParseRecord(b []byte) (*Message, error) {
 	if !ok {
 		return nil, errRecord
 	}
-	if m.plain, ok = checkHead(head); !ok {
+	if m.opt, m.plain, ok = readHead(head, m.arrived); !ok {
 		return nil, errRecord
 	}
 	m.dest = string(dest)
 	buf := make([]byte, 0, len(head)+len(body)+len(Tail))
 	buf = append(append(append(buf, head...), body...), Tail...)
 	m.head, m.tail = buf[:len(head)], buf[len(head):]
-	m.opt = readOptions(m.head, m.arrived)
 	return m, nil
 }
 
@@ -95,25 +94,33 @@ func cutBytes(b []byte) (field, rest []byte, ok bool) {
 	return b[n : n+int(size)], b[n+int(size):], true
 }
 
-// checkHead reports whether a header block is one, and whether it is the same in every
-// version.
-func checkHead(head []byte) (plain, ok bool) {
-	plain = true
+// readHead reads the Options of a header block that came from a disk, and reports whether it is
+// one, and whether it is the same in every version.
+func readHead(head []byte, arrived int64) (opt *Options, plain, ok bool) {
+	if bytes.IndexByte(head, 0) >= 0 {
+		return nil, false, false
+	}
+	escaped := bytes.IndexByte(head, '\\') >= 0
+	plain = !escaped && bytes.IndexByte(head, '\r') < 0
+	var r reading
 	for {
-		line, rest, found := bytes.Cut(head, []byte{'\n'})
-		if !found {
-			return false, false
+		end := bytes.IndexByte(head, '\n')
+		if end < 0 {
+			return nil, false, false
 		}
-		if len(line) == 0 {
-			return plain, len(rest) == 0
+		if end == 0 {
+			return r.finish(arrived), plain, len(head) == 1
 		}
-		_, value, found := bytes.Cut(line, []byte{':'})
-		if !found || bytes.IndexByte(line, 0) >= 0 {
-			return false, false
+		line := head[:end]
+		colon := bytes.IndexByte(line, ':')
+		if colon < 0 {
+			return nil, false, false
 		}
-		if bytes.IndexByte(line, '\\') >= 0 || bytes.IndexByte(value, ':') >= 0 || bytes.IndexByte(line, '\r') >= 0 {
+		value := line[colon+1:]
+		if plain && bytes.IndexByte(value, ':') >= 0 {
 			plain = false
 		}
-		head = rest
+		r.stored(line[:colon], value, escaped)
+		head = head[end+1:]
 	}
 }

@@ -94,3 +94,22 @@ func FuzzRecord(f *testing.F) {
 		same(t, again, m)
 	})
 }
+
+func BenchmarkParseRecord(b *testing.B) {
+	f := &frame.Frame{Command: frame.Send, Body: bytes.Repeat([]byte("x"), 1024), Plain: true}
+	f.Header.Add("content-type", "text/plain")
+	f.Header.Add("persistent", "true")
+	f.Header.Add("correlation-id", "4711")
+	m, err := message.New(f, "/queue/orders", message.At(1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	record := m.AppendRecord(nil)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(record)))
+	for b.Loop() {
+		if _, err := message.ParseRecord(record); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

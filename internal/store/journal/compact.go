@@ -65,7 +65,7 @@ func (j *Journal) toCopy(n int64) (out []copied) {
 		if budget <= 0 {
 			break
 		}
-		m, err := rd.message(f.p, 0)
+		m, err := rd.message([]place{f.p})
 		if err != nil {
 			// It stays where it is, and is told when it is read.
 			j.log.Error("a message cannot be copied", "file", v.name, "destination", f.q.name, "seq", uint64(f.p.seq), "err", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
@@ -32,16 +33,13 @@ func (j *Journal) Read(dst []store.Record, queue string, after store.Seq, max in
 		}
 	}
 	j.mu.Unlock()
-	var rd reader
+	rd := readers.Get().(*reader)
+	defer rd.done()
 	for i, p := range places {
 		if i == max || size <= 0 {
 			return dst, true, nil
 		}
-		next := int64(0)
-		if i+1 < len(places) && places[i+1].seg == p.seg {
-			next = int64(places[i+1].offset) - int64(p.offset)
-		}
-		m, err := rd.message(p, next)
+		m, err := rd.message(places[i:])
 		if err != nil {
 			err = fmt.Errorf("%s at %d, message %d of %s: %w", p.seg.name, p.offset, p.seq, queue, err)
 			if !j.cfg.StartDamaged || !errors.Is(err, ErrDamaged) {
@@ -56,6 +54,20 @@ func (j *Journal) Read(dst []store.Record, queue string, after store.Seq, max in
 	return dst, false, nil
 }
 
+// together is how much of the file is worth being read with the first of places: up to the
+// last one that lies near, 0 if that is none.
+func together(places []place) (n int64) {
+	first := places[0]
+	for _, p := range places[1:] {
+		behind := int64(p.offset) - int64(first.offset)
+		if p.seg != first.seg || behind < n || behind-n > readAtOnce/4 || behind > readAtOnce {
+			break
+		}
+		n = behind
+	}
+	return n
+}
+
 // A reader reads messages, many at a time where they lie side by side.
 type reader struct {
 	seg  *segment
@@ -64,16 +76,14 @@ type reader struct {
 	room []byte
 }
 
-// message reads the message at p. Next is how far behind it the next one begins that will
-// be asked for, 0 if that is elsewhere.
-func (rd *reader) message(p place, next int64) (*message.Message, error) {
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
+// message reads the message at the first of places; the others will be asked for next.
+func (rd *reader) message(places []place) (*message.Message, error) {
+	p := places[0]
 	at := int64(p.offset)
 	if rd.seg != p.seg || at < rd.at || at >= rd.at+int64(len(rd.buf)) {
-		n := int64(4 << 10)
-		if next > 0 && next < readAtOnce/4 {
-			n = readAtOnce
-		}
-		if err := rd.fill(p.seg, at, n); err != nil {
+		if err := rd.fill(p.seg, at, together(places)+4<<10); err != nil {
 			return nil, err
 		}
 	}
@@ -109,13 +119,21 @@ func (rd *reader) message(p place, next int64) (*message.Message, error) {
 	}
 }
 
+// done gives rd back, and its room if that is of the usual size.
+func (rd *reader) done() {
+	rd.seg, rd.buf = nil, nil
+	if cap(rd.room) <= readAtOnce+4<<10 {
+		readers.Put(rd)
+	}
+}
+
 func (rd *reader) fill(s *segment, at, n int64) error {
 	n = min(n, s.size-at)
 	if n <= 0 {
 		return fmt.Errorf("%w: it lies behind the end of the file", ErrDamaged)
 	}
 	if int64(cap(rd.room)) < n {
-		rd.room = make([]byte, n)
+		rd.room = make([]byte, max(n, readAtOnce+4<<10))
 	}
 	rd.seg, rd.at, rd.buf = s, at, rd.room[:n]
 	got, err := s.file.ReadAt(rd.buf, at)
