@@ -78,6 +78,9 @@ type Config struct {
 	// JWT are the tokens that clients may log in with in place of a passcode. They need Auth.
 	JWT JWT
 
+	// LDAP is the directory whose users log in, beside those of the password file. It needs Auth.
+	LDAP LDAP
+
 	// AllowEmptyPasswords lets users in whose passcode is empty, as the Ruby server did.
 	AllowEmptyPasswords bool
 
@@ -237,6 +240,7 @@ func (c Config) withDefaults() Config {
 	def(&c.JWT.User, "sub")
 	def(&c.JWT.RolePrefix, "stompserver.")
 	def(&c.JWT.Grace, 10*time.Second)
+	c.LDAP.withDefaults()
 
 	l := &c.Limits
 	def(&l.Connections, 100_000)

@@ -299,7 +299,10 @@ func (l *loader) finish() {
 	for i := range s.Config.JWT.Keys {
 		under(s.WorkingDir, &s.Config.JWT.Keys[i])
 	}
+	under(s.WorkingDir, &s.Config.LDAP.CA)
+	under(s.WorkingDir, &s.Config.LDAP.BindPasscodeFile)
 	l.checkAccess()
 	l.checkVHosts()
+	l.checkLDAP()
 	s.Config.PasswdFiles = []string{filepath.Join(s.EtcDir, ".passwd"), filepath.Join(s.WorkingDir, ".passwd")}
 }

@@ -20,14 +20,16 @@ import (
 // A Server is a running broker: its listeners, its clients and its queues. Its methods may
 // be called from any goroutine.
 type Server struct {
-	cfg      Config
-	passwd   *auth.Passwd     // nil: auth is off
-	tokens   *auth.Tokens     // nil: there are none
-	certs    *transport.Certs // nil: there is no TLS
-	store    store.Store
-	broker   *broker.Broker // of the default virtual host
-	vhosts   vhosts
-	sessions *session.Server
+	cfg       Config
+	passwd    *auth.Passwd     // nil: auth is off
+	tokens    *auth.Tokens     // nil: there are none
+	directory *auth.Directory  // nil: there is none
+	lookUp    chan struct{}    // asks for its users to be looked up
+	certs     *transport.Certs // nil: there is no TLS
+	store     store.Store
+	broker    *broker.Broker // of the default virtual host
+	vhosts    vhosts
+	sessions  *session.Server
 
 	probe  probe      // of the storage directory
 	opener opener     // of listeners
@@ -64,7 +66,7 @@ func New(cfg Config) (*Server, error) {
 	if err := oneOf(cfg.OnDamage, RefuseDamaged, StartDamaged); err != nil {
 		return nil, fmt.Errorf("stompserver: on damage: %w", err)
 	}
-	s := &Server{cfg: cfg, opener: opener{given: cfg.Sockets}, failed: make(chan error, 1)}
+	s := &Server{cfg: cfg, opener: opener{given: cfg.Sockets}, failed: make(chan error, 1), lookUp: make(chan struct{}, 1)}
 	made := false
 	defer func() {
 		if !made && s.tokens != nil {
@@ -79,11 +81,14 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Auth {
 		var err error
-		s.passwd, err = auth.Config{Log: cfg.Log, AllowEmpty: cfg.AllowEmptyPasswords, Users: cfg.logins(), Others: cfg.JWT.on()}.OpenPasswd(cfg.PasswdFiles...)
+		s.passwd, err = auth.Config{Log: cfg.Log, AllowEmpty: cfg.AllowEmptyPasswords, Users: cfg.logins(), Others: cfg.JWT.on() || cfg.LDAP.on()}.OpenPasswd(cfg.PasswdFiles...)
 		if err != nil {
 			return nil, fmt.Errorf("stompserver: %w", err)
 		}
 		if s.tokens, err = cfg.tokens(); err != nil {
+			return nil, fmt.Errorf("stompserver: %w", err)
+		}
+		if s.directory, err = cfg.OpenDirectory(); err != nil {
 			return nil, fmt.Errorf("stompserver: %w", err)
 		}
 	}
@@ -151,7 +156,7 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 		Debug:        cfg.Debug,
 	}
 	if s.passwd != nil {
-		sc.Auth = auth.Several{Tokens: s.tokens, Passwd: s.passwd}
+		sc.Auth = auth.Several{Tokens: s.tokens, Directory: s.directory, Passwd: s.passwd}
 		sc.LoginGrace = cfg.JWT.Grace
 		sc.Rights, _ = cfg.policy() // New and Reload looked at it
 	}
@@ -275,7 +280,7 @@ func (s *Server) Stats() Stats {
 
 // Reload takes the heart-beats, headers, limits, Debug and SlowConsumer of cfg for the
 // connections that are made from now on, the memory limit, users, rights and virtual hosts for all, and reads the
-// password file and the certificates again. Clients whose user is gone, who may not be in their virtual host any more, or who are subscribed to
+// password file and the certificates again, and has the directory asked about who is connected. Clients whose user is gone, who may not be in their virtual host any more, or who are subscribed to
 // what they may not read any more, are told and disconnected. Everything else of cfg, Auth among it, stays as it was at New. When a file
 // cannot be read its error is returned and what it said before stays; the rest is taken nevertheless.
 func (s *Server) Reload(cfg Config) error {
@@ -306,6 +311,12 @@ func (s *Server) Reload(cfg Config) error {
 	}
 	if s.tokens != nil {
 		errs = append(errs, s.tokens.Reload())
+	}
+	if s.directory != nil {
+		select {
+		case s.lookUp <- struct{}{}:
+		default: // it is to be done already
+		}
 	}
 	s.sessions.SetConfig(s.sessionConfig(cfg)) // after the users: those who are gone have to leave
 	if err := errors.Join(errs...); err != nil {
@@ -341,6 +352,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	if s.tokens != nil {
 		s.tokens.Close()
+	}
+	if s.directory != nil {
+		s.directory.Close()
 	}
 	return errors.Join(err, s.store.Close())
 }

@@ -228,8 +228,8 @@ func (c *Config) policy() (*rights.Policy, error) {
 	if err == nil {
 		err = p.Check()
 	}
-	tokens := c.JWT.on() && c.JWT.Roles != ""
-	if err != nil || len(p.Users)+len(p.Roles)+len(p.Anonymous) == 0 && !tokens {
+	brought := c.JWT.on() && c.JWT.Roles != "" || c.LDAP.roles()
+	if err != nil || len(p.Users)+len(p.Roles)+len(p.Anonymous) == 0 && !brought {
 		return nil, err
 	}
 	return p, nil
@@ -262,6 +262,8 @@ func (l *loader) checkAccess() {
 		if s.Config.JWT.JWKS != "" {
 			key = "jwt.jwks"
 		}
+	case s.Config.LDAP.on():
+		key = "ldap.url"
 	default:
 		return
 	}
@@ -286,6 +288,10 @@ type Asked struct {
 	ClientID  string // the header client-id of its CONNECT
 	VHost     string // the name of its virtual host; default DefaultVHost
 	Anonymous bool   // it does not log in; User and ClientID are of no account
+
+	// Roles are those of a token or of the directory, which stand in for what the configuration
+	// says of User; nil: nothing of the kind was said.
+	Roles []string
 }
 
 // May answers whether who may do action, a word of a rule, with destination, in any spelling, by
@@ -317,5 +323,9 @@ func (c Config) Rules(who Asked) ([]string, error) {
 
 func (a Asked) client() rights.Client {
 	def(&a.VHost, DefaultVHost)
-	return rights.Client{User: a.User, ID: a.ClientID, Host: a.VHost, Anonymous: a.Anonymous}
+	c := rights.Client{User: a.User, ID: a.ClientID, Host: a.VHost, Anonymous: a.Anonymous}
+	if a.Roles != nil {
+		c.Grant.Roles = append([]string{auth.NoRole}, a.Roles...)
+	}
+	return c
 }

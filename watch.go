@@ -22,6 +22,9 @@ func (s *Server) watch() {
 	if s.certs != nil {
 		start("certificates", s.certs.Watch)
 	}
+	if s.directory != nil {
+		s.accepting.Go(func() { s.watchDirectory(ctx) }) // ended by Shutdown, which waits
+	}
 	if s.passwd == nil {
 		return
 	}

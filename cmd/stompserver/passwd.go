@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,8 +65,12 @@ environment set them, or what --file names. A running server reads it again when
 	verify := &cobra.Command{
 		Use:   "verify NAME",
 		Short: "Tell whether a passcode is the user's (exit code 0, else 77)",
-		Args:  words(1, 1),
-		RunE:  p.run(p.verify),
+		Long: `Tell whether a passcode is the user's (exit code 0, else 77).
+
+A user who is not in the file is looked for in the directory of ldap.url, where there is one and
+the file was not named by --file; exit code 69 says that it does not answer.`,
+		Args: words(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error { return p.verify(cmd.Context(), args[0]) },
 	}
 	convert := &cobra.Command{
 		Use:   "convert [NAME]",
@@ -194,16 +199,27 @@ func (p *passwdCommand) remove(path, name string) error {
 	return err
 }
 
-func (p *passwdCommand) verify(path, name string) error {
-	f, err := p.read(path)
+func (p *passwdCommand) verify(ctx context.Context, name string) error {
+	path, err := p.path()
 	if err != nil {
+		return err
+	}
+	directory, err := p.directory()
+	if err != nil {
+		return err
+	}
+	var entries []auth.Entry
+	f, err := p.read(path)
+	switch {
+	case err == nil:
+		entries, _ = f.Entries()
+	case directory == nil || !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	passcode, err := p.askPasscode("Passcode of " + show(name) + ": ")
 	if err != nil {
 		return err
 	}
-	entries, _ := f.Entries()
 	for _, e := range entries {
 		if e.Login != name {
 			continue
@@ -217,9 +233,46 @@ func (p *passwdCommand) verify(path, name string) error {
 		p.say("that is the passcode of %s", show(name))
 		return nil
 	}
+	if directory != nil {
+		return p.verifyBy(ctx, directory, name, passcode)
+	}
 	e := unknownUser(path, name)
 	e.Code = exitRefused
 	return e
+}
+
+// directory is that of the configuration, unless the file alone was asked about.
+func (p *passwdCommand) directory() (*auth.Directory, error) {
+	if p.file != "" {
+		return nil, nil
+	}
+	s, err := stompserver.Load(stompserver.LoadOptions{File: p.config, Env: os.Environ()})
+	if err != nil {
+		return nil, &exitError{exitConfig, err}
+	}
+	d, err := s.Config.OpenDirectory()
+	if err != nil {
+		return nil, &exitError{exitConfig, err}
+	}
+	return d, nil
+}
+
+// verifyBy asks the directory.
+func (p *passwdCommand) verifyBy(ctx context.Context, d *auth.Directory, name, passcode string) error {
+	defer d.Close()
+	id, err := d.Authenticate(ctx, name, passcode)
+	switch {
+	case errors.Is(err, auth.ErrDenied):
+		return &exitError{exitRefused, fmt.Errorf("the directory does not let %s in with that passcode, and the file has no such user", show(name))}
+	case err != nil:
+		return &exitError{exitUnavailable, err}
+	}
+	called := ""
+	if id.Name != name {
+		called = ", whose name is " + show(id.Name)
+	}
+	p.say("that is the passcode of %s in the directory%s", show(name), called)
+	return nil
 }
 
 func (p *passwdCommand) list(path, _ string) error {

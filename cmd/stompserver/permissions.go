@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"stompserver"
+	"stompserver/internal/auth"
 )
 
 // A permissionsCommand answers what users may do by the configuration. It needs no server.
@@ -19,6 +21,8 @@ type permissionsCommand struct {
 	client    string // --client-id
 	vhost     string // --vhost
 	anonymous bool   // --anonymous
+
+	ctx context.Context // of the command
 }
 
 func newPermissionsCommand(g *globals) *cobra.Command {
@@ -28,7 +32,8 @@ func newPermissionsCommand(g *globals) *cobra.Command {
 		Short: "Tell what users may do",
 		Long: `Tell what users may do by the configuration file and the environment.
 
-The rules are those of users, roles and anonymous.allow; what a token says of its user is not known here.`,
+The rules are those of users, roles and anonymous.allow. With ldap.groups the directory is asked for the roles of USER,
+as long as the password file has none of that name; what a token says of its user is not known here.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("permissions needs a word more: check or list")
@@ -60,17 +65,35 @@ The rules are those of users, roles and anonymous.allow; what a token says of it
 ACTION is read, write, consume, browse, create, destroy or *; read is consume and browse.
 DESTINATION is in any spelling, and may be a pattern or several with commas between.`,
 		Args: user(3),
-		RunE: func(_ *cobra.Command, args []string) error { return p.check(args) },
+		RunE: p.run(p.check),
 	}
 	list := &cobra.Command{
 		Use:   "list USER",
 		Short: "List the rules in force for a user, in their order",
 		Args:  user(1),
-		RunE:  func(_ *cobra.Command, args []string) error { return p.list(args) },
+		RunE:  p.run(p.list),
 	}
 	check.Flags().BoolVar(&g.Quiet, "quiet", g.Quiet, "print errors only")
 	cmd.AddCommand(check, list)
 	return cmd
+}
+
+func (p *permissionsCommand) run(do func(args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		p.ctx = cmd.Context()
+		return do(args)
+	}
+}
+
+// directoryError puts the exit code to what the directory of users says.
+func directoryError(user string, err error) error {
+	switch {
+	case errors.Is(err, auth.ErrDenied):
+		return &exitError{exitRefused, fmt.Errorf("neither the password file nor the directory has a user %s", show(user))}
+	case errors.Is(err, auth.ErrAway):
+		return &exitError{exitUnavailable, err}
+	}
+	return &exitError{exitConfig, err}
 }
 
 // asked reads the configuration and takes USER off args.
@@ -91,6 +114,9 @@ func (p *permissionsCommand) asked(args []string) (stompserver.Config, stompserv
 	}
 	if !p.anonymous {
 		who.User, args = args[0], args[1:]
+		if who.Roles, err = s.Config.UserRoles(p.ctx, who.User); err != nil {
+			return stompserver.Config{}, who, nil, directoryError(who.User, err)
+		}
 	}
 	return s.Config, who, args, nil
 }

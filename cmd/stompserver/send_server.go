@@ -186,7 +186,7 @@ func clientError(err error) error {
 		return err
 	case errors.Is(err, context.Canceled):
 		return &exitError{Code: exitInterrupted, Err: err}
-	case errors.As(err, &server) && server.Code == "shutting-down":
+	case errors.As(err, &server) && (server.Code == "shutting-down" || server.Code == "login-unavailable"):
 		return &exitError{Code: exitUnavailable, Err: err}
 	case errors.As(err, &server) && (server.Connect || server.Code == "not-allowed"):
 		return &exitError{Code: exitRefused, Err: err}

@@ -12,3 +12,11 @@ func (p *Passwd) HoldSlots() (release func()) {
 		}
 	}
 }
+
+// Fill puts a login into a template.
+func Fill(template string, escape func(string) string, login string) string {
+	return fill(template, escape, login, "")
+}
+
+// Askable reports whether a directory may be asked about a login.
+func Askable(login string) bool { return askable(login) }

@@ -323,8 +323,16 @@ func (p *Passwd) Authenticate(ctx context.Context, login, passcode string) (*Ide
 	return &Identity{Name: u.name, Listed: true}, nil
 }
 
-// Lists is that of Roster.
+// Lists reports whether there is a user of that name.
 func (p *Passwd) Lists(name string) bool { return p.table.Load().users[name] != nil }
+
+// Still is that of Roster.
+func (p *Passwd) Still(id *Identity) *Identity {
+	if !p.Lists(id.Name) {
+		return nil
+	}
+	return id
+}
 
 // proven reports whether given is the proof known.
 func (u *user) proven(given *proof) bool {
@@ -342,9 +350,11 @@ func (t *table) decoy(by proof) *user {
 	return t.hashed[binary.BigEndian.Uint64(by[:])%uint64(len(t.hashed))]
 }
 
+func (p *Passwd) prove(login, passcode string) proof { return prove(&p.key, login, passcode) }
+
 // prove is the keyed hash of login and passcode.
-func (p *Passwd) prove(login, passcode string) proof {
-	h := hmac.New(sha256.New, p.key[:])
+func prove(key *[32]byte, login, passcode string) proof {
+	h := hmac.New(sha256.New, key[:])
 	var n [8]byte
 	binary.BigEndian.PutUint64(n[:], uint64(len(login)))
 	h.Write(n[:])

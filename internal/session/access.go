@@ -23,9 +23,9 @@ type access struct {
 	mu      sync.Mutex // guards what follows, and that rights are of it
 	known   bool       // who it is
 	client  rights.Client
-	host    string // its virtual host; empty: there is none of that name. The reader sets it, once
-	entered bool   // it is there
-	listed  bool   // its authenticator lists it, so that it can be taken off the list
+	host    string         // its virtual host; empty: there is none of that name. The reader sets it, once
+	entered bool           // it is there
+	user    *auth.Identity // as it logged in
 
 	expiry *time.Timer // of the login; nil: it does not expire
 	over   bool        // the session is
@@ -38,7 +38,7 @@ func (s *session) admitAs(user *auth.Identity, anonymous bool) error {
 	a := &s.access
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.known, a.listed = true, user.Listed
+	a.known, a.user = true, user
 	a.client = rights.Client{User: user.Name, Anonymous: anonymous, ID: s.client, Host: a.host, Grant: user.Grant}
 	s.entitle(s.srv.cfg.Load().Rights)
 	a.expire(user.Expires, s)
@@ -94,18 +94,23 @@ func (s *session) recheck(cfg *Config) {
 	a := &s.access
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.entered && cfg.Hosts != nil {
+	loggedIn := a.known && s.cfg.Auth != nil
+	if list, ok := cfg.Auth.(auth.Roster); ok && loggedIn && a.user.Listed {
+		now := list.Still(a.user)
+		if now == nil {
+			s.log().Info("connection ended: its user was removed", "user", a.client.User)
+			s.fail(errf(codeLoginFailed, "Login withdrawn", "The user of this connection is no longer known here."))
+			return
+		}
+		a.client.Grant = now.Grant
+	}
+	if a.entered && cfg.Hosts != nil { // after its roles are what they are now
 		if _, err := s.mayBeIn(cfg); err != nil {
 			s.fail(err)
 			return
 		}
 	}
-	if !a.known || s.cfg.Auth == nil {
-		return
-	}
-	if list, ok := cfg.Auth.(auth.Roster); ok && a.listed && !list.Lists(a.client.User) {
-		s.log().Info("connection ended: its user was removed", "user", a.client.User)
-		s.fail(errf(codeLoginFailed, "Login withdrawn", "The user of this connection is no longer known here."))
+	if !loggedIn {
 		return
 	}
 	if a.client.Anonymous && !anonymous(cfg.Rights) {
@@ -193,7 +198,7 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 	if by == "" {
 		by = "no rule allows it"
 	}
-	user, who := s.access.user(), "A client without a login"
+	user, who := s.access.who(), "A client without a login"
 	if user != "" {
 		who = "The user " + cut([]byte(user))
 	}
@@ -201,8 +206,8 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 	return errf(codeAccess, "access_refused", "%s may not %s %s here.", who, deeds[a], cut([]byte(spelt)))
 }
 
-// user is the name of the client; it does not change while the reader, or who holds mu, asks.
-func (a *access) user() string { return a.client.User }
+// who is the name of the client; it does not change while the reader, or who holds mu, asks.
+func (a *access) who() string { return a.client.User }
 
 // deeds are the actions in a sentence.
 var deeds = map[rights.Actions]string{

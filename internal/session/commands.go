@@ -250,11 +250,11 @@ func (s *session) login(f *frame.Frame) error {
 		}
 		if !errors.Is(err, auth.ErrDenied) {
 			s.log().Error("login could not be checked", "user", string(login), "err", err)
-		} else {
-			s.log().Info("login failed", "user", string(login))
-			if err := s.holdBack(s.srv.backoff.Failed(address, string(login), time.Now())); err != nil {
-				return err
-			}
+			return errf(codeLoginUnavailable, "Login cannot be checked", "Nobody can tell at the moment whether the login is right. Try again in a moment.")
+		}
+		s.log().Info("login failed", "user", string(login))
+		if err := s.holdBack(s.srv.backoff.Failed(address, string(login), time.Now())); err != nil {
+			return err
 		}
 		return refused
 	}

@@ -30,6 +30,7 @@ func (e *Error) Error() string { return "session: " + e.Code + ": " + e.Detail }
 // The stable words of the header error-code.
 const (
 	codeLoginFailed         = "login-failed"
+	codeLoginUnavailable    = "login-unavailable"
 	codeLoginRequired       = "login-required"
 	codeNotAllowed          = "not-allowed"
 	codeTLSRequired         = "tls-required"

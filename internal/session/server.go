@@ -71,6 +71,22 @@ func (srv *Server) Recheck() {
 	}
 }
 
+// Users are those who are logged in, each connection's.
+func (srv *Server) Users() []*auth.Identity {
+	srv.mu.Lock()
+	all := slices.Collect(maps.Keys(srv.sessions))
+	srv.mu.Unlock()
+	var users []*auth.Identity
+	for _, s := range all {
+		s.access.mu.Lock()
+		if s.access.user != nil {
+			users = append(users, s.access.user)
+		}
+		s.access.mu.Unlock()
+	}
+	return users
+}
+
 // ErrServerClosed is returned by Serve after Shutdown.
 var ErrServerClosed = errors.New("session: server closed")
 
