@@ -162,6 +162,9 @@ func (q *queue) release(ds []store.Delivery) {
 // ack adds the ack of first to last, which are of one priority, to op. It joins the run before
 // if it follows it.
 func (q *queue) ack(op *Op, first, last store.Seq) {
+	if q.line != nil {
+		q.line.roomy() // once the lock is free
+	}
 	st, first := q.at(first)
 	_, last = q.at(last)
 	changes := op.batch.Changes()

@@ -21,13 +21,14 @@ type Op struct {
 	Bytes int // the owner's own: what the operation holds of its memory
 	Token any // the owner's own: which receipt to send
 
-	// Patient says that its owner waits where a queue is full, and tries again.
+	// Patient says that its owner waits where a queue is full, and tries again when Room says so.
 	Patient bool
 
 	// News is what its owner sent to topics before; nil: nothing that matters.
 	News *News
 
 	batch store.Batch
+	turn  *turn           // in the line before a queue that was full; nil: in none
 	told  []string        // pairs of name and value for the receipt
 	then  func(err error) // the broker's own work, before Done; it may not call the store
 }
@@ -90,6 +91,7 @@ func (op *Op) Finish(err error) {
 		op.Owner.Done(op, err)
 		op.Owner = nil
 	}
+	op.leaveLine()
 	op.Bytes, op.Token, op.Patient, op.News = 0, nil, false, nil
 	op.told = op.told[:0]
 	op.batch.Lazy, op.batch.Attended = false, false

@@ -184,6 +184,10 @@ func (q *queue) adopt(w *Wake) {
 		}
 		q.elect(w)
 	}
+	if q.props != nil && q.props.WhenFull == Block && q.line == nil {
+		q.line = new(line)
+	}
+	q.line.roomy()
 	q.openLast()
 	q.idle()
 }

@@ -40,6 +40,7 @@ type queue struct {
 	expiry    *expiry     // nil: no message ends
 	last      *lastValues // nil: it keeps all messages of a key
 	pause     *pause      // nil: none waits to be delivered again
+	line      *line       // nil: its senders never had to wait for room
 	asked     bool        // the store was asked for more than it had
 	unused    bool        // not used since the reaper came by
 	scratch   []store.Delivery

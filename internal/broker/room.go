@@ -23,7 +23,13 @@ func (q *queue) fits(messages int, bytes int64) bool {
 // put, or nil if it is not: then err says whether that is told. Called with q.mu held.
 func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, error) {
 	p := q.props
-	if q.bounded() && !q.fits(1, int64(m.Size())) {
+	if q.bounded() && p.waits(op, int64(m.Size())) {
+		if !q.fits(1, int64(m.Size())) || q.line.behind(op) {
+			q.queueUp(op)
+			return nil, errWait
+		}
+		op.leaveLine()
+	} else if q.bounded() && !q.fits(1, int64(m.Size())) {
 		switch p.WhenFull {
 		case DropNew:
 			q.b.counts.overflowed.Add(1)
@@ -34,13 +40,17 @@ func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, er
 			return nil, nil
 		case DropHead: // once it is there
 		default:
-			if p.waits(op, int64(m.Size())) {
-				return nil, errWait
-			}
 			q.b.counts.overflowed.Add(1)
 			q.b.Tell(w, About("full", "FULL", q.name, nil))
 			return nil, &FullError{Queue: q.name, Reason: "maxlen"}
 		}
+	}
+	if p.WhenFull == Block {
+		op.Finally(func(err error) {
+			if err != nil { // it takes no room
+				q.line.roomy()
+			}
+		})
 	}
 	return q.mortal(m), nil
 }
@@ -155,13 +165,20 @@ func (t *Transaction) fit(queues []*queue, op *Op) error {
 				bytes += int64(st.msg.Size())
 			}
 		}
-		if n > 0 && !q.fits(n, bytes) {
-			if q.props.waits(op, bytes) && (q.props.MaxMessages <= 0 || n <= q.props.MaxMessages) {
-				return errWait
-			}
+		if n == 0 {
+			continue
+		}
+		fits := q.fits(n, bytes)
+		if q.props.waits(op, bytes) && (q.props.MaxMessages <= 0 || n <= q.props.MaxMessages) && (!fits || q.line.behind(op)) {
+			q.queueUp(op)
+			return errWait
+		}
+		if !fits {
 			q.b.counts.overflowed.Add(1)
 			return &FullError{Queue: q.name, Reason: "maxlen"}
 		}
 	}
+	op.leaveLine()
+	op.Patient = false // there is room, and it is taken
 	return nil
 }

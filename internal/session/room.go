@@ -19,38 +19,46 @@ func (s *session) commitOp(tx *broker.Transaction, op *broker.Op) error {
 	return err
 }
 
-// How often it is looked for room in a full queue, and how long a client waits there that has
-// messages which it cannot acknowledge meanwhile: it may be waiting for itself.
+// How often it is looked whether a client that waits for room is still there, and how long it
+// waits that has messages which it cannot acknowledge meanwhile: it may be waiting for itself.
 const (
-	roomEvery  = 5 * time.Millisecond
+	lookEvery  = 100 * time.Millisecond
 	roomWithin = 30 * time.Second
 )
 
-// retry has a client wait, whose socket is not read meanwhile, until try succeeds. If it never
-// does, op has come to nothing.
+// retry has a client wait, whose socket is not read meanwhile, until it is its turn and try
+// succeeds. If it never does, op has come to nothing.
 func (s *session) retry(op *broker.Op, try func() bool) error {
 	op.Unattended() // what waited for that is past
 	err := s.pause(func() error {
+		nudged := make(chan struct{}, 1)
+		s.waiting.Store(&nudged)
+		defer s.waiting.Store(nil)
 		since := time.Now()
-		tick := time.NewTicker(roomEvery)
+		tick := time.NewTicker(lookEvery)
 		defer tick.Stop()
 		for {
-			select {
-			case <-tick.C:
-			case <-s.srv.quit:
-				return errShuttingDown()
-			}
 			if f := s.failure.Load(); f != nil {
 				return f
 			}
-			if s.missed() {
-				return io.EOF
-			}
-			if s.subs.outstanding() && time.Since(since) > roomWithin {
-				op.Patient = false
-			}
-			if try() {
-				return nil
+			select {
+			case <-op.Room():
+				if try() {
+					return nil
+				}
+			case <-nudged: // it may have failed
+			case <-tick.C:
+				if s.missed() {
+					return io.EOF
+				}
+				if time.Since(since) > roomWithin && s.subs.outstanding() {
+					op.Patient = false
+					if try() {
+						return nil
+					}
+				}
+			case <-s.srv.quit:
+				return errShuttingDown()
 			}
 		}
 	})

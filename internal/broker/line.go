@@ -1,0 +1,100 @@
+package broker
+
+import "sync"
+
+// A line is the senders that wait for room in a queue, in the order in which they came. The
+// first alone tries, when something has left the queue, and when it is through the next: so
+// nobody passes them who comes later, and none tries in vain.
+type line struct {
+	mu    sync.Mutex // the last of all locks
+	turns []*turn
+}
+
+// A turn is a place in a line.
+type turn struct {
+	line  *line
+	ready chan struct{} // has a value when it is worth trying again
+}
+
+// head is the first in line. Called with mu held.
+func (l *line) head() *turn {
+	if len(l.turns) == 0 {
+		return nil
+	}
+	return l.turns[0]
+}
+
+// roomy has the first try. It may be called on nil.
+func (l *line) roomy() {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.call()
+}
+
+func (l *line) call() {
+	if t := l.head(); t != nil {
+		select {
+		case t.ready <- struct{}{}:
+		default: // it is about to
+		}
+	}
+}
+
+// behind reports whether somebody else than the owner of op is first in line.
+func (l *line) behind(op *Op) bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.head()
+	return t != nil && t != op.turn
+}
+
+// queueUp puts op last in the queue's line, if it is not in that yet. Called with q.mu held.
+func (q *queue) queueUp(op *Op) {
+	if op.turn != nil && op.turn.line == q.line {
+		return
+	}
+	op.leaveLine()
+	l := q.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	op.turn = &turn{l, make(chan struct{}, 1)}
+	l.turns = append(l.turns, op.turn)
+}
+
+// leaveLine has who is next try, if the owner of op was first.
+func (op *Op) leaveLine() {
+	t := op.turn
+	if t == nil {
+		return
+	}
+	op.turn = nil
+	l := t.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.turns {
+		if l.turns[i] != t {
+			continue
+		}
+		l.turns = append(l.turns[:i], l.turns[i+1:]...)
+		l.turns[:len(l.turns)+1][len(l.turns)] = nil
+		if i == 0 {
+			l.call()
+		}
+		return
+	}
+}
+
+// Room has a value when an operation that was told to wait is worth trying again. It is another
+// after each try.
+func (op *Op) Room() <-chan struct{} {
+	if op.turn == nil {
+		return nil
+	}
+	return op.turn.ready
+}
