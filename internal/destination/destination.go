@@ -126,6 +126,7 @@ func Parse(text string, hint Hint) ([]Name, error) {
 		return []Name{n}, nil
 	}
 	var all []Name
+	var kind Hint // of the first: it holds for those without a prefix behind it, as in ActiveMQ
 	for part := range strings.SplitSeq(text, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
@@ -134,6 +135,17 @@ func Parse(text string, hint Hint) ([]Name, error) {
 		n, err := one(part, hint)
 		if err != nil {
 			return nil, err
+		}
+		switch {
+		case !n.Bare && len(all) > 0:
+		case n.Bare && kind != None && hint == None && part[0] != '/':
+			n, _ = one(part, kind) // no name is wrong there
+			n.Bare = false
+		case n.Bare:
+		case n.Kind == Queue:
+			kind = Anycast
+		case n.Kind == Topic:
+			kind = Multicast
 		}
 		all = append(all, n)
 	}

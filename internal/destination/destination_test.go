@@ -53,6 +53,21 @@ func TestComposite(t *testing.T) {
 	if err != nil || len(got) != 3 || got[0].Text != "/queue/a" || got[1].Text != "/topic/b" || got[2].Text != "/queue/c,d" || got[1].Spelt != "topic://b" {
 		t.Errorf("%+v, %v", got, err)
 	}
+	for in, want := range map[string]string{
+		"/queue/a,b,topic://c,d": "/queue/a /queue/b /topic/c /queue/d",
+		"/topic/a,b,/weird":      "/topic/a /topic/b /weird",
+		"a,b":                    "a b",
+		"a,/queue/b,c":           "a /queue/b c",
+	} {
+		got, err := Parse(in, None)
+		var texts []string
+		for _, n := range got {
+			texts = append(texts, n.Text)
+		}
+		if err != nil || strings.Join(texts, " ") != want {
+			t.Errorf("Parse(%q): %q, %v, want %q", in, texts, err, want)
+		}
+	}
 }
 
 func TestErrors(t *testing.T) {
