@@ -90,7 +90,7 @@ func setProperty(p *broker.Properties, name, value string) (err error) {
 	default:
 		err = p.Set(name, value)
 		if errors.Is(err, broker.ErrNoProperty) {
-			return fmt.Errorf("%s is not known; known are match, vhost, max_messages, max_bytes, when_full, ttl, max_deliveries, dead_letter, auto_delete, idle_after, single_active, last_value and non_destructive", name)
+			return fmt.Errorf("%s is not known; known are match, vhost, max_messages, max_bytes, when_full, ttl, max_deliveries, max_priority, dead_letter, auto_delete, idle_after, single_active, last_value and non_destructive", name)
 		}
 		return err
 	}

@@ -55,6 +55,7 @@ type Properties struct {
 	AutoDelete    bool          // it goes, with what it holds, when its last consumer has left
 	IdleAfter     time.Duration // likewise when it had no consumer for so long
 	SingleActive  bool          // one consumer at a time is served
+	MaxPriority   int           // the highest; then a message that names none has the lowest
 	LastValue     bool          // the last message of each key alone is kept
 
 	// NonDestructive has it keep what it delivers, until that has expired or makes room. Who
@@ -73,6 +74,7 @@ func (p Properties) over(q Properties) Properties {
 	or(&p.AutoDelete, q.AutoDelete)
 	or(&p.IdleAfter, q.IdleAfter)
 	or(&p.SingleActive, q.SingleActive)
+	or(&p.MaxPriority, q.MaxPriority)
 	or(&p.LastValue, q.LastValue)
 	or(&p.NonDestructive, q.NonDestructive)
 	return p
@@ -241,7 +243,7 @@ func (p Properties) fields() []string {
 		"q-max_messages", strconv.Itoa(p.MaxMessages), "q-max_bytes", strconv.FormatInt(p.MaxBytes, 10), "q-when_full", fullNames[p.WhenFull],
 		"q-ttl", p.TTL.String(), "q-max_deliveries", strconv.Itoa(p.MaxDeliveries), "q-dead_letter", p.DeadLetter,
 		"q-auto_delete", strconv.FormatBool(p.AutoDelete), "q-idle_after", p.IdleAfter.String(), "q-single_active", strconv.FormatBool(p.SingleActive),
-		"q-last_value", strconv.FormatBool(p.LastValue), "q-non_destructive", strconv.FormatBool(p.NonDestructive),
+		"q-max_priority", strconv.Itoa(p.MaxPriority), "q-last_value", strconv.FormatBool(p.LastValue), "q-non_destructive", strconv.FormatBool(p.NonDestructive),
 	}
 }
 
@@ -258,9 +260,36 @@ func readProperties(row *message.Message) (p Properties) {
 	p.AutoDelete = value("q-auto_delete") == "true"
 	p.IdleAfter, _ = time.ParseDuration(value("q-idle_after"))
 	p.SingleActive = value("q-single_active") == "true"
+	p.MaxPriority, _ = strconv.Atoi(value("q-max_priority"))
 	p.LastValue = value("q-last_value") == "true"
 	p.NonDestructive = value("q-non_destructive") == "true"
 	return p
+}
+
+// MostPriority is the highest MaxPriority, as in RabbitMQ.
+const MostPriority = 255
+
+// ranked is m with the priority that it has in a queue whose highest is MaxPriority, as RabbitMQ
+// has it: none is 0, more than the highest is the highest. Past 9 they share ten levels.
+func (q *queue) ranked(m *message.Message) *message.Message {
+	highest := q.props.MaxPriority
+	if highest == 0 {
+		return m
+	}
+	p := 0
+	if v, ok := m.Header("priority"); ok {
+		p, _ = strconv.Atoi(strings.TrimSpace(v)) // which was read before
+	}
+	p = min(p, highest)
+	if highest > 9 {
+		p = p * 9 / highest
+	}
+	if p == int(m.Options().Priority) {
+		return m
+	}
+	r := m.Redirect(m.Destination(), "priority", strconv.Itoa(p))
+	r.SetSender(m.Sender())
+	return r
 }
 
 // mortal is m with an end that its queue gives it.
@@ -349,6 +378,12 @@ func (p *Properties) Set(name, value string) (err error) {
 		} else {
 			p.MaxDeliveries = n
 		}
+	case "max_priority":
+		n, e := strconv.Atoi(value)
+		if e != nil || n < 1 || n > MostPriority {
+			return wrong("a whole number from 1 to 255")
+		}
+		p.MaxPriority = n
 	case "when_full":
 		f, ok := ParseFull(value)
 		if !ok {

@@ -52,7 +52,7 @@ func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, er
 			}
 		})
 	}
-	return q.mortal(m), nil
+	return q.mortal(q.ranked(m)), nil
 }
 
 // errWait says that a sender has to wait, and that nothing has happened.

@@ -76,6 +76,9 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 	p.TTL = span("x-message-ttl")
 	p.IdleAfter = span("x-expires")
 	p.MaxDeliveries = count("x-delivery-limit")
+	if err == nil {
+		p.MaxPriority, err = number(f, 0, 0, broker.MostPriority, "x-max-priority")
+	}
 	if err != nil {
 		return p, err
 	}
@@ -98,6 +101,9 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 	}
 	if p.MaxMessages > 0 || p.MaxBytes > 0 {
 		p.WhenFull = broker.DropHead // as RabbitMQ does
+		if f.Header.Value("quota_messages") != "" || f.Header.Value("quota") != "" {
+			p.WhenFull = broker.Block // as Apollo does
+		}
 	}
 	if n := count("ring-size"); err == nil && n > 0 {
 		p.MaxMessages, p.WhenFull = n, broker.DropHead
