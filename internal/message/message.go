@@ -230,7 +230,7 @@ func New(f *frame.Frame, dest string, now Moment) (*Message, error) {
 		name, value := f.Header[i].Name, f.Header[i].Value
 		switch string(name) {
 		case "destination", "content-length", "receipt", "transaction",
-			"subscription", "ack", "redelivered", "delivery-count", "JMSXUserID":
+			"subscription", "ack", "redelivered", "delivery-count", "x-delivery-count", "JMSXDeliveryCount", "JMSXUserID":
 			continue
 		case "message-id":
 			name = clientID

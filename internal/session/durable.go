@@ -62,9 +62,16 @@ func (s *session) bind(f *frame.Frame, n destination.Name, o *broker.Options, su
 	if err := s.mayBind(f, d); err != nil {
 		return "", err
 	}
+	of := d.Queue
+	if strings.HasPrefix(of, destination.DurablePrefix) {
+		of = d.Topic
+	}
+	if err := s.declare(f, d.Queue, of); err != nil { // before the queue is made
+		return "", err
+	}
 	sub.of, d.Owner = d.Topic, s.user.Name
-	d.Filter, d.Selector = o.Filter, selectorOf(o.Filter)
-	o.Filter = nil
+	d.Filter, o.Filter = splitStream(o.Filter)
+	d.Selector = selectorOf(d.Filter)
 	done := make(chan error, 1)
 	op := broker.NewOp(nil)
 	op.Finally(func(err error) {

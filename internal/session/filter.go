@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"strings"
 
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
@@ -15,6 +16,7 @@ type filter struct {
 	notFrom uint32 // no-local: the connection itself; 0: its own messages are wanted
 	match   *match // of the exchange amq.headers
 	sel     *selector.Selector
+	stream  *selector.Selector // of x-stream-filter: of this consumer, whoever else shares its queue
 }
 
 // Wants implements broker.Filter.
@@ -25,7 +27,51 @@ func (f *filter) Wants(m *message.Message) bool {
 	if f.match != nil && !f.match.wants(m) {
 		return false
 	}
-	return f.sel == nil || f.sel.Matches(fields{m})
+	return (f.sel == nil || f.sel.Matches(fields{m})) && (f.stream == nil || f.stream.Matches(fields{m}))
+}
+
+// streamFilter reads which values of the header x-stream-filter-value RabbitMQ's clients want, and
+// whether messages without it as well.
+func streamFilter(f *frame.Frame) (*selector.Selector, error) {
+	unfiltered, err := flag(f, false, "x-stream-match-unfiltered")
+	if err != nil {
+		return nil, err
+	}
+	v, ok := f.Header.Get("x-stream-filter")
+	if !ok {
+		return nil, nil
+	}
+	const name = `"x-stream-filter-value"`
+	var b strings.Builder
+	for value := range strings.SplitSeq(string(v), ",") {
+		if value = strings.TrimSpace(value); value == "" {
+			return nil, errHeader(f.Command, "x-stream-filter", v, "values with commas between")
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("'" + strings.ReplaceAll(value, "'", "''") + "'")
+	}
+	text := name + " IN (" + b.String() + ")"
+	if unfiltered {
+		text += " OR " + name + " IS NULL"
+	}
+	return selector.Parse(text)
+}
+
+// splitStream takes out of a filter what is of the consumer alone.
+func splitStream(f broker.Filter) (shared, own broker.Filter) {
+	w, ok := f.(*filter)
+	if !ok || w.stream == nil {
+		return f, nil
+	}
+	rest := *w
+	rest.stream = nil
+	own = &filter{stream: w.stream}
+	if rest == (filter{}) {
+		return nil, own
+	}
+	return &rest, own
 }
 
 // fields are the headers of a message as selectors see them.
@@ -56,10 +102,10 @@ func selectorOf(f broker.Filter) string {
 // only to those who share a topic.
 func ofQueue(f broker.Filter) broker.Filter {
 	w, ok := f.(*filter)
-	if !ok || w.sel == nil {
+	if !ok || w.sel == nil && w.stream == nil {
 		return nil
 	}
-	return &filter{sel: w.sel}
+	return &filter{sel: w.sel, stream: w.stream}
 }
 
 // filter reads which messages f wants; nil: all.
@@ -70,6 +116,10 @@ func (s *session) filter(f *frame.Frame) (broker.Filter, error) {
 		if w.sel, err = selector.Parse(string(text)); err != nil {
 			return nil, err
 		}
+	}
+	var err error
+	if w.stream, err = streamFilter(f); err != nil {
+		return nil, err
 	}
 	local, err := flag(f, false, "no-local", "activemq.noLocal")
 	if err != nil {

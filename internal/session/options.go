@@ -121,6 +121,9 @@ func prefetch(f *frame.Frame, o *broker.Options, def int) (err error) {
 		}
 		o.Prefetch, o.Bytes, o.Manual = n, bytes, !auto
 	}
+	if f.Header.Value("consumer-window-size") == "0" || f.Header.Value("consumerWindowSize") == "0" {
+		o.Prefetch = 1 // Artemis: nothing waits with the client
+	}
 	o.Bytes = max(o.Bytes, 0)
 	if o.Prefetch == 0 {
 		o.Prefetch = 1

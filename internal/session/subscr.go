@@ -21,6 +21,7 @@ type subscr struct {
 	group   *group // with those of the same SUBSCRIBE; nil: it is the only one
 	num     uint64 // the server's name for it, in ack ids
 	topic   bool
+	silent  bool   // the server made it, for answers
 	browses bool   // it takes nothing: there is nothing to give back
 	seqName string // a header that tells the Seq; "": none
 	gone    bool   // UNSUBSCRIBE came; deliveries may still be settled
@@ -91,6 +92,10 @@ func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 	}
 	if d.Attempt > 1 {
 		dst = append(dst, "\nredelivered:true\ndelivery-count:"...)
+		dst = strconv.AppendUint(dst, uint64(d.Attempt), 10)
+		dst = append(dst, "\nx-delivery-count:"...) // as RabbitMQ counts
+		dst = strconv.AppendUint(dst, uint64(d.Attempt)-1, 10)
+		dst = append(dst, "\nJMSXDeliveryCount:"...)
 		dst = strconv.AppendUint(dst, uint64(d.Attempt), 10)
 		dst = append(dst, '\n')
 	} else {

@@ -2,7 +2,6 @@ package session
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"stompserver/internal/broker"
@@ -71,6 +70,7 @@ func (s *session) subscribe(f *frame.Frame) error {
 		if g != nil {
 			g.join(sub)
 		}
+		s.supersede(sub)
 	}
 	if s.access.rights.Load() != right { // they changed when not all of these were known
 		for _, sub := range parts {
@@ -110,12 +110,8 @@ func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options, d
 	if err != nil {
 		return nil, err
 	}
-	if declares && s.b.IsQueue(dest) && !n.System() {
-		of := dest
-		if isDurable := strings.HasPrefix(dest, destination.DurablePrefix); isDurable {
-			of = sub.right()
-		}
-		if err := s.declare(f, dest, of); err != nil {
+	if declares && sub.of == "" && s.b.IsQueue(dest) && !n.System() {
+		if err := s.declare(f, dest, dest); err != nil {
 			return nil, err
 		}
 	}
@@ -165,12 +161,26 @@ func (s *session) subscribeToReplies(spelt, dest string, topic bool) error {
 	if s.subs.byName(spelt) != nil || !s.subs.room(s.cfg.Limits.Subscriptions) {
 		return nil // it cannot be told apart; the client may subscribe by itself
 	}
-	sub := &subscr{s: s, id: spelt, named: true, spelt: spelt}
+	sub := &subscr{s: s, id: spelt, named: true, spelt: spelt, silent: true}
 	if err := s.open(sub, dest, broker.Options{Mode: broker.Auto, Budget: &s.budget}); err != nil {
 		return err
 	}
 	sub.bs.Start(&s.wake)
 	return nil
+}
+
+// supersede ends the subscription to a temporary destination that the server made for answers,
+// when the client makes one by itself, as those of ActiveMQ and Apollo do: else the two would
+// take turns.
+func (s *session) supersede(sub *subscr) {
+	if !broker.IsTemporary(sub.dest) {
+		return
+	}
+	for _, old := range slices.Clone(s.subs.list) {
+		if old.silent && !old.gone && old.dest == sub.dest {
+			s.endSubscription(old)
+		}
+	}
 }
 
 // unsubscribe answers UNSUBSCRIBE: by id, in 1.0 also by destination, which ends all
