@@ -95,38 +95,13 @@ func (a *Address) Wanted() bool {
 // makes it; for a topic that is at once. It returns false, and nothing has happened, if a queue
 // is full and op is Patient: then it is to be tried again.
 func (a *Address) Send(m *message.Message, op *Op, w *Wake) bool {
-	if a.ctrl != nil {
-		a.ctrl(a.b, a.name, m, op, w)
-		return true
-	}
-	if m.Special() && m.Options().Dedupe != "" {
-		tx := a.b.Begin()
-		tx.Send(a, m)
-		return tx.commitOrAbort(tx.Commit(op, w))
-	}
-	if m.Special() && Later(m.Options(), nowMilli()) {
-		if err := a.b.schedule.put(op, a.name, m); err != nil {
-			op.Finish(err)
-			return true
+	if m.Special() {
+		if known, sent := a.sendSpecial(m, op, w); known {
+			return sent
 		}
-		a.b.store.Commit(&op.batch)
-		return true
-	}
-	if retains(m) && a.q == nil && !a.temp {
-		a.sendKept(m, op, w)
-		return true
 	}
 	if a.q == nil {
-		if !a.temp && a.b.durables.version.Load() != 0 {
-			if queues := a.feeds(m); queues != nil {
-				return a.feed(queues, m, op, w)
-			}
-		}
-		if !op.News.behind(a.b, a.name, m) && a.Wanted() {
-			a.publish(m, w)
-		}
-		op.Finish(nil)
-		return true
+		return a.sendElsewhere(m, op, w)
 	}
 	if a.temp {
 		m.SetVolatile()
@@ -147,6 +122,48 @@ func (a *Address) Send(m *message.Message, op *Op, w *Wake) bool {
 		}
 		a.q = q
 	}
+}
+
+// sendSpecial is Send for what the options of m ask for. Known is false if they ask for nothing
+// that matters here.
+func (a *Address) sendSpecial(m *message.Message, op *Op, w *Wake) (known, sent bool) {
+	switch {
+	case a.ctrl != nil:
+		return false, false
+	case m.Options().Dedupe != "":
+		tx := a.b.Begin()
+		tx.Send(a, m)
+		return true, tx.commitOrAbort(tx.Commit(op, w))
+	case Later(m.Options(), nowMilli()):
+		if err := a.b.schedule.put(op, a.name, m); err != nil {
+			op.Finish(err)
+			return true, true
+		}
+		a.b.store.Commit(&op.batch)
+		return true, true
+	case retains(m) && a.q == nil && !a.temp:
+		a.sendKept(m, op, w)
+		return true, true
+	}
+	return false, false
+}
+
+// sendElsewhere is Send for what is no queue.
+func (a *Address) sendElsewhere(m *message.Message, op *Op, w *Wake) bool {
+	if a.ctrl != nil {
+		a.ctrl(a.b, a.name, m, op, w)
+		return true
+	}
+	if !a.temp && a.b.durables.version.Load() != 0 {
+		if queues := a.feeds(m); queues != nil {
+			return a.feed(queues, m, op, w)
+		}
+	}
+	if !op.News.behind(a.b, a.name, m) && a.Wanted() {
+		a.publish(m, w)
+	}
+	op.Finish(nil)
+	return true
 }
 
 // publish hands m to the subscribers of a topic.

@@ -66,14 +66,17 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) error {
 		}
 		m = admitted
 	}
-	st, err := q.lane(m)
-	if err != nil {
-		q.mu.Unlock()
-		op.Finish(err)
-		return nil
+	st := q.st
+	if m.Special() {
+		var err error
+		if st, err = q.lane(m); err != nil {
+			q.mu.Unlock()
+			op.Finish(err)
+			return nil
+		}
 	}
 	op.batch.Put(st, m)
-	if m.Expires() != 0 {
+	if m.Special() && m.Expires() != 0 {
 		q.expiring(op, m.Options().Priority, m)
 	}
 	if q.last != nil {
@@ -132,13 +135,15 @@ func (q *queue) dispatch(w *Wake) {
 		}
 		q.scratch = ds[:0]
 		q.asked = len(ds) < want
-		ds = q.endAll(ds, w)
+		if q.expiry != nil || q.last != nil {
+			ds = q.endAll(ds, w)
+		}
 		for i, d := range ds {
 			if q.next == nil {
 				q.unseen(ds[i:])
 				break
 			}
-			if q.overLimit(d) {
+			if d.Attempt > 1 && q.overLimit(d) {
 				q.bury(d, death{reason: "delivery_limit"}, w) // handed out too often before a restart
 				continue
 			}

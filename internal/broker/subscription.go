@@ -265,7 +265,8 @@ func (s *Subscription) AddCredit(n int, w *Wake) {
 // take hands d to the consumer. Called by the queue, whose turn it moves on.
 func (s *Subscription) take(d store.Delivery, w *Wake) {
 	s.q.next = s.ringNext
-	if s.hand(d, w); !s.able() {
+	s.hand(d, w)
+	if s.blocked || s.credit <= 0 || s.window > 0 && s.bytes >= s.window { // the rest of able is as it was
 		s.q.leave(s)
 	}
 }

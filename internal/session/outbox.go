@@ -94,9 +94,7 @@ type run struct {
 
 // room makes the chunk hold n more bytes. Called with mu held.
 func (o *outbox) room(n int) {
-	if o.envelope != nil {
-		n += websocket.Room
-	}
+	n += websocket.Room // whether there is an envelope or not
 	if cap(o.chunk)-len(o.chunk) >= n {
 		return
 	}
@@ -180,17 +178,18 @@ func (o *outbox) discard() {
 func (o *outbox) message(s *subscr, d broker.Delivery, v frame.Version) {
 	m := d.Msg
 	whole, ok := m.Whole(v)
-	if ok && len(whole) < shareFrom {
+	if ok && len(whole) < shareFrom && o.envelope == nil {
 		o.room(len(s.head) + 128 + len(whole))
-		n := o.begin()
+		n := len(o.chunk)
 		o.chunk = append(s.appendHead(o.chunk, d), whole...)
-		o.end(n, nil)
+		o.size += len(o.chunk) - n
 		return
 	}
-	o.large(s, d, v, m)
+	o.pieced(s, d, v, m)
 }
 
-func (o *outbox) large(s *subscr, d broker.Delivery, v frame.Version, m *message.Message) {
+// pieced is message for what is not one piece of bytes to be copied.
+func (o *outbox) pieced(s *subscr, d broker.Delivery, v frame.Version, m *message.Message) {
 	rest := m.Rest()
 	shared := len(rest) >= shareFrom
 	need := len(s.head) + 128 + m.WireSize() - len(rest)
@@ -233,9 +232,11 @@ func (o *outbox) receipt(r *receipt, v frame.Version) {
 	o.room(receiptSize(r.id) + len(r.more))
 	n := o.begin()
 	o.chunk = append(o.chunk, "RECEIPT\nreceipt-id:"...)
-	o.chunk = append(frame.AppendEscaped(o.chunk, r.id, v), '\n')
-	o.chunk = append(o.chunk, r.more...)
-	o.chunk = append(o.chunk, "\n\x00\n"...)
+	o.chunk = frame.AppendEscaped(o.chunk, r.id, v)
+	if r.more != nil {
+		o.chunk = append(o.chunk, r.more...)
+	}
+	o.chunk = append(o.chunk, "\n\n\x00\n"...)
 	o.end(n, nil)
 }
 

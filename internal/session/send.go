@@ -40,7 +40,10 @@ func (s *session) send(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
-	op := s.opOf(f, m, m.Size())
+	op := s.op(f, m.Size())
+	if m.Special() {
+		mayRefuse(op, m)
+	}
 	if !s.to.to.Send(m, op, &s.wake) {
 		return s.retry(op, func() bool { return s.to.to.Send(m, op, &s.wake) })
 	}
@@ -98,18 +101,16 @@ func (s *session) sendToAll(f *frame.Frame) error {
 	}
 	tx := s.b.Begin()
 	s.sendParts(tx, m)
-	return s.commitOp(tx, s.opOf(f, m, tx.Bytes()))
+	op := s.op(f, tx.Bytes())
+	mayRefuse(op, m)
+	return s.commitOp(tx, op)
 }
 
-// opOf is op for a SEND of m, which may ask for a refusal to be told by its receipt.
-func (s *session) opOf(f *frame.Frame, m *message.Message, n int) *broker.Op {
-	op := s.op(f, n)
-	if m.Special() && m.Options().Confirm {
-		if r, ok := op.Token.(*receipt); ok {
-			r.refusable = true
-		}
+// mayRefuse has op, the SEND of m, tell of a refusal by its receipt, if m asks for that.
+func mayRefuse(op *broker.Op, m *message.Message) {
+	if r, ok := op.Token.(*receipt); ok && m.Options().Confirm {
+		r.refusable = true
 	}
-	return op
 }
 
 // controls reports whether the route asks the broker for something.

@@ -286,36 +286,43 @@ func (s *session) readUp() bool {
 
 // Done implements broker.Owner.
 func (s *session) Done(op *broker.Op, err error) {
-	defer s.nudge()
 	s.uncommitted.Add(-int64(op.Bytes))
 	r, _ := op.Token.(*receipt)
-	if r != nil && r.refusable {
-		var full *broker.FullError
-		if errors.As(err, &full) {
-			err = nil
-			op.Tell("status", "rejected")
-			op.Tell("reason", full.Reason)
-			op.Tell("queue", full.Queue)
-		}
-	}
-	if err != nil {
-		e, known := asError(err)
-		if !known {
-			s.log().Error("operation failed", "err", err)
-		}
-		if r != nil {
-			e.Receipt = string(r.id)
-		}
-		s.fail(e)
-		return
-	}
-	if r != nil {
+	switch {
+	case err != nil && !refused(op, r, err):
+		s.broken(r, err)
+	case r != nil:
 		for told := op.Told(); len(told) > 1; told = told[2:] {
-			r.more = append(frame.AppendEscaped(r.more, []byte(told[0]), s.version), ':')
-			r.more = append(frame.AppendEscaped(r.more, []byte(told[1]), s.version), '\n')
+			r.more = append(frame.AppendEscaped(append(r.more, '\n'), []byte(told[0]), s.version), ':')
+			r.more = frame.AppendEscaped(r.more, []byte(told[1]), s.version)
 		}
 		s.confirm(r)
 	}
+	s.nudge()
+}
+
+// refused reports whether err is a refusal that the receipt r tells of.
+func refused(op *broker.Op, r *receipt, err error) bool {
+	var full *broker.FullError
+	if r == nil || !r.refusable || !errors.As(err, &full) {
+		return false
+	}
+	op.Tell("status", "rejected")
+	op.Tell("reason", full.Reason)
+	op.Tell("queue", full.Queue)
+	return true
+}
+
+// broken ends the session because an operation failed, whose receipt is r if it has one.
+func (s *session) broken(r *receipt, err error) {
+	e, known := asError(err)
+	if !known {
+		s.log().Error("operation failed", "err", err)
+	}
+	if r != nil {
+		e.Receipt = string(r.id)
+	}
+	s.fail(e)
 }
 
 // fail ends the session from any goroutine; the first reason counts.

@@ -134,7 +134,7 @@ type receipts struct {
 
 type receipt struct {
 	id        []byte
-	more      []byte // further header lines
+	more      []byte // further header lines, each with the LF before it; nil: none
 	done      bool
 	refusable bool // it tells a refusal too
 	next      *receipt
@@ -150,8 +150,8 @@ func (s *session) expect(id []byte) *receipt {
 	defer o.mu.Unlock()
 	l := &o.receipts
 	r := receiptPool.Get().(*receipt)
-	r.done, r.refusable, r.next = false, false, nil
-	r.id, r.more = append(r.id[:0], id...), r.more[:0]
+	r.done, r.next = false, nil
+	r.id = append(r.id[:0], id...)
 	l.size += receiptSize(id)
 	if l.tail == nil {
 		l.head = r
@@ -160,7 +160,7 @@ func (s *session) expect(id []byte) *receipt {
 	}
 	l.tail = r
 	if s.unlike {
-		r.more = append(r.more, "x-declared:mismatch\n"...)
+		r.more = append(r.more, "\nx-declared:mismatch"...)
 	}
 	s.owe()
 	return r
@@ -193,7 +193,7 @@ func (s *session) confirm(r *receipt) {
 			o.receipt(r, s.version)
 			sent = true
 		}
-		if cap(r.id) <= 64 && cap(r.more) <= 128 {
+		if cap(r.id) <= 64 && !r.refusable && r.more == nil {
 			receiptPool.Put(r)
 		}
 	}

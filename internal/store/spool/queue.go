@@ -41,9 +41,11 @@ func (q *queue) apply(c *store.Change) {
 	}
 	gone, stored := int64(0), false
 	for seq := c.Seq; seq <= c.Last; seq++ {
-		m := q.remove(seq, leased)
+		m := q.win.remove(seq, leased) // where nearly all are
 		if m == nil {
-			continue
+			if m = q.settleAhead(seq, leased); m == nil {
+				continue
+			}
 		}
 		gone += int64(m.Size())
 		stored = stored || !m.Volatile()
