@@ -147,12 +147,14 @@ func (d *Decoder) growBig() {
 	d.big = grown
 }
 
-// bigSize is how much memory a body gets of which n bytes have come: so much that it is
-// copied seldom, so little that a promise does not cost much. A client that has sent as
-// much before gets it at once: it can hold no more than by sending it again.
+// bigSize is how much memory a body gets of which n bytes have come: a quarter of what it will
+// be, or a quarter of that and so on, so that all it was copied from is a third of it at most, and
+// a promise costs no more than four times what came. A client that has sent as much before gets
+// as much at once: it can hold no more than by sending it again.
 func (d *Decoder) bigSize(n int) int {
-	if size := max(4*n, d.trusted); size <= d.length {
-		return size
+	size := d.length + len(tail)
+	for size > d.trusted && size/4 > n && size/4 >= bigStart {
+		size /= 4
 	}
-	return d.length + len(tail)
+	return size
 }
