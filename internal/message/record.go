@@ -50,39 +50,82 @@ var errRecord = errors.New("message: not a stored message")
 
 // ParseRecord makes a message of its stored form. It copies what it keeps. Any input is
 // safe, and what cannot be a message is an error.
-func ParseRecord(b []byte) (*Message, error) {
-	if len(b) < 2 {
+func ParseRecord(b []byte) (*Message, error) { return ParseRecordFrom(b, len(b), nil) }
+
+// ErrShort is returned by ParseRecordFrom if the body begins behind what it was given.
+var ErrShort = errors.New("message: not all of what stands before the body")
+
+// ParseRecordFrom makes a message of a stored form of n bytes, of which b are the first. What
+// follows them read puts where it belongs, so that a large body is in memory once.
+func ParseRecordFrom(b []byte, n int, read func(rest []byte) error) (*Message, error) {
+	missing := n - len(b)
+	p, err := splitRecord(b)
+	if err == errCut && missing > 0 {
+		err = ErrShort
+	}
+	if err != nil {
+		return nil, err
+	}
+	m := &Message{dest: string(p.dest), arrived: p.arrived, max: p.max, volat: p.volatile, joined: true}
+	var ok bool
+	if m.opt, m.plain, ok = readHead(p.head, m.arrived); !ok {
 		return nil, errRecord
+	}
+	buf := make([]byte, len(p.head)+len(p.body)+missing+len(Tail))
+	at := copy(buf, p.head)
+	at += copy(buf[at:], p.body)
+	if missing > 0 {
+		if err := read(buf[at : at+missing]); err != nil {
+			return nil, err
+		}
+	}
+	copy(buf[at+missing:], Tail)
+	m.head, m.tail = buf[:len(p.head)], buf[len(p.head):]
+	return m, nil
+}
+
+// SizeOfRecord is the Size of the message that ParseRecord would make.
+func SizeOfRecord(b []byte) (int, error) {
+	p, err := splitRecord(b)
+	return len(p.dest) + len(p.head) + len(p.body) + len(Tail) + Overhead, err
+}
+
+// parts are views of a stored form.
+type parts struct {
+	volatile         bool
+	max              uint32
+	arrived          int64
+	dest, head, body []byte
+}
+
+// errCut says that there may be a message if b goes on.
+var errCut = fmt.Errorf("%w: it ends before its body", errRecord)
+
+func splitRecord(b []byte) (p parts, err error) {
+	if len(b) < 2 {
+		return p, errCut
 	}
 	if b[0] != recordVersion {
-		return nil, fmt.Errorf("%w: version %d, known is %d", errRecord, b[0], recordVersion)
+		return p, fmt.Errorf("%w: version %d, known is %d", errRecord, b[0], recordVersion)
 	}
-	m := &Message{volat: b[1]&flagVolatile != 0, joined: true}
+	p.volatile = b[1]&flagVolatile != 0
 	b = b[2:]
-	maximum, n := binary.Uvarint(b)
-	if n <= 0 || maximum > 1<<32-1 {
-		return nil, errRecord
+	maximum, size := binary.Uvarint(b)
+	if size <= 0 || maximum > 1<<32-1 {
+		return p, errCut
 	}
-	m.max, b = uint32(maximum), b[n:]
-	if m.arrived, n = binary.Varint(b); n <= 0 {
-		return nil, errRecord
+	p.max, b = uint32(maximum), b[size:]
+	if p.arrived, size = binary.Varint(b); size <= 0 {
+		return p, errCut
 	}
-	dest, b, ok := cutBytes(b[n:])
-	if !ok {
-		return nil, errRecord
+	ok := false
+	if p.dest, b, ok = cutBytes(b[size:]); !ok {
+		return p, errCut
 	}
-	head, body, ok := cutBytes(b)
-	if !ok {
-		return nil, errRecord
+	if p.head, p.body, ok = cutBytes(b); !ok {
+		return p, errCut
 	}
-	if m.opt, m.plain, ok = readHead(head, m.arrived); !ok {
-		return nil, errRecord
-	}
-	m.dest = string(dest)
-	buf := make([]byte, 0, len(head)+len(body)+len(Tail))
-	buf = append(append(append(buf, head...), body...), Tail...)
-	m.head, m.tail = buf[:len(head)], buf[len(head):]
-	return m, nil
+	return p, nil
 }
 
 // cutBytes takes a length and as many bytes off b.

@@ -84,8 +84,24 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte{2, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := message.ParseRecord(b)
+		for _, n := range []int{len(b) / 2, len(b) * 15 / 16} {
+			part, partErr := message.ParseRecordFrom(b[:n:n], len(b), func(rest []byte) error {
+				copy(rest, b[n:])
+				return nil
+			})
+			switch {
+			case partErr == message.ErrShort:
+			case (partErr == nil) != (err == nil):
+				t.Fatalf("of %q first %d: %v; at once: %v", b, n, partErr, err)
+			case err == nil:
+				same(t, part, m)
+			}
+		}
 		if err != nil {
 			return
+		}
+		if n, err := message.SizeOfRecord(b); err != nil || n != m.Size() {
+			t.Fatalf("SizeOfRecord is %d, %v, want %d", n, err, m.Size())
 		}
 		again, err := message.ParseRecord(m.AppendRecord(nil))
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 
 	"stompserver/internal/store"
+	"stompserver/internal/vfs"
 )
 
 // The format is described in docs/journal.md. Numbers are little-endian or uvarints.
@@ -87,15 +88,21 @@ type group struct {
 	synced uint64 // the last group that was durable when this one was written
 }
 
-// putGroup fills in the header of the group b, whose payload stands behind it.
-func putGroup(b []byte, salt uint64, g group) {
+// putGroup fills in the header of the group that out holds, whose payload stands behind it.
+func putGroup(out *vfs.Gather, salt uint64, g group) {
+	b := out.Buf
 	binary.LittleEndian.PutUint32(b, groupMagic)
-	binary.LittleEndian.PutUint32(b[8:], uint32(len(b)-groupSize))
+	binary.LittleEndian.PutUint32(b[8:], uint32(out.Len()-groupSize))
 	binary.LittleEndian.PutUint32(b[12:], 0)
 	binary.LittleEndian.PutUint64(b[16:], salt)
 	binary.LittleEndian.PutUint64(b[24:], g.number)
 	binary.LittleEndian.PutUint64(b[32:], g.synced)
-	binary.LittleEndian.PutUint32(b[4:], checksum(b[8:]))
+	sum := uint32(0)
+	_ = out.Each(8, func(b []byte) error {
+		sum = crc32.Update(sum, castagnoli, b)
+		return nil
+	})
+	binary.LittleEndian.PutUint32(b[4:], sum)
 }
 
 // parseGroup looks whether a group of the segment with that salt stands at the start of b,

@@ -58,7 +58,7 @@ type Journal struct {
 	synced  uint64   // the last that is durable
 	spare   []string // files that wait to be segments again
 	reserve bool     // there is a file of room for acks on a full disk
-	buf     []byte
+	out     vfs.Gather
 	index   []byte // what this group adds to the index of the segment
 	places  []uint32
 	failure error
@@ -270,7 +270,7 @@ func (j *Journal) seal(s *segment, next uint64) error {
 		s.size = s.promised
 	}
 	t := trailer{number: s.number, index: s.pos, length: len(s.index), sum: checksum(s.index), group: s.last, next: next}
-	b := append(j.buf[:0], s.index...)
+	b := s.index
 	end := s.size - trailerSize
 	if next == 0 {
 		end = s.pos + int64(len(b))

@@ -3,11 +3,13 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"sync"
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/vfs"
 )
 
 // readAtOnce is how much is read of a file at a time, when messages lie side by side.
@@ -106,6 +108,12 @@ func (rd *reader) message(places []place) (*message.Message, error) {
 		// There was not enough of it. Its length, if that could be read, says how much
 		// there is to be.
 		have := int64(len(rd.buf)) - (at - rd.at)
+		if r.kind == kindPut && r.seq == p.seq && r.length >= vfs.ShareFrom && len(pr.b) >= enoughOfLarge {
+			m, err := large(&pr, &r, p.seg)
+			if err != message.ErrShort {
+				return m, err
+			}
+		}
 		want := max(2*have, readAtOnce)
 		if r.kind == kindPut && r.length > 0 {
 			want = int64(r.length) + mostIndex + 16
@@ -117,6 +125,41 @@ func (rd *reader) message(places []place) (*message.Message, error) {
 			return nil, err
 		}
 	}
+}
+
+// enoughOfLarge is how much of a large message there is to be for its lengths to be among it.
+const enoughOfLarge = 1 << 10
+
+// large makes the message of a record of which pr has the first bytes, and reads the others to
+// where they stay.
+func large(pr *parser, r *record, s *segment) (*message.Message, error) {
+	if int64(r.length) > s.size-pr.at {
+		return nil, fmt.Errorf("%w: it does not end", ErrDamaged)
+	}
+	sum := checksum(pr.b)
+	var failed error
+	m, err := message.ParseRecordFrom(pr.b, r.length, func(rest []byte) error {
+		n, err := s.file.ReadAt(rest, pr.at+int64(len(pr.b)))
+		if n < len(rest) {
+			if failed = err; err == io.EOF {
+				failed = fmt.Errorf("%w: it lies behind the end of the file", ErrDamaged)
+			}
+			return failed
+		}
+		sum = crc32.Update(sum, castagnoli, rest)
+		return nil
+	})
+	switch {
+	case failed != nil:
+		return nil, failed
+	case err == message.ErrShort:
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	case sum != r.sum:
+		return nil, fmt.Errorf("%w: its checksum does not fit", ErrDamaged)
+	}
+	return m, nil
 }
 
 // done gives rd back, and its room if that is of the usual size.

@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"slices"
 
 	"stompserver/internal/message"
@@ -34,7 +35,7 @@ func (j *Journal) Write(rs []store.Record) error {
 	}
 	free := j.unneeded()
 
-	j.buf = append(j.buf[:0], make([]byte, groupSize)...)
+	j.out.Reset(groupSize, mostKept)
 	j.index, j.places = j.index[:0], j.places[:0]
 	ids := s.ids
 	for i := range copies { // first: the records may remove them
@@ -46,8 +47,11 @@ func (j *Journal) Write(rs []store.Record) error {
 	for _, f := range free {
 		j.add(&record{kind: kindFree, segment: f.number})
 	}
-	putGroup(j.buf, s.salt, group{number: j.group + 1, synced: j.synced})
-	if err := j.put(s); err != nil {
+	putGroup(&j.out, s.salt, group{number: j.group + 1, synced: j.synced})
+	err := j.put(s)
+	length := j.out.Len()
+	j.out.Reset(0, mostKept) // it holds no body any longer
+	if err != nil {
 		s.ids = ids
 		for _, q := range j.queues {
 			if q.in == s.number && q.id >= ids {
@@ -61,15 +65,15 @@ func (j *Journal) Write(rs []store.Record) error {
 	if !j.cfg.NoSync {
 		j.synced = j.group
 	}
-	s.pos += aligned(int64(len(j.buf)))
+	s.pos += aligned(length)
 	s.index = append(s.index, j.index...)
 	j.apply(s, rs, copies)
 	j.recycle(free)
-	if cap(j.buf) > 32<<20 {
-		j.buf = nil
-	}
 	return nil
 }
+
+// mostKept is how much memory is kept from one group for the next.
+const mostKept = 8 << 20
 
 // sizes tells how many bytes rs need at most, in a group and in an index, and whether none
 // puts anything.
@@ -88,7 +92,7 @@ func sizes(rs []store.Record) (group, index int64, acks bool) {
 }
 
 func (j *Journal) add(r *record) {
-	j.buf = appendRecord(j.buf, r)
+	j.out.Buf = appendRecord(j.out.Buf, r)
 	j.index = appendIndex(j.index, r)
 }
 
@@ -125,18 +129,30 @@ func (j *Journal) encode(s *segment, r *store.Record) {
 
 func (j *Journal) encodePut(s *segment, q *queue, seq store.Seq, tries uint32, m *message.Message) {
 	id := j.id(s, q)
-	at := s.pos + int64(len(j.buf))
+	at := s.pos + j.out.Len()
 	r := record{kind: kindPut, queue: id, seq: seq, attempts: tries, offset: at}
-	j.buf = appendRecord(j.buf, &r)
+	buf := appendRecord(j.out.Buf, &r)
 	// The length is of five bytes whatever it is, so that the message can follow before
 	// it is known.
-	n := len(j.buf)
-	j.buf = append(j.buf, make([]byte, lengthSize+4)...)
-	j.buf = m.AppendRecord(j.buf)
-	body := j.buf[n+lengthSize+4:]
-	r.length = len(body)
-	putLength(j.buf[n:], r.length)
-	binary.LittleEndian.PutUint32(j.buf[n+lengthSize:], checksum(body))
+	n := len(buf)
+	buf = append(buf, make([]byte, lengthSize+4)...)
+	body := m.Body()
+	shared := len(body) >= vfs.ShareFrom
+	if shared {
+		buf = m.AppendRecordHead(buf)
+	} else {
+		buf = m.AppendRecord(buf)
+	}
+	j.out.Buf = buf
+	sum := checksum(buf[n+lengthSize+4:])
+	r.length = len(buf) - n - lengthSize - 4
+	if shared {
+		j.out.Share(body)
+		sum = crc32.Update(sum, castagnoli, body)
+		r.length += len(body)
+	}
+	putLength(buf[n:], r.length)
+	binary.LittleEndian.PutUint32(buf[n+lengthSize:], sum)
 	j.index = appendIndex(j.index, &r)
 	j.places = append(j.places, uint32(at))
 }
@@ -154,8 +170,8 @@ func putLength(b []byte, n int) {
 
 // put writes the group and syncs it.
 func (j *Journal) put(s *segment) error {
-	end := s.pos + aligned(int64(len(j.buf)))
-	_, err := s.file.WriteAt(j.buf, s.pos)
+	end := s.pos + aligned(j.out.Len())
+	err := j.out.WriteTo(s.file, s.pos)
 	if err == nil && end > s.blank {
 		// Overwriting what was written before is quicker to sync: so write ahead.
 		ahead := min(end+blankAhead, s.size)
