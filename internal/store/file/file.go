@@ -107,7 +107,7 @@ type File struct {
 	dirty      bool // qinfo is not up to date
 	indexed    time.Time
 	took       time.Duration // to write qinfo
-	buf        []byte
+	out        vfs.Gather
 	failure    error
 }
 
@@ -167,21 +167,22 @@ func (f *File) Write(rs []store.Record) error {
 	}
 	acks := !slices.ContainsFunc(rs, func(r store.Record) bool { return r.Kind == store.RecordPut })
 	f.encode(rs)
-	n := aligned(int64(len(f.buf)))
+	n := aligned(f.out.Len())
 	if f.pos > 0 && f.pos+n > f.cfg.RedoSize {
 		switch err := f.turn(); {
 		case err == nil:
 			f.encode(rs)
-			n = aligned(int64(len(f.buf)))
+			n = aligned(f.out.Len())
 		case !errors.Is(err, store.ErrFull) || !acks || f.pos+n > f.room():
 			return err
 		}
 	}
-	if int64(len(f.buf)) > 1<<32-1 {
-		return f.fail(fmt.Errorf("a group of %d bytes is too large", len(f.buf)))
+	defer f.out.Reset(0, mostKept) // then it holds no body any longer
+	if f.out.Len() > 1<<32-1 {
+		return f.fail(fmt.Errorf("a group of %d bytes is too large", f.out.Len()))
 	}
-	putGroup(f.buf, f.salt, f.number+1, f.synced)
-	if _, err := f.redo.WriteAt(f.buf, f.pos); err != nil {
+	putGroup(&f.out, f.salt, f.number+1, f.synced)
+	if err := f.out.WriteTo(f.redo, f.pos); err != nil {
 		if !vfs.IsFull(err) {
 			return f.fail(err)
 		}
@@ -214,26 +215,26 @@ func (f *File) Write(rs []store.Record) error {
 	if err := f.unlinkSome(2*len(rs) + 16); err != nil {
 		return err
 	}
-	if cap(f.buf) > 32<<20 {
-		f.buf = nil
-	}
 	return nil
 }
+
+// mostKept is how much memory is kept from one group for the next.
+const mostKept = 8 << 20
 
 // room is how long the log is, with what is kept back for acks.
 func (f *File) room() int64 { return f.cfg.RedoSize + min(redoReserve, f.cfg.RedoSize/4) }
 
-// encode makes a group of rs in buf.
+// encode makes a group of rs in out.
 func (f *File) encode(rs []store.Record) {
-	f.buf = append(f.buf[:0], make([]byte, groupSize)...)
+	f.out.Reset(groupSize, mostKept)
 	named := make(map[*queue]bool)
 	for i := range rs {
 		q := f.queue(rs[i].Queue)
 		if !q.named && !named[q] {
 			named[q] = true
-			f.buf = appendQueue(f.buf, q)
+			f.out.Buf = appendQueue(f.out.Buf, q)
 		}
-		f.buf = appendRecord(f.buf, q.id, &rs[i])
+		addRecord(&f.out, q.id, &rs[i])
 	}
 }
 

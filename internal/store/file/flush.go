@@ -235,7 +235,7 @@ func (q *queue) wantsFiles(spare bool) bool {
 // A filing is files that are being written, and synced many at a time.
 type filing struct {
 	f    *File
-	buf  []byte
+	out  vfs.Gather
 	open []opened
 }
 
@@ -246,8 +246,9 @@ type opened struct {
 
 func (w *filing) add(q *queue, seq store.Seq, p *pending) error {
 	f, name := w.f, w.f.nameOf(q, seq)
-	var err error
-	if w.buf, err = appendFile(w.buf[:0], p.msg, q.name, name); err != nil {
+	w.out.Reset(0, mostKept)
+	err := addFile(&w.out, p.msg, q.name, name)
+	if err != nil {
 		return err
 	}
 	folder := f.fs.Folder(q.folder)
@@ -260,9 +261,9 @@ func (w *filing) add(q *queue, seq store.Seq, p *pending) error {
 		f.holds[q.folder]++
 		p.there = true
 	}
-	_, err = file.WriteAt(w.buf, 0)
+	err = w.out.WriteTo(file, 0)
 	if err == nil && was {
-		err = file.Truncate(int64(len(w.buf)))
+		err = file.Truncate(w.out.Len())
 	}
 	if err != nil {
 		_ = file.Close()

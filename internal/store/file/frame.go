@@ -2,9 +2,11 @@ package file
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
 	"stompserver/internal/ruby/marshal"
+	"stompserver/internal/vfs"
 )
 
 const headSize = 16 // two lengths of eight hexadecimal digits
@@ -26,7 +29,7 @@ var errDamaged = errors.New("the message is damaged")
 // that loses something, or its sender spelt the queue otherwise, a further variable, @record,
 // holds the stored form of the message without its body; the Ruby server keeps it and does not
 // look at it.
-func appendFile(dst []byte, m *message.Message, queue, id string) ([]byte, error) {
+func addFile(out *vfs.Gather, m *message.Message, queue, id string) error {
 	headers := &marshal.Hash{}
 	exact := newExact(m)
 	for name, value := range m.Fields {
@@ -49,18 +52,22 @@ func appendFile(dst []byte, m *message.Message, queue, id string) ([]byte, error
 			Key: marshal.Symbol("@record"), Value: marshal.String{Bytes: string(m.AppendRecordHead(nil))},
 		})
 	}
-	at := len(dst)
-	dst = append(dst, make([]byte, headSize)...)
-	dst, err := marshal.Append(dst, o)
+	at := len(out.Buf)
+	buf, err := marshal.Append(append(out.Buf, make([]byte, headSize)...), o)
 	if err != nil {
-		return dst[:at], err
+		return err
 	}
-	length, body := len(dst)-at-headSize, m.Body()
+	length, body := len(buf)-at-headSize, m.Body()
 	if uint64(length) > math.MaxUint32 || uint64(len(body)) > math.MaxUint32 {
-		return dst[:at], errors.New("the message is too large for its form")
+		return errors.New("the message is too large for its form")
 	}
-	copy(dst[at:], fmt.Appendf(nil, "%08x%08x", length, len(body)))
-	return append(dst, body...), nil
+	copy(buf[at:], fmt.Appendf(nil, "%08x%08x", length, len(body)))
+	if out.Buf = buf; len(body) >= vfs.ShareFrom {
+		out.Share(body)
+	} else {
+		out.Buf = append(buf, body...)
+	}
+	return nil
 }
 
 // text is a header as Ruby has it: text if it is ASCII, else bytes. Ruby refuses to join
@@ -127,11 +134,20 @@ func (e *exact) ok() bool {
 	return !e.bad && e.n >= 2 && e.stamped && e.volat == e.m.Volatile() && e.max == e.m.MaxDeliveries()
 }
 
-// parseFile makes the message of a file of queue, whose name is id.
-func parseFile(b []byte, queue, id string) (*message.Message, error) {
+// A source is a file of which the first bytes were read.
+type source struct {
+	first []byte
+	size  int64
+	rest  io.ReaderAt // nil: first is all
+}
+
+// parseFile makes the message of a file of queue, whose name is id. Its body is read to where it
+// stays.
+func parseFile(s source, queue, id string) (*message.Message, error) {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: %s", errDamaged, fmt.Sprintf(format, args...))
 	}
+	b := s.first
 	if len(b) < headSize {
 		return nil, bad("it has %d bytes", len(b))
 	}
@@ -139,13 +155,15 @@ func parseFile(b []byte, queue, id string) (*message.Message, error) {
 	if _, err := hex.Decode(head[:], b[:headSize]); err != nil {
 		return nil, bad("it begins with %q", b[:headSize])
 	}
-	length := int64(head[0])<<24 | int64(head[1])<<16 | int64(head[2])<<8 | int64(head[3])
-	size := int64(head[4])<<24 | int64(head[5])<<16 | int64(head[6])<<8 | int64(head[7])
-	if length+size != int64(len(b)-headSize) {
-		return nil, bad("it is to have %d and %d bytes behind its lengths, and has %d", length, size, len(b)-headSize)
+	length := int64(binary.BigEndian.Uint32(head[:]))
+	size := int64(binary.BigEndian.Uint32(head[4:]))
+	if length+size != s.size-headSize {
+		return nil, bad("it is to have %d and %d bytes behind its lengths, and has %d", length, size, s.size-headSize)
 	}
-	b = b[headSize:]
-	v, err := marshal.Load(b[:length])
+	if length > int64(len(b)-headSize) {
+		return nil, errShort
+	}
+	v, err := marshal.Load(b[headSize : headSize+length])
 	if err != nil {
 		return nil, bad("%v", err)
 	}
@@ -157,13 +175,28 @@ func parseFile(b []byte, queue, id string) (*message.Message, error) {
 	if headers == nil {
 		return nil, bad("it has no headers")
 	}
-	body := b[length:]
+	var failed error
+	read := func(body []byte) error {
+		n := copy(body, b[headSize+length:])
+		if n < len(body) {
+			_, failed = s.rest.ReadAt(body[n:], int64(len(b)))
+			if failed == io.EOF {
+				failed = bad("it ends within its body")
+			}
+		}
+		return failed
+	}
 	var m *message.Message
 	if record, ok := o.Get("@record").(marshal.String); ok {
-		if m, err = message.ParseRecord(append([]byte(record.Bytes), body...)); err != nil {
-			return nil, bad("%v", err)
+		m, err = message.ParseRecordFrom([]byte(record.Bytes), len(record.Bytes)+int(size), read)
+		if failed == nil && err != nil {
+			failed = bad("%v", err)
 		}
-		return m, nil
+		return m, failed
+	}
+	body := make([]byte, size, size+int64(len(message.Tail)))
+	if err := read(body); err != nil {
+		return nil, err
 	}
 	m, err = fromHeaders(headers, body, queue, id)
 	if err != nil {
@@ -175,9 +208,13 @@ func parseFile(b []byte, queue, id string) (*message.Message, error) {
 	return m, nil
 }
 
+// errShort is returned by parseFile if what it was given ends before the body.
+var errShort = errors.New("file: not all of what stands before the body")
+
+// fromHeaders takes body over, which has room for what ends a frame.
 func fromHeaders(headers *marshal.Hash, body []byte, queue, id string) (*message.Message, error) {
 	dest, arrived := queue, nameTime(id)
-	f := frame.Frame{Body: body}
+	f := frame.Frame{Body: body, Owned: len(body) >= vfs.ShareFrom}
 	for _, p := range headers.Pairs {
 		name, ok := p.Key.(marshal.String)
 		value, isText := p.Value.(marshal.String)

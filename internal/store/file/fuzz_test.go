@@ -8,6 +8,7 @@ import (
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/vfs"
 )
 
 func addFiles(f *testing.F, pattern string) {
@@ -28,15 +29,27 @@ func addFiles(f *testing.F, pattern string) {
 func FuzzFile(f *testing.F) {
 	addFiles(f, "*/*")
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parseFile(b, "/queue/a", "vm-1795418394-273907-2")
+		const name = "vm-1795418394-273907-2"
+		m, err := parseFile(source{first: b, size: int64(len(b))}, "/queue/a", name)
+		for _, n := range []int{len(b) / 2, len(b) * 15 / 16} { // the rest is read when it is known where to
+			part, partErr := parseFile(source{first: b[:n:n], size: int64(len(b)), rest: bytes.NewReader(b)}, "/queue/a", name)
+			switch {
+			case partErr == errShort || n < headSize:
+			case (partErr == nil) != (err == nil):
+				t.Fatalf("of %d bytes first %d: %v; at once: %v", len(b), n, partErr, err)
+			case err == nil && !bytes.Equal(part.AppendRecord(nil), m.AppendRecord(nil)):
+				t.Fatalf("of %d bytes first %d: got\n%q\nwant\n%q", len(b), n, part.AppendRecord(nil), m.AppendRecord(nil))
+			}
+		}
 		if err != nil {
 			return
 		}
-		b, err = appendFile(nil, m, "/queue/a", "x-1-q1-1")
-		if err != nil {
+		var out vfs.Gather
+		if err = addFile(&out, m, "/queue/a", "x-1-q1-1"); err != nil {
 			t.Fatal(err)
 		}
-		again, err := parseFile(b, "/queue/a", "x-1-q1-1")
+		b = gathered(&out)
+		again, err := parseFile(source{first: b, size: int64(len(b))}, "/queue/a", "x-1-q1-1")
 		if err != nil {
 			t.Fatalf("written as %q: %v", b, err)
 		}
@@ -44,6 +57,15 @@ func FuzzFile(f *testing.F) {
 			t.Fatalf("got\n%q\nwant\n%q", got, want)
 		}
 	})
+}
+
+// gathered is all that g holds.
+func gathered(g *vfs.Gather) (all []byte) {
+	_ = g.Each(0, func(b []byte) error {
+		all = append(all, b...)
+		return nil
+	})
+	return all
 }
 
 // FuzzQinfo reads an index.
@@ -62,22 +84,22 @@ func FuzzQinfo(f *testing.F) {
 // FuzzLog reads a redo log, with checksums that fit, and records as they are.
 func FuzzLog(f *testing.F) {
 	q := newQueue("/queue/a", "_queue_a", 1)
-	b := appendQueue(make([]byte, groupSize), q)
+	out := vfs.Gather{Buf: appendQueue(make([]byte, groupSize), q)}
 	for _, r := range []store.Record{
 		{Kind: store.RecordPut, Seq: 1, Msg: message.Text("/queue/a", "x", 1)}, {Kind: store.RecordAck, Seq: 1, Last: 3},
 		{Kind: store.RecordMark, Seq: 1}, {Kind: store.RecordAttempts, Seq: 2, Attempts: 3},
 	} {
-		b = appendRecord(b, 1, &r)
+		addRecord(&out, 1, &r)
 	}
-	b = appendMessage(b, kindKeep, 1, 4, message.Text("/queue/a", "y", 1))
-	f.Add(b)
+	addMessage(&out, kindKeep, 1, 4, message.Text("/queue/a", "y", 1))
+	f.Add(out.Buf)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		parseLog("log", b, 7)
 		if len(b) < groupSize {
 			return
 		}
 		b = bytes.Clone(b)
-		putGroup(b, 7, 1, 0)
+		putGroup(&vfs.Gather{Buf: b}, 7, 1, 0)
 		if l := parseLog("log", b, 7); l.groups != 1 || l.end != aligned(int64(len(b))) {
 			t.Errorf("%d groups, end at %d of %d", l.groups, l.end, len(b))
 		}

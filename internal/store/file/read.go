@@ -3,10 +3,12 @@ package file
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/vfs"
 )
 
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
@@ -71,14 +73,37 @@ func (f *File) readMessage(p path, queue string) (*message.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := readAll(file)
-	_ = file.Close()
+	defer file.Close()
+	s, err := sourceOf(file)
 	if err != nil {
 		return nil, err
 	}
-	m, err := parseFile(b, queue, p.name)
+	m, err := parseFile(s, queue, p.name)
+	if err == errShort {
+		if s.first, err = readAll(file); err == nil {
+			s.size = int64(len(s.first))
+			m, err = parseFile(s, queue, p.name)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", p.folder, p.name, err)
 	}
 	return m, nil
+}
+
+// firstBytes is how much of a file is read before it is known how long its parts are.
+const firstBytes = 2 * vfs.ShareFrom
+
+// sourceOf reads the beginning of a file.
+func sourceOf(file vfs.File) (s source, err error) {
+	if s.size, err = file.Size(); err != nil {
+		return s, err
+	}
+	s.first, s.rest = make([]byte, min(s.size, firstBytes)), file
+	n, err := file.ReadAt(s.first, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	s.first = s.first[:n]
+	return s, err
 }

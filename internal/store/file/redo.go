@@ -9,6 +9,7 @@ import (
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/vfs"
 )
 
 // The redo log is a row of groups, one for each Write, each at a multiple of 64 bytes. All
@@ -64,16 +65,16 @@ func appendQueue(dst []byte, q *queue) []byte {
 	return appendString(appendString(dst, q.name), q.folder)
 }
 
-func appendRecord(dst []byte, id uint64, r *store.Record) []byte {
+func addRecord(out *vfs.Gather, id uint64, r *store.Record) {
 	numbers := func(kind byte, ns ...uint64) {
-		dst = binary.AppendUvarint(append(dst, kind), id)
+		out.Buf = binary.AppendUvarint(append(out.Buf, kind), id)
 		for _, n := range ns {
-			dst = binary.AppendUvarint(dst, n)
+			out.Buf = binary.AppendUvarint(out.Buf, n)
 		}
 	}
 	switch r.Kind {
 	case store.RecordPut:
-		dst = appendMessage(dst, kindPut, id, r.Seq, r.Msg)
+		addMessage(out, kindPut, id, r.Seq, r.Msg)
 	case store.RecordAck:
 		numbers(kindAck, uint64(r.Seq), uint64(r.Last))
 	case store.RecordMark:
@@ -81,26 +82,40 @@ func appendRecord(dst []byte, id uint64, r *store.Record) []byte {
 	case store.RecordAttempts:
 		numbers(kindAttempts, uint64(r.Seq), uint64(r.Attempts))
 	}
-	return dst
 }
 
-// appendMessage is a record of one, put or keep.
-func appendMessage(dst []byte, kind byte, id uint64, seq store.Seq, m *message.Message) []byte {
-	dst = binary.AppendUvarint(binary.AppendUvarint(append(dst, kind), id), uint64(seq))
-	at := len(dst)
-	dst = m.AppendRecord(append(dst, 0, 0, 0, 0))
-	binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
-	return dst
+// addMessage is a record of one, put or keep.
+func addMessage(out *vfs.Gather, kind byte, id uint64, seq store.Seq, m *message.Message) {
+	buf := binary.AppendUvarint(binary.AppendUvarint(append(out.Buf, kind), id), uint64(seq))
+	at := len(buf)
+	buf = append(buf, 0, 0, 0, 0)
+	body, shared := m.Body(), 0
+	if len(body) >= vfs.ShareFrom {
+		shared = len(body)
+		buf = m.AppendRecordHead(buf)
+	} else {
+		buf = m.AppendRecord(buf)
+	}
+	binary.LittleEndian.PutUint32(buf[at:], uint32(len(buf)-at-4+shared))
+	if out.Buf = buf; shared > 0 {
+		out.Share(body)
+	}
 }
 
 // putGroup fills in the first bytes of a group.
-func putGroup(b []byte, salt, number, synced uint64) {
+func putGroup(out *vfs.Gather, salt, number, synced uint64) {
+	b := out.Buf
 	copy(b, groupMagic)
 	binary.LittleEndian.PutUint64(b[8:], salt)
 	binary.LittleEndian.PutUint64(b[16:], number)
 	binary.LittleEndian.PutUint64(b[24:], synced)
-	binary.LittleEndian.PutUint32(b[32:], uint32(len(b)-groupSize))
-	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
+	binary.LittleEndian.PutUint32(b[32:], uint32(out.Len()-groupSize))
+	sum := uint32(0)
+	_ = out.Each(8, func(b []byte) error {
+		sum = crc32.Update(sum, castagnoli, b)
+		return nil
+	})
+	binary.LittleEndian.PutUint32(b[4:], sum)
 }
 
 type group struct {

@@ -123,23 +123,23 @@ func (f *File) openSpare() error {
 func (f *File) carry(young []logged) (start, error) {
 	next := start{log: 1 - f.log2, salt: newSalt()}
 	for len(young) > 0 {
-		f.buf = append(f.buf[:0], make([]byte, groupSize)...)
-		for len(young) > 0 && len(f.buf) < carryGroup {
+		f.out.Reset(groupSize, mostKept)
+		for len(young) > 0 && f.out.Len() < carryGroup {
 			l := young[0]
 			young = young[1:]
-			l.at = next.pos + int64(len(f.buf))
+			l.at = next.pos + f.out.Len()
 			next.logged = append(next.logged, l)
-			f.buf = appendMessage(f.buf, kindKeep, l.q.id, l.seq, l.q.pending[l.seq].msg)
+			addMessage(&f.out, kindKeep, l.q.id, l.seq, l.q.pending[l.seq].msg)
 		}
-		if int64(len(f.buf)) > 1<<32-1 {
-			return next, fmt.Errorf("a group of %d bytes is too large", len(f.buf))
+		if f.out.Len() > 1<<32-1 {
+			return next, fmt.Errorf("a group of %d bytes is too large", f.out.Len())
 		}
-		putGroup(f.buf, next.salt, next.number+1, next.number)
-		if _, err := f.spare.WriteAt(f.buf, next.pos); err != nil {
+		putGroup(&f.out, next.salt, next.number+1, next.number)
+		if err := f.out.WriteTo(f.spare, next.pos); err != nil {
 			return next, err
 		}
 		next.number++
-		next.pos += aligned(int64(len(f.buf)))
+		next.pos += aligned(f.out.Len())
 	}
 	f.spareSize = max(f.spareSize, next.pos)
 	return next, f.spare.Sync()
