@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -60,6 +62,7 @@ func Open(cfg Config) (d *DBM, err error) {
 	defer guard(cfg.Path, &err)()
 	db, err := bbolt.Open(cfg.Path, 0o600, &bbolt.Options{
 		Timeout: 500 * time.Millisecond, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoSync: cfg.NoSync,
+		InitialMmapSize: mapped,
 	})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: another process has it open", cfg.Path)
@@ -74,6 +77,16 @@ func Open(cfg Config) (d *DBM, err error) {
 	}
 	return d, nil
 }
+
+// mapped is how much of the file has addresses from the start, which costs nothing: where the file
+// outgrows them, bbolt copies all that the transaction is about to write. Windows would make the
+// file as large, and 32 bits have no addresses to spare.
+var mapped = func() int {
+	if strconv.IntSize < 64 || runtime.GOOS == "windows" {
+		return 0
+	}
+	return 1 << 30
+}()
 
 // guard has what bbolt does with a damaged file, which is to panic or to look where nothing
 // is, end in an error. It is called as: defer guard(path, &err)().
@@ -210,7 +223,7 @@ func (d *DBM) Write(rs []store.Record) (err error) {
 		d.buf = w.buf
 		return nil
 	})
-	if cap(d.buf) > 64<<20 {
+	if cap(d.buf) > mostKept {
 		d.buf = nil
 	}
 	if err != nil {
@@ -225,6 +238,9 @@ func (d *DBM) Write(rs []store.Record) (err error) {
 	}
 	return nil
 }
+
+// mostKept is how much memory is kept from one transaction for the next.
+const mostKept = 8 << 20
 
 // A writer makes the changes of one transaction. Keys and values must stay as they are until
 // that ends, so they are laid out behind each other.
@@ -299,13 +315,25 @@ func parseValue(v []byte) (m *message.Message, attempts uint32, err error) {
 	return m, uint32(n), err
 }
 
+// sizeOf is the Size of the message of v, which is not made for that.
+func sizeOf(v []byte) (int, error) {
+	if len(v) < 5 {
+		return 0, errDamaged
+	}
+	_, n := binary.Uvarint(v[4:])
+	if n <= 0 {
+		return 0, errDamaged
+	}
+	return message.SizeOfRecord(v[4+n:])
+}
+
 func (w *writer) remove(r *record, first, last store.Seq) error {
 	c := w.messages.Cursor()
 	w.keys = w.keys[:0]
 	for k, v := c.Seek(w.key(r.id, first)); len(k) == 16 && binary.BigEndian.Uint64(k) == r.id && keySeq(k) <= last; k, v = c.Next() {
 		r.count--
-		if m, _, err := parseValue(v); err == nil {
-			r.bytes -= int64(m.Size())
+		if n, err := sizeOf(v); err == nil {
+			r.bytes -= int64(n)
 		}
 		w.keys = append(w.keys, k)
 	}
