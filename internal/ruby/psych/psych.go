@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -68,10 +69,27 @@ func first(before [][2]string, name string) bool {
 	return true
 }
 
+// base64Part is how much is put into base64 at a time: whole groups of three bytes.
+const base64Part = 3 << 10
+
+// Size is how many bytes Append makes of s, roughly, and not less if it makes base64 of it or
+// escapes next to nothing.
+func Size(s string) int {
+	n := len(s) + len(s)/64 + 64
+	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
+		n = base64.StdEncoding.EncodedLen(len(s)) + 64
+	}
+	return n
+}
+
 // appendScalar appends s in double quotes, or in base64 if it is no text.
 func appendScalar(dst []byte, s string) []byte {
 	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
 		dst = append(dst, `!binary "`...)
+		for len(s) > base64Part {
+			dst = base64.StdEncoding.AppendEncode(dst, []byte(s[:base64Part]))
+			s = s[base64Part:]
+		}
 		dst = base64.StdEncoding.AppendEncode(dst, []byte(s))
 		return append(dst, '"')
 	}
@@ -108,7 +126,7 @@ var errNoFrame = errors.New("it is not the YAML of a frame")
 
 // Parse reads a document. Any input is safe; the result does not refer to text.
 func Parse(text []byte) (*Frame, error) {
-	if f, ok := quick(string(text)); ok {
+	if f, ok := quick(unsafe.String(unsafe.SliceData(text), len(text))); ok { // which keeps nothing of it
 		return f, nil
 	}
 	return parse(text)
@@ -190,9 +208,12 @@ func scalar(n *yaml.Node) (string, error) {
 }
 
 func decode(text string) (string, error) {
-	b, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil { // there may be blanks in it
+		b, err = base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errNoFrame, err)
 	}
-	return string(b), nil
+	return unsafe.String(unsafe.SliceData(b), len(b)), nil
 }

@@ -8,12 +8,14 @@ import (
 	"hash/crc32"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
 	"stompserver/internal/ruby/messageid"
 	"stompserver/internal/ruby/psych"
 	"stompserver/internal/store"
+	"stompserver/internal/vfs"
 )
 
 // A row is one of ar_messages.
@@ -133,7 +135,7 @@ func (t *text) size() int { return len(t.stompID) + len(t.frame) + len(t.stored)
 func (s *Store) text(r *store.Record) (t text) {
 	ms := r.Msg.Arrived()
 	t.stompID = fmt.Sprintf("%s-%d-%06d-%d", s.host, ms/1000, ms%1000*1000, r.Seq)
-	f := psych.Frame{Command: "MESSAGE", Body: string(r.Msg.Body())}
+	f := psych.Frame{Command: "MESSAGE", Body: view(r.Msg.Body())}
 	whole := ms >= 0 && r.Msg.Destination() == r.Queue
 	stamped := false
 	for name, value := range r.Msg.Fields {
@@ -151,11 +153,15 @@ func (s *Store) text(r *store.Record) (t text) {
 	if !whole || !stamped {
 		t.stored = r.Msg.AppendRecord(nil)
 	}
-	doc := psych.Append(nil, &f)
-	t.frame = string(doc)
+	doc := psych.Append(make([]byte, 0, r.Msg.Size()-len(f.Body)+psych.Size(f.Body)), &f)
+	t.frame = view(doc)
 	t.checksum = sum([]byte(r.Queue), int64(r.Seq), int64(r.Msg.Size()), t.stompID, doc, t.stored)
 	return t
 }
+
+// view is b as a string, for as long as nobody changes it: a body of 64 MiB is not copied for
+// the sake of a type.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // parse makes a message of a frame, which came when its message-id, or else id, says.
 func parse(text []byte, id string) (*message.Message, error) {
@@ -163,7 +169,8 @@ func parse(text []byte, id string) (*message.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &frame.Frame{Command: frame.Send, Body: []byte(pf.Body)}
+	body := append(make([]byte, 0, len(pf.Body)+len(message.Tail)), pf.Body...)
+	f := &frame.Frame{Command: frame.Send, Body: body, Owned: len(body) >= vfs.ShareFrom}
 	dest := ""
 	for _, h := range pf.Headers {
 		switch h[0] {
