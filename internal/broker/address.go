@@ -64,6 +64,9 @@ func (a *Address) Name() string { return a.name }
 // no transaction and of no other destination.
 func (a *Address) Control() bool { return a.ctrl != nil }
 
+// Queue reports whether it is a queue.
+func (a *Address) Queue() bool { return a.q != nil || a.temp }
+
 // Temporary reports whether it is a temporary queue or topic.
 func (a *Address) Temporary() bool { return isTemp(a.name) }
 
@@ -170,6 +173,7 @@ func (a *Address) sendElsewhere(m *message.Message, op *Op, w *Wake) bool {
 func (a *Address) publish(m *message.Message, w *Wake) {
 	if m.Expires() != 0 && expired(m, nowMilli()) {
 		a.b.counts.expired.Add(1)
+		a.b.counts.ended.Add(1)
 		return
 	}
 	if a.t != nil {

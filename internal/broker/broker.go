@@ -344,7 +344,12 @@ type counters struct {
 	dropped      atomic.Uint64 // deliveries that slow subscribers of topics missed
 	redelivered  atomic.Uint64
 	deadLettered atomic.Uint64
+	dead         [len(DeathReasons)]atomic.Uint64 // of these, by reason
 	expired      atomic.Uint64
+	ended        atomic.Uint64 // of these, those that had no queue
 	overflowed   atomic.Uint64 // messages that found their queue full, or made room
+	full         atomic.Uint64 // of these, those that were dropped
 	timedOut     atomic.Uint64 // deliveries that were not settled in time
+
+	queueSubs, topicSubs atomic.Int64 // subscriptions that there are
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -56,6 +57,9 @@ func deathOf(m *message.Message, from, to string, why death) *message.Message {
 		firstOfGroup, "", "expires", "", "ttl", "", "expiration", "")
 }
 
+// DeathReasons are why messages become dead letters, as RabbitMQ has it.
+var DeathReasons = [...]string{"rejected", "expired", "delivery_limit", "maxlen"}
+
 // causes are the reasons in a sentence.
 var causes = map[string]string{
 	"rejected":       "A consumer refused it.",
@@ -102,6 +106,9 @@ func (q *queue) bury(d store.Delivery, why death, w *Wake) {
 	}
 	q.b.store.Commit(&op.batch)
 	q.b.counts.deadLettered.Add(1)
+	if i := slices.Index(DeathReasons[:], why.reason); i >= 0 {
+		q.b.counts.dead[i].Add(1)
+	}
 	q.b.Tell(w, About("dlq", "MessageDLQd", q.name, map[string]any{"reason": why.reason, "messageId": q.prefix + strconv.FormatUint(uint64(d.Seq), 10)}))
 	w.queues = append(w.queues, dlq)
 }

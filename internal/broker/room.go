@@ -33,6 +33,7 @@ func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, er
 		switch p.WhenFull {
 		case DropNew:
 			q.b.counts.overflowed.Add(1)
+			q.b.counts.full.Add(1)
 			return nil, nil
 		case DeadLetterIt:
 			q.b.counts.overflowed.Add(1)
@@ -141,6 +142,7 @@ func (q *queue) overflow(d store.Delivery, w *Wake) {
 		q.bury(d, death{reason: "maxlen"}, w)
 		return
 	}
+	q.b.counts.full.Add(1)
 	q.discard(d)
 }
 

@@ -91,7 +91,7 @@ func (s *Subscription) Ack(ref Ref, op *Op, w *Wake) error {
 	for j := s.inflight.from(i, s.mode == Client); j <= i; j++ {
 		if s.inflight.slots[j].state == slotLive {
 			s.settled(j)
-			s.ackSlot(j, op)
+			s.ackSlot(j, op, w)
 		}
 	}
 	s.inflight.trim()
@@ -104,8 +104,11 @@ func (s *Subscription) Ack(ref Ref, op *Op, w *Wake) error {
 }
 
 // ackSlot adds the ack of slot j to op's batch, joined to the run before if it follows it.
-func (s *Subscription) ackSlot(j int, op *Op) {
-	if s.q != nil {
+func (s *Subscription) ackSlot(j int, op *Op, w *Wake) {
+	if s.q == nil {
+		w.acked[1]++
+	} else {
+		w.acked[0]++
 		seq := s.inflight.slots[j].seq
 		s.q.ack(op, seq, seq)
 		s.leftGroup(s.inflight.slots[j].msg)

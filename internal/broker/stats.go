@@ -57,15 +57,22 @@ func (b *Broker) Waiting(dest string) int {
 // Stats are the figures of the whole broker since its start.
 type Stats struct {
 	Queues, Topics int
-	MemoryUsed     int64  // bytes of all messages held
-	Published      uint64 // deliveries of topics
-	Unwanted       uint64 // SENDs to topics that nobody had subscribed to
-	Dropped        uint64 // deliveries that slow subscribers of topics missed
-	Redelivered    uint64
-	DeadLettered   uint64
-	Expired        uint64
-	Overflowed     uint64 // messages that found their queue full, or made room in it
-	TimedOut       uint64 // deliveries that were given back because they were not settled in time
+
+	QueueSubscriptions, TopicSubscriptions int
+
+	Scheduled    int    // messages that wait for their time
+	MemoryUsed   int64  // bytes of all messages held
+	Published    uint64 // deliveries of topics
+	Unwanted     uint64 // SENDs to topics that nobody had subscribed to
+	Dropped      uint64 // deliveries that slow subscribers of topics missed
+	Redelivered  uint64
+	DeadLettered uint64
+	Dead         [len(DeathReasons)]uint64 // of these, by reason
+	Expired      uint64
+	Ended        uint64 // of these, those of topics
+	Overflowed   uint64 // messages that found their queue full, or made room in it
+	Full         uint64 // of these, those that were dropped
+	TimedOut     uint64 // deliveries that were given back because they were not settled in time
 }
 
 // Stats returns the broker's figures.
@@ -73,11 +80,84 @@ func (b *Broker) Stats() Stats {
 	b.mu.RLock()
 	queues, topics := len(b.queues), len(b.topics)
 	b.mu.RUnlock()
-	return Stats{
+	st := Stats{
 		Queues: queues, Topics: topics, MemoryUsed: b.memory.used(),
 		Published: b.counts.published.Load(), Unwanted: b.counts.unwanted.Load(),
 		Dropped: b.counts.dropped.Load(), Redelivered: b.counts.redelivered.Load(),
 		DeadLettered: b.counts.deadLettered.Load(),
 		Expired:      b.counts.expired.Load(), Overflowed: b.counts.overflowed.Load(), TimedOut: b.counts.timedOut.Load(),
+		Ended: b.counts.ended.Load(), Full: b.counts.full.Load(),
+		QueueSubscriptions: int(b.counts.queueSubs.Load()), TopicSubscriptions: int(b.counts.topicSubs.Load()),
+		Scheduled: b.schedule.st.Stats().Ready,
 	}
+	for i := range st.Dead {
+		st.Dead[i] = b.counts.dead[i].Load()
+	}
+	return st
+}
+
+// DurableStats are the figures of the durable subscriptions; those that are shared and end with
+// their last subscriber are none.
+type DurableStats struct {
+	Online, Offline int // with a subscriber, without
+	Backlog         int // messages that wait in all of them
+}
+
+// Durables returns them.
+func (b *Broker) Durables() (st DurableStats) {
+	d := &b.durables
+	d.mu.Lock()
+	var names []string
+	for name, one := range d.byName {
+		if !one.Shared {
+			names = append(names, name)
+		}
+	}
+	d.mu.Unlock()
+	for _, name := range names {
+		b.mu.RLock()
+		q := b.queues[name]
+		b.mu.RUnlock()
+		subs := 0
+		if q != nil {
+			q.mu.Lock()
+			subs = q.subs
+			st.Backlog += q.stats().Ready
+			q.mu.Unlock()
+		}
+		if subs > 0 {
+			st.Online++
+		} else {
+			st.Offline++
+		}
+	}
+	return st
+}
+
+// Consumers returns who is subscribed to a queue, and when the oldest of its messages that is at
+// hand came, held or not, in milliseconds; 0 if none is.
+func (b *Broker) Consumers(name string) (n int, oldest int64) {
+	b.mu.RLock()
+	q := b.queues[name]
+	b.mu.RUnlock()
+	if q == nil {
+		return 0, 0
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	look := func(st store.Queue) {
+		if ds, _ := st.Peek(nil, 0, 1); len(ds) > 0 && ds[0].Msg != nil {
+			if at := ds[0].Msg.Arrived(); oldest == 0 || at < oldest {
+				oldest = at
+			}
+		}
+	}
+	if q.lanes == nil {
+		look(q.st)
+	} else {
+		for _, p := range q.lanes.down {
+			look(q.lanes.st[p])
+		}
+	}
+	return q.subs, oldest
 }

@@ -143,6 +143,7 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 		} else {
 			b.joinTopic(dest, s)
 		}
+		b.counts.topicSubs.Add(1)
 		return s, nil
 	}
 	if isPattern(dest) {
@@ -175,6 +176,7 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 			q.attach(s)
 		}
 		q.mu.Unlock()
+		b.counts.queueSubs.Add(1)
 		return s, nil
 	}
 }
@@ -326,7 +328,10 @@ func (s *Subscription) Detach(w *Wake) {
 	}
 	s.changed(w)
 	s.mu.Unlock()
-	if s.t != nil {
+	if s.t == nil {
+		s.b.counts.queueSubs.Add(-1)
+	} else {
+		s.b.counts.topicSubs.Add(-1)
 		if s.tells {
 			s.b.watchers.Add(-1)
 		}

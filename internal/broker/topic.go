@@ -119,6 +119,7 @@ func (s *Subscription) drain(w *Wake) {
 		d := s.backlog.pop(s)
 		if d.Msg.Expires() != 0 && expired(d.Msg, nowMilli()) {
 			s.b.counts.expired.Add(1)
+			s.b.counts.ended.Add(1)
 			continue
 		}
 		if s.mode != Auto {

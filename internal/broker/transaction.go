@@ -36,6 +36,20 @@ func (t *Transaction) Len() int { return len(t.steps) }
 // Bytes is what the messages that joined cost in memory.
 func (t *Transaction) Bytes() int { return t.bytes }
 
+// Sent is how many messages for queues and for topics joined.
+func (t *Transaction) Sent() (queues, topics int) {
+	for _, st := range t.steps {
+		switch {
+		case st.msg == nil:
+		case t.b.IsQueue(st.dest):
+			queues++
+		default:
+			topics++
+		}
+	}
+	return queues, topics
+}
+
 // Send adds a message to the destination of a.
 func (t *Transaction) Send(a *Address, m *message.Message) {
 	if a.temp {
@@ -342,7 +356,7 @@ func (t *Transaction) settle(st step, op *Op, w *Wake) {
 			s.leftGroup(s.inflight.slots[i].msg)
 			s.inflight.set(i, slotGone)
 		default:
-			s.ackSlot(i, op)
+			s.ackSlot(i, op, w)
 		}
 	}
 	s.inflight.trim()

@@ -34,6 +34,15 @@ type Wake struct {
 	flush  []Flusher
 	queues []*queue
 	after  []func(w *Wake)
+
+	acked [2]uint32 // deliveries that ACKs settled, of queues and of topics
+}
+
+// Acked returns how many deliveries ACKs have settled since it was last asked.
+func (w *Wake) Acked() (queues, topics uint32) {
+	queues, topics = w.acked[0], w.acked[1]
+	w.acked = [2]uint32{}
+	return queues, topics
 }
 
 // Add notes f. A Flusher makes sure itself that it is noted once.
