@@ -202,6 +202,7 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 	if user != "" {
 		who = "The user " + cut([]byte(user))
 	}
+	s.srv.census.denied.add(a.String())
 	s.log().Info("access refused", "user", user, "action", a.String(), "vhost", s.access.host, "destination", name, "rule", by)
 	return errf(codeAccess, "access_refused", "%s may not %s %s here.", who, deeds[a], cut([]byte(spelt)))
 }

@@ -138,10 +138,13 @@ func (a *admission) leave(s *session) {
 func (s *session) keepPace(n int) error {
 	frames := s.handled
 	s.handled = 0
-	wait := s.pace.spend(frames, n, &s.cfg.Limits, time.Now())
-	if wait > 0 && !s.slowed {
-		s.slowed = true // once is enough for the log
-		s.log().Warn("client is held back", "reason", "limits.frame_rate or limits.byte_rate", "user", s.user.Name)
+	wait, limit := s.pace.spend(frames, n, &s.cfg.Limits, time.Now())
+	if wait > 0 {
+		s.srv.LimitReached(limit)
+		if !s.slowed {
+			s.slowed = true // once is enough for the log
+			s.log().Warn("client is held back", "reason", "limits."+limit, "user", s.user.Name)
+		}
 	}
 	return s.holdBack(wait)
 }

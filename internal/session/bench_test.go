@@ -44,7 +44,7 @@ func feed(b *testing.B, s *session, bytes []byte) {
 		n := copy(s.space(), bytes)
 		bytes = bytes[n:]
 		s.dec.Filled(n)
-		if err := s.work(); err != nil {
+		if err := s.work(0); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -178,6 +178,8 @@ func (s *session) connect(f *frame.Frame) error {
 		s.dec.SetLimits(s.cfg.Limits.frameLimits(true))
 		s.trace("connection opened", "user", s.user.Name, "vhost", s.access.host, "version", s.version.String())
 		s.told = true
+		s.place(s.transport, int(s.version)+1)
+		s.srv.census.opened[s.transport][s.placed].Add(1)
 		s.tellEvent("connect", "Connection")
 	}
 	return nil
@@ -220,6 +222,7 @@ func (s *session) login(f *frame.Frame) error {
 		s.user = &auth.Identity{Name: string(login)}
 		return nil
 	case !hasLogin && s.certified != "":
+		s.srv.census.logins.add(loginSucceeded)
 		return s.admitAs(&auth.Identity{Name: s.certified}, false)
 	case len(login) == 0 && len(passcode) == 0 && anonymous(s.srv.cfg.Load().Rights):
 		return s.admitAs(&auth.Identity{}, true)
@@ -227,6 +230,7 @@ func (s *session) login(f *frame.Frame) error {
 	refused := errf(codeLoginFailed, "Bad CONNECT", "The login or the passcode is wrong.")
 	if !hasLogin || !hasPasscode {
 		s.log().Info("login failed", "user", string(login), "reason", "no login or no passcode")
+		s.srv.census.logins.add(loginRefused)
 		refused.Detail = "This server wants a login: CONNECT needs the headers \"login\" and \"passcode\"."
 		return refused
 	}
@@ -250,21 +254,25 @@ func (s *session) login(f *frame.Frame) error {
 		}
 		if !errors.Is(err, auth.ErrDenied) {
 			s.log().Error("login could not be checked", "user", string(login), "err", err)
+			s.srv.census.logins.add(loginFailed)
 			return errf(codeLoginUnavailable, "Login cannot be checked", "Nobody can tell at the moment whether the login is right. Try again in a moment.")
 		}
 		s.log().Info("login failed", "user", string(login))
+		s.srv.census.logins.add(loginRefused)
 		if err := s.holdBack(s.srv.backoff.Failed(address, string(login), time.Now())); err != nil {
 			return err
 		}
 		return refused
 	}
 	s.srv.backoff.Succeeded(address)
+	s.srv.census.logins.add(loginSucceeded)
 	return s.admitAs(user, false)
 }
 
 // awaitMemory holds a client back while the broker's memory is full; its socket is not read
 // meanwhile. If that lasts too long the client is told.
 func (s *session) awaitMemory(full func() bool) error {
+	s.srv.LimitReached("memory")
 	if !s.waited {
 		s.waited = true // once is enough for the log
 		s.log().Warn("memory limit reached, sender waits", "limit", s.b.MemoryLimit())

@@ -16,6 +16,7 @@ func (s *session) release() {
 	for _, tx := range s.txs {
 		tx.Abort()
 	}
+	s.srv.census.transactions.Add(-int64(len(s.txs)))
 	s.txs = nil
 	s.b.Partial(-s.held)
 	s.held = 0
@@ -33,13 +34,18 @@ func (s *session) release() {
 func (s *session) finish(err error) {
 	s.access.leave()
 	var e *Error
+	why := byClient
 	switch {
 	case errors.As(err, &e):
 		s.tell(e, err)
-	case err == errLeave, websocket.AsClose(err) != nil:
+		why = e.ends()
+	case err == errLeave:
+	case websocket.AsClose(err) != nil:
+		why = s.countClose(websocket.AsClose(err))
 	default:
 		if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 			s.trace("connection lost", "err", err)
+			why = byLoss
 		}
 		_ = s.sock.Close() // nobody is there to read
 	}
@@ -59,10 +65,37 @@ func (s *session) finish(err error) {
 		s.log().Warn("slow subscriber missed messages", "dropped", n)
 	}
 	s.trace("connection closed")
+	s.depart(why)
 	if s.told {
 		s.tellEvent("disconnect", "Connection")
 		s.wake.Run()
 	}
+}
+
+// countClose counts what ended a WebSocket.
+func (s *session) countClose(c *websocket.CloseError) (why string) {
+	switch {
+	case !c.Ours:
+		return byClient
+	case c.Code == websocket.CloseTooBig && s.told:
+		s.srv.LimitReached("body")
+	case c.Code == websocket.CloseTooBig:
+		s.srv.LimitReached("frame_before_login")
+	}
+	return byError
+}
+
+// ends is why a session ended that was told e.
+func (e *Error) ends() string {
+	switch {
+	case e.Code == codeHeartbeatLost:
+		return byHeartbeat
+	case e.Code == codeShuttingDown:
+		return byShutdown
+	case e.Limit == "limits.outbox":
+		return bySlowness
+	}
+	return byError
 }
 
 // tell puts the ERROR frame behind everything else.
@@ -72,6 +105,7 @@ func (s *session) tell(e *Error, cause error) {
 	} else {
 		s.trace("error sent", "code", e.Code, "detail", e.Detail)
 	}
+	s.srv.told(e)
 	s.out.mu.Lock()
 	s.out.frame(e.frame(), s.version)
 	s.out.mu.Unlock()

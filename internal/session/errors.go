@@ -23,6 +23,8 @@ type Error struct {
 	Subscription string // the subscription it is about
 	Redirect     string // where the client is to go
 	Versions     bool   // say in a header version what is spoken here
+
+	Limit string // the setting that was reached; empty: none
 }
 
 func (e *Error) Error() string { return "session: " + e.Code + ": " + e.Detail }
@@ -61,6 +63,15 @@ const (
 	codeInternal            = "internal"
 )
 
+// errorCodes are all of them.
+var errorCodes = []string{
+	codeLoginFailed, codeLoginRequired, codeNotAllowed, codeTLSRequired, codeVersionMismatch, codeMalformed, codeTooLarge,
+	codeHeaderMissing, codeBadHeader, codeBadDestination, codeNotFound, codeUnroutable, codeAccess, codeBadSelector,
+	codeSubscriptionExists, codeSubscriptionUnknown, codeAckUnknown, codeTransactionUnknown, codeTransactionExists,
+	codeLimit, codeQueueFull, codeStorageFull, codeStorageRefused, codeStorageAway, codeHeartbeatLost, codeShuttingDown,
+	codeInternal,
+}
+
 func errf(code, msg, format string, args ...any) *Error {
 	return &Error{Code: code, Message: msg, Detail: fmt.Sprintf(format, args...)}
 }
@@ -84,6 +95,13 @@ func errMissing(cmd frame.Command, header string) *Error {
 	return errf(codeHeaderMissing, msg, "%s needs the header %q.", cmd, header)
 }
 
+// errReached is the error of a limit that is told in other words than errLimit's.
+func errReached(name, format string, args ...any) *Error {
+	e := errf(codeLimit, "Limit reached", format, args...)
+	e.Limit = name
+	return e
+}
+
 func errHeader(cmd frame.Command, header string, value []byte, want string) *Error {
 	return errf(codeBadHeader, "Invalid header", "%s has the header %q with the value %s; %s is expected.", cmd, header, cut(value), want)
 }
@@ -91,6 +109,7 @@ func errHeader(cmd frame.Command, header string, value []byte, want string) *Err
 func errLimit(name string, max int, format string, args ...any) *Error {
 	e := errf(codeLimit, "Limit reached", format, args...)
 	e.Detail += fmt.Sprintf(" The limit is %s: %d.", name, max)
+	e.Limit = name
 	return e
 }
 
@@ -98,7 +117,9 @@ func errLimit(name string, max int, format string, args ...any) *Error {
 func decodeError(err error) *Error {
 	var l *frame.LimitError
 	if errors.As(err, &l) {
-		return errf(codeTooLarge, "Frame too large", "The frame goes past %s, which is %d here. The server's configuration can raise it.", l.Limit, l.Max)
+		e := errf(codeTooLarge, "Frame too large", "The frame goes past %s, which is %d here. The server's configuration can raise it.", l.Limit, l.Max)
+		e.Limit = l.Limit
+		return e
 	}
 	var s *frame.SyntaxError
 	if errors.As(err, &s) {
@@ -122,7 +143,7 @@ func asError(err error) (e *Error, known bool) {
 	case errors.As(err, &full):
 		return errf(codeQueueFull, "Queue full", "The queue %s holds as much as it may; the message was not taken.", cut([]byte(full.Queue))), true
 	case errors.Is(err, broker.ErrRetained):
-		return errf(codeLimit, "Limit reached", "Too many topics keep a message already; this one was not sent."), true
+		return errReached("limits.retained", "Too many topics keep a message already; this one was not sent."), true
 	case errors.Is(err, broker.ErrNoSchedule):
 		return errNotFound("Nothing waits by that schedule id: it was sent, or cancelled."), true
 	case errors.Is(err, broker.ErrControl):

@@ -137,13 +137,13 @@ func (h *heartbeat) tick() {
 	silence := time.Duration(now - h.read.Load())
 	switch due := h.loginDue(); {
 	case !h.loggedIn && due > 0 && time.Duration(now) >= due:
-		h.s.fail(errf(codeLimit, "Limit reached", "No CONNECT came within limits.login_timeout, which is %v here.", h.s.cfg.Limits.LoginTimeout))
+		h.s.fail(errReached("limits.login_timeout", "No CONNECT came within limits.login_timeout, which is %v here.", h.s.cfg.Limits.LoginTimeout))
 		return
 	case h.loggedIn && h.receive > 0 && silence >= h.receive:
 		if h.agreed > 0 {
 			h.s.fail(errf(codeHeartbeatLost, "Heart-beat lost", "Nothing came for %v, though a heart-beat was agreed for each %v.", silence.Round(time.Millisecond), h.agreed))
 		} else {
-			h.s.fail(errf(codeLimit, "Limit reached", "Nothing came for %v: limits.idle_timeout is %v here. Heart-beats keep a connection open.", silence.Round(time.Millisecond), h.receive))
+			h.s.fail(errReached("limits.idle_timeout", "Nothing came for %v: limits.idle_timeout is %v here. Heart-beats keep a connection open.", silence.Round(time.Millisecond), h.receive))
 		}
 		return
 	}

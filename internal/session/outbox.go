@@ -50,6 +50,7 @@ func freeChunk(c []byte) {
 // and emptied by one at a time: who set writing.
 type outbox struct {
 	b *broker.Broker
+	s *session // whose it is
 
 	envelope *websocket.Framer // around each frame, which must not be sent bare; nil: nothing. Guarded by mu
 
@@ -70,6 +71,9 @@ type outbox struct {
 	done chan struct{} // closed once last is set, all is written and nobody writes
 
 	receipts receipts
+
+	unnoted   [kinds]uint32 // messages that wait here and are in no run, and RECEIPTs: for the tally
+	receipted uint32
 
 	out  []piece // being written; belongs to who set writing, like what follows
 	sent []run
@@ -218,6 +222,7 @@ func (o *outbox) frame(f *frame.Frame, v frame.Version) {
 	n := o.begin()
 	o.chunk = frame.Append(o.chunk, v, f)
 	o.end(n, nil)
+	o.s.tally.sent[f.Command].Add(1)
 }
 
 // receiptSize is how many bytes a RECEIPT needs at most, each byte of id being escaped.
@@ -229,6 +234,7 @@ func (o *outbox) owed() int { return o.size + o.receipts.size }
 
 // receipt adds a RECEIPT.
 func (o *outbox) receipt(r *receipt, v frame.Version) {
+	o.receipted++
 	o.room(receiptSize(r.id) + len(r.more))
 	n := o.begin()
 	o.chunk = append(o.chunk, "RECEIPT\nreceipt-id:"...)
@@ -255,6 +261,7 @@ func (o *outbox) note(s *subscr, d broker.Delivery) {
 // take moves what is waiting to where it is written from. Called with mu held by who set
 // writing, with nothing left in out.
 func (o *outbox) take() {
+	o.tallied(o.s.tally, o.s.transport)
 	if len(o.chunk) > 0 {
 		o.seal()
 	}

@@ -36,11 +36,15 @@ func (b *bucket) spend(n, perSecond int, now time.Time) time.Duration {
 	return time.Duration(-b.left / rate * float64(time.Second))
 }
 
-// spend notes what came, and returns how long the client is not to be read.
-func (p *pace) spend(frames, bytes int, l *Limits, now time.Time) time.Duration {
+// spend notes what came, and returns how long the client is not to be read, and for which limit.
+func (p *pace) spend(frames, bytes int, l *Limits, now time.Time) (wait time.Duration, limit string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(p.frames.spend(frames, l.FrameRate, now), p.bytes.spend(bytes, l.ByteRate, now))
+	f, b := p.frames.spend(frames, l.FrameRate, now), p.bytes.spend(bytes, l.ByteRate, now)
+	if f >= b {
+		return f, "frame_rate"
+	}
+	return b, "byte_rate"
 }
 
 // paced reports whether there are limits of this kind.

@@ -121,6 +121,7 @@ func (s *session) openTLS(b []byte) error {
 	}
 	_ = s.sock.SetWriteDeadline(time.Time{})
 	s.c, s.secure = newConn(c), true
+	s.place(TLS, 0)
 	if s.port.LoginBy != "" {
 		if certs := c.ConnectionState().PeerCertificates; len(certs) > 0 {
 			s.certified = transport.Name(certs[0], s.port.LoginBy)

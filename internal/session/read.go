@@ -112,7 +112,7 @@ func (s *session) took(n int) (silence time.Duration, err error) {
 		s.now = message.At(ms)
 	}
 	s.dec.Filled(n)
-	err = s.work()
+	err = s.work(n)
 	if s.pace != nil && err == nil {
 		err = s.keepPace(n)
 	}
@@ -125,6 +125,7 @@ func (s *session) nothing() error {
 	s.count()
 	var err error
 	if s.owing {
+		s.srv.LimitReached("outbox")
 		err = s.await(s.readUp)
 		s.owing = false
 	}

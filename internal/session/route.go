@@ -127,6 +127,7 @@ type route struct {
 	bare  bool // the header destination-type may change what it means
 	spelt string
 	to    broker.Address
+	kind  Kind
 	more  []part         // the others of a composite destination
 	right *rights.Rights // with which it was found
 }
@@ -175,6 +176,9 @@ func (s *session) look(f *frame.Frame) error {
 		}
 		if i == 0 {
 			r.spelt, r.to = n.Spelt, to
+			if !to.Queue() {
+				r.kind = Topic
+			}
 		} else {
 			r.more = append(r.more, part{n.Spelt, to})
 		}

@@ -31,6 +31,7 @@ func (s *session) send(f *frame.Frame) error {
 	if s.to.more != nil {
 		return s.sendToAll(f)
 	}
+	s.sends[s.to.kind%kinds]++
 	if !s.to.to.Wanted() {
 		if done, err := s.unwanted(f); done || err != nil {
 			return err
@@ -48,6 +49,15 @@ func (s *session) send(f *frame.Frame) error {
 		return s.retry(op, func() bool { return s.to.to.Send(m, op, &s.wake) })
 	}
 	return nil
+}
+
+// sent counts a message.
+func (s *session) sent(to *broker.Address) {
+	if to.Queue() {
+		s.sends[Queue]++
+	} else {
+		s.sends[Topic]++
+	}
 }
 
 // unwanted answers a SEND that nobody would get. As in every broker that is no error, unless
@@ -98,6 +108,10 @@ func (s *session) sendToAll(f *frame.Frame) error {
 	}
 	if m.Options().Mandatory && !s.wanted() {
 		return errNobody(s.to.text)
+	}
+	s.sent(&s.to.to)
+	for i := range s.to.more {
+		s.sent(&s.to.more[i].to)
 	}
 	tx := s.b.Begin()
 	s.sendParts(tx, m)

@@ -30,6 +30,9 @@ type Server struct {
 
 	backoff auth.Backoff // of failed logins
 
+	tallies [tallies]tally
+	census  census
+
 	ctx     context.Context // ended by Shutdown
 	cancel  context.CancelFunc
 	quit    <-chan struct{} // of ctx
@@ -45,6 +48,7 @@ func NewServer(b *broker.Broker, cfg Config) *Server {
 	}
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.quit = srv.ctx.Done()
+	srv.census.begin()
 	srv.cfg.Store(cfg.withDefaults())
 	return srv
 }
@@ -177,6 +181,8 @@ func (srv *Server) refuse(s *session, limit string, most int, why string) {
 	defer srv.readers.Done()
 	e := errLimit(limit, most, "%s", why)
 	s.log().Warn("connection refused", "reason", limit, "limit", most)
+	srv.told(e)
+	s.depart(byRefusal)
 	c := s.c.net()
 	_ = c.SetDeadline(time.Now().Add(lingerWait))
 	_, _ = c.Write(frame.Append(nil, frame.V10, e.frame()))

@@ -49,6 +49,11 @@ type session struct {
 
 	access access
 
+	tally     *tally
+	sends     [kinds]uint32 // messages that were sent and are not in it
+	transport Transport     // others read it with out.mu held
+	placed    uint8         // its version in the census
+
 	from      netip.Addr // the address that it is counted for, if any
 	counted   string     // the user
 	housed    string     // the virtual host
@@ -104,7 +109,12 @@ func newSession(srv *Server, c net.Conn, p *Port, id uint64) *session {
 	s.spaceFn, s.restFn = s.space, s.rest
 	s.dec.Init(s.cfg.Limits.frameLimits(false))
 	s.budget.Limit = int64(s.cfg.Limits.Outbox)
-	s.out.b = s.b
+	s.out.b, s.out.s = s.b, s
+	s.tally = &srv.tallies[id%tallies]
+	if p == nil {
+		s.transport = HTTP
+	}
+	srv.census.open[s.transport][0].Add(1)
 	return s
 }
 
@@ -140,8 +150,10 @@ var errLeave = errors.New("session: client disconnected")
 // frames are what readers decode into: a client that is silent has none.
 var frames = sync.Pool{New: func() any { return new(frame.Frame) }}
 
-// work handles the whole frames that are there, then flushes everyone they concern.
-func (s *session) work() error {
+// work handles the whole frames that are there, then flushes everyone they concern. They came with
+// n bytes.
+func (s *session) work(n int) error {
+	begun, of := s.handled, frame.Send // a run of frames of one command, which most bursts are
 	s.out.mu.Lock()
 	s.out.burst = true
 	s.out.mu.Unlock()
@@ -157,16 +169,22 @@ func (s *session) work() error {
 			err = decodeError(err)
 			break
 		}
+		if f.Command != of {
+			add(&s.tally.received[of], uint32(s.handled-begun))
+			begun, of = s.handled, f.Command
+		}
 		s.handled++
 		if err = s.handle(f); err != nil {
 			break
 		}
 		if s.uncommitted.Load() > int64(s.cfg.Limits.Uncommitted) {
+			s.srv.LimitReached("uncommitted")
 			if err = s.await(s.committed); err != nil {
 				break
 			}
 		}
 		if s.owing {
+			s.srv.LimitReached("outbox")
 			if err = s.await(s.readUp); err != nil {
 				break
 			}
@@ -182,6 +200,8 @@ func (s *session) work() error {
 	if err == nil && s.held > crowd && s.crowded() {
 		err = s.awaitMemory(s.crowded)
 	}
+	add(&s.tally.received[of], uint32(s.handled-begun))
+	s.tallied(n)
 	s.flush()
 	if f := s.failure.Load(); f != nil && err == nil {
 		err = f

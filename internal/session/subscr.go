@@ -22,6 +22,7 @@ type subscr struct {
 	num     uint64 // the server's name for it, in ack ids
 	topic   bool
 	silent  bool   // the server made it, for answers
+	kind    Kind   // the same, to count by
 	browses bool   // it takes nothing: there is nothing to give back
 	seqName string // a header that tells the Seq; "": none
 	gone    bool   // UNSUBSCRIBE came; deliveries may still be settled
@@ -49,6 +50,8 @@ func (sub *subscr) Deliver(d broker.Delivery, w *broker.Wake) bool {
 	}
 	if !sub.topic && !sub.browses || d.Tag != 0 {
 		o.note(sub, d)
+	} else {
+		o.unnoted[sub.kind]++
 	}
 	more := o.size < s.cfg.highWater()
 	if !more {

@@ -135,7 +135,9 @@ func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
 		}
 	}
 	sub.dest, sub.num, sub.topic = dest, s.subs.next, !s.b.IsQueue(dest)
-	if !sub.topic {
+	if sub.topic {
+		sub.kind = Topic
+	} else {
 		o.Filter = ofQueue(o.Filter)
 	}
 	o.Consumer, o.Owner = sub, s.id

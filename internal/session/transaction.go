@@ -34,6 +34,7 @@ func (s *session) begin(f *frame.Frame) error {
 		s.txs = make(map[string]*broker.Transaction)
 	}
 	s.txs[name] = s.b.Begin()
+	s.srv.census.transactions.Add(1)
 	s.receipt(f)
 	return nil
 }
@@ -92,6 +93,7 @@ func (s *session) leaveTransaction(f *frame.Frame) (*broker.Transaction, error) 
 		return nil, errNoTransaction(f, []byte(name))
 	}
 	delete(s.txs, name)
+	s.srv.census.transactions.Add(-1)
 	s.txSize -= tx.Bytes()
 	return tx, nil
 }
@@ -102,6 +104,9 @@ func (s *session) commit(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
+	queues, topics := tx.Sent()
+	s.sends[Queue] += uint32(queues)
+	s.sends[Topic] += uint32(topics)
 	return s.commitOp(tx, s.op(f, tx.Bytes()))
 }
 

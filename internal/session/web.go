@@ -31,6 +31,11 @@ func (s *session) upgrade(deflate bool, early []byte) {
 	w := &webConn{conn: s.c, s: s, early: bytes.Clone(early)}
 	w.r.Deflate = deflate
 	w.takeFn = w.take
+	if s.secure {
+		s.place(SecureWebSocket, 0)
+	} else {
+		s.place(WebSocket, 0)
+	}
 	s.c, s.web = w, w
 	s.out.mu.Lock()
 	s.out.envelope = &websocket.Framer{Text: true}

@@ -61,16 +61,21 @@ func (s *session) writeLoop() {
 func (s *session) next(w *broker.Wake) bool {
 	s.beat.sent()
 	o := &s.out
+	var acked uint32       // in mode auto
+	var sent [kinds]uint32 // in the others
 	for i := range o.sent {
 		r := &o.sent[i]
 		if r.tag == 0 {
 			r.sub.bs.Settle(r.first, r.last)
+			acked += uint32(r.last-r.first) + 1
 		} else {
-			r.sub.written.Store(r.tag)
+			sent[r.sub.kind] += uint32(r.tag - r.sub.written.Swap(r.tag))
 		}
 	}
 	clear(o.sent)
 	o.sent = o.sent[:0]
+	add(&s.tally.acked[Queue], acked)
+	s.tally.wrote(acked+sent[Queue], sent[Topic])
 
 	o.mu.Lock()
 	if len(o.held) > 0 && o.size < s.cfg.highWater()/2 {
