@@ -92,7 +92,18 @@ type Config struct {
 	Limits       Limits
 	Destinations Destinations
 
+	Metrics Metrics
+
+	// Version and Revision are what the metrics say of the program.
+	Version, Revision string
+
 	Log *slog.Logger // default: nothing is logged
+}
+
+// Metrics are the figures that HTTP tells Prometheus.
+type Metrics struct {
+	NoDestinations  bool // no queue has figures of its own
+	MaxDestinations int  // how many queues have, at most; the others are told together; default 1000
 }
 
 // HTTP is the door for those who send and fetch messages by PUT and GET.
@@ -243,6 +254,8 @@ func (c Config) withDefaults() Config {
 	c.LDAP.withDefaults()
 
 	l := &c.Limits
+	def(&c.Metrics.MaxDestinations, 1000)
+
 	def(&l.Connections, 100_000)
 	def(&l.Subscriptions, 10_000)
 	def(&l.ConnectionsPerAddress, 50_000)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"stompserver"
+	"stompserver/internal/metrics"
 )
 
 func readFile(t *testing.T, path string) string {
@@ -69,6 +70,12 @@ func TestDocsOfErrors(t *testing.T) {
 	if len(word) < 10 {
 		t.Fatalf("only these codes were found: %v", word)
 	}
+	listed := regexp.MustCompile(`(?s)errorCodes = \[\]string\{(.*?)\}`).FindString(source.String()) // which metrics begin at 0
+	for name := range word {
+		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(listed) {
+			t.Errorf("errorCodes lacks %s", name)
+		}
+	}
 	inTable := make(map[string]bool)
 	for _, m := range regexp.MustCompile("(?m)^\\|.*\\| `([^`]+)` \\| `([a-z-]+)` \\|$").FindAllStringSubmatch(doc, -1) {
 		if m[2] == "error-code" { // the heading
@@ -92,6 +99,25 @@ func TestDocsOfErrors(t *testing.T) {
 	for entry := range inTable {
 		if code := entry[strings.LastIndexByte(entry, ' ')+1:]; !known[code] {
 			t.Errorf("the table has the error-code %s, which is not sent", code)
+		}
+	}
+}
+
+// Every metric stands in the table of docs/operations.md as it is told, and no other.
+func TestDocsOfMetrics(t *testing.T) {
+	doc := readFile(t, "docs/operations.md")
+	known := make(map[string]bool)
+	for _, m := range metrics.All() {
+		known[m.Name] = true
+		row := strings.Join([]string{"|", "`" + m.Name + "`", "|", m.Type, "|", strings.Join(m.Labels, ", "), "|", m.Help, "|"}, " ")
+		row = strings.ReplaceAll(row, "|  |", "| |")
+		if !strings.Contains(doc, "\n"+row+"\n") {
+			t.Errorf("docs/operations.md has no line\n%s", row)
+		}
+	}
+	for _, m := range regexp.MustCompile(`\bstompserver_[a-z]{3}[a-z_]*`).FindAllString(doc, -1) {
+		if !known[m] {
+			t.Errorf("docs/operations.md has the metric %s, which is not told", m)
 		}
 	}
 }

@@ -23,7 +23,7 @@ var floors = map[string]int{
 	"internal/store/spool": 3, "internal/store/storetest": 3, "internal/store/file": 3, "internal/store/dbm": 3,
 	"internal/transfer": 3, "internal/store/activerecord": 3, "internal/store/journal": 3, "internal/store/jetstream": 3,
 	"internal/vhost": 3, "internal/session": 4, "internal/monitor": 4,
-	"internal/admin": 5, "internal/web": 5,
+	"internal/admin": 5, "internal/web": 5, "internal/metrics": 5,
 	".":               6,
 	"cmd/stompserver": 7,
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"stompserver/internal/metrics"
 	"stompserver/internal/web"
 )
 
@@ -67,6 +68,7 @@ func (s *Server) openDoor(ls []net.Listener) {
 	s.doors = ls
 	s.door = web.New(s.sessions, web.Config{
 		Guard: s.guard(), Connections: most, Checks: s.checks, Log: s.cfg.Log,
+		Metrics: metrics.Handler(s.metrics()), MetricsLogin: s.cfg.Auth && !loopbacks(ls),
 	})
 	for _, l := range ls {
 		s.accepting.Go(func() { // ended by Shutdown, which waits

@@ -143,7 +143,7 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 		{"no queue", "queue: memroy", `stompserver.conf:1: queue: "memroy" is not a queue type: they are memory, journal, file, dbm, activerecord (or sql), jetstream; did you mean "memory"?`},
 		{"cluster", "cluster: {a: b}", "stompserver.conf:1: cluster is not in this build yet"},
 		{"cluster, Ruby", ":cluster: true", "stompserver.conf:1: cluster is not in this build yet"},
-		{"metrics", "metrics: []", "stompserver.conf:1: metrics is not in this build yet"},
+		{"cluster", "cluster: []", "stompserver.conf:1: cluster is not in this build yet"},
 		{"users without logins", "users:\n  - {name: app}", "stompserver.conf:1: users is set, but auth is off: nobody would be asked for a login, and everybody could do everything; set auth: true"},
 		{"anonymous without logins", "anonymous: {allow: [read /topic/a]}", "stompserver.conf:1: anonymous.allow is set, but auth is off: nobody would be asked for a login, and everybody could do everything; set auth: true"},
 		{"user without a name", "auth: true\nusers: [{allow: []}]", "stompserver.conf:2: users: user 1: name: a login must not be empty"},
@@ -170,7 +170,7 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 }
 
 func TestAbsentKeysAreRefusedEverywhere(t *testing.T) {
-	keys := strings.Fields(`http.console http.base_path http.tls http.trusted_proxies http.login_ttl metrics cluster
+	keys := strings.Fields(`http.console http.base_path http.tls http.trusted_proxies http.login_ttl cluster
 		limits.disk_free
 		destinations.copy destinations.unknown_prefix destinations.separator destinations.auto_create
 		trailing_lf soft_errors`)

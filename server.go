@@ -32,6 +32,7 @@ type Server struct {
 	sessions  *session.Server
 
 	probe  probe      // of the storage directory
+	shows  shows      // for the metrics
 	opener opener     // of listeners
 	failed chan error // takes why the store failed for good
 
@@ -124,6 +125,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("stompserver: %w", err)
 	}
 	s.sessions = session.NewServer(s.broker, s.sessionConfig(cfg))
+	s.shows.show(cfg.Metrics)
+	s.shows.read(true)
 	made = true
 	return s, nil
 }
@@ -285,6 +288,7 @@ func (s *Server) Stats() Stats {
 // cannot be read its error is returned and what it said before stays; the rest is taken nevertheless.
 func (s *Server) Reload(cfg Config) error {
 	cfg = cfg.withDefaults()
+	s.shows.read(false) // until it is
 	if err := oneOf(cfg.Destinations.SlowConsumer, DropOldest, Disconnect); err != nil {
 		return fmt.Errorf("stompserver: slow consumer: %w", err)
 	}
@@ -297,6 +301,7 @@ func (s *Server) Reload(cfg Config) error {
 	}
 	cfg.Log = s.cfg.Log
 	s.broker.SetMemoryLimit(cfg.memoryLimit())
+	s.shows.show(cfg.Metrics)
 	var errs []error
 	if cfg.VHosts.Enabled {
 		errs = append(errs, s.addVHosts(&cfg))
@@ -320,8 +325,10 @@ func (s *Server) Reload(cfg Config) error {
 	}
 	s.sessions.SetConfig(s.sessionConfig(cfg)) // after the users: those who are gone have to leave
 	if err := errors.Join(errs...); err != nil {
+		s.shows.read(false)
 		return fmt.Errorf("stompserver: %w", err)
 	}
+	s.shows.read(true)
 	return nil
 }
 

@@ -20,7 +20,7 @@ func QueueTypes() []string { return slices.Clone(queueTypes) }
 // are refused by name, with all that is below them: a setting that is read and does
 // nothing would be a trap.
 var absent = []string{
-	"http.console", "http.base_path", "http.tls", "http.trusted_proxies", "http.login_ttl", "metrics", "cluster",
+	"http.console", "http.base_path", "http.tls", "http.trusted_proxies", "http.login_ttl", "cluster",
 	"limits.disk_free",
 	"destinations.copy", "destinations.unknown_prefix", "destinations.separator",
 	"destinations.auto_create", "trailing_lf", "soft_errors",

@@ -108,6 +108,7 @@ func serve(ctx context.Context, g *globals, a *serverArgs) (err error) {
 	}
 	defer signal.Stop(signals)
 
+	s.Config.Version, s.Config.Revision = version, build().Revision
 	if p.server, err = stompserver.New(s.Config); err != nil {
 		var storage *stompserver.StorageError
 		if errors.As(err, &storage) {
@@ -329,6 +330,7 @@ func (p *process) reload() {
 				p.log.Error("configuration not reloaded", "err", b.String())
 			}
 		}
+		p.server.NotReloaded()
 		return
 	}
 	for _, w := range s.Warnings {

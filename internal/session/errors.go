@@ -65,11 +65,11 @@ const (
 
 // errorCodes are all of them.
 var errorCodes = []string{
-	codeLoginFailed, codeLoginRequired, codeNotAllowed, codeTLSRequired, codeVersionMismatch, codeMalformed, codeTooLarge,
-	codeHeaderMissing, codeBadHeader, codeBadDestination, codeNotFound, codeUnroutable, codeAccess, codeBadSelector,
-	codeSubscriptionExists, codeSubscriptionUnknown, codeAckUnknown, codeTransactionUnknown, codeTransactionExists,
-	codeLimit, codeQueueFull, codeStorageFull, codeStorageRefused, codeStorageAway, codeHeartbeatLost, codeShuttingDown,
-	codeInternal,
+	codeLoginFailed, codeLoginUnavailable, codeLoginRequired, codeNotAllowed, codeTLSRequired, codeVersionMismatch,
+	codeMalformed, codeTooLarge, codeHeaderMissing, codeBadHeader, codeBadDestination, codeNotFound, codeUnroutable,
+	codeAccess, codeBadSelector, codeSubscriptionExists, codeSubscriptionUnknown, codeAckUnknown, codeTransactionUnknown,
+	codeTransactionExists, codeLimit, codeQueueFull, codeStorageFull, codeStorageRefused, codeStorageAway,
+	codeHostRefused, codeHostStopped, codeHeartbeatLost, codeShuttingDown, codeInternal,
 }
 
 func errf(code, msg, format string, args ...any) *Error {

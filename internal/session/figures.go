@@ -95,11 +95,12 @@ func (c *countSet) all() map[string]uint64 {
 	return maps.Clone(c.n)
 }
 
-// limitNames are the limits that are counted, by the settings of the section limits.
+// limitNames are the limits that are counted, by the settings of the section limits; the last two
+// have none there.
 var limitNames = []string{
 	"connections", "connections_per_address", "connections_per_user", "connect_rate", "frame_rate", "byte_rate", "subscriptions",
 	"command", "header", "headers", "body", "frame_before_login", "transactions", "transaction_frames", "transaction_bytes",
-	"uncommitted", "outbox", "login_timeout", "idle_timeout", "memory", "retained",
+	"uncommitted", "outbox", "login_timeout", "idle_timeout", "memory", "retained", "vhost_connections",
 }
 
 // Why a session ended.

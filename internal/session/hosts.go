@@ -173,7 +173,7 @@ func (s *session) admitHost(host *Host) error {
 	defer s.srv.mu.Unlock()
 	if host.Connections > 0 && a.hosts[host.Name] >= host.Connections {
 		s.log().Warn("connection refused", "reason", "connections of the virtual host", "limit", host.Connections, "vhost", host.Name)
-		return errf(codeLimit, "Limit reached", "Too many clients are connected to the virtual host %s. The limit is its connections: %d.", quotedHost(s.spelt), host.Connections)
+		return errReached("limits.vhost_connections", "Too many clients are connected to the virtual host %s. The limit is its connections: %d.", quotedHost(s.spelt), host.Connections)
 	}
 	if a.hosts == nil {
 		a.hosts = make(map[string]int)

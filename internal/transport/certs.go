@@ -97,6 +97,17 @@ func (c *Certs) End() time.Time {
 	return end
 }
 
+// Ends are when they end, by their files.
+func (c *Certs) Ends() map[string]time.Time {
+	all := make(map[string]time.Time)
+	for i, p := range c.now.Load().Certificates {
+		if p.Leaf != nil {
+			all[c.cfg.Pairs[i].Cert] = p.Leaf.NotAfter
+		}
+	}
+	return all
+}
+
 // Watch reloads the files when they change, until ctx ends. A pair that cannot be used is said in
 // the log, and the one before stays.
 func (c *Certs) Watch(ctx context.Context) error {

@@ -24,7 +24,11 @@ type Config struct {
 	Guard       origin.Guard   // of pages of other sites
 	Connections int            // connections at once
 	Checks      func() []Check // what /readyz tells; nil: nothing
-	Log         *slog.Logger
+
+	Metrics      http.Handler // of /metrics; nil: there is none
+	MetricsLogin bool         // who asks for them has to log in, and have the right to the broker's figures
+
+	Log *slog.Logger
 }
 
 // How long a client may be silent: in its head, within a body either way, and between requests.
@@ -43,6 +47,8 @@ type Door struct {
 	server   *http.Server
 	stopped  context.Context // ended by stop: then nobody waits for a message
 	stop     context.CancelFunc
+
+	requests requests
 
 	mu      sync.Mutex // guards what follows
 	clients map[net.Conn]*visitor
@@ -65,7 +71,7 @@ func New(sessions *session.Server, cfg Config) *Door {
 	d := &Door{cfg: cfg, sessions: sessions, clients: make(map[net.Conn]*visitor)}
 	d.stopped, d.stop = context.WithCancel(context.Background())
 	d.server = &http.Server{
-		Handler:           d,
+		Handler:           http.HandlerFunc(d.serve),
 		ReadHeaderTimeout: headTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    headSize,
@@ -154,6 +160,7 @@ func (l *bounded) Accept() (net.Conn, error) {
 		if ok {
 			return c, nil
 		}
+		l.d.sessions.LimitReached("connections")
 		l.d.cfg.Log.Warn("connection refused", "addr", c.RemoteAddr().String(), "reason", "limits.connections", "limit", l.d.cfg.Connections)
 		_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // it fits into the socket's buffer
 		_, _ = c.Write(full)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -27,7 +28,10 @@ type place struct {
 
 func open(t *testing.T, cfg stompserver.Config) *place {
 	t.Helper()
-	cfg.Host, cfg.Port, cfg.HTTP.Listen = "127.0.0.1", stompserver.AnyPort, "127.0.0.1:0"
+	cfg.Host, cfg.Port = "127.0.0.1", stompserver.AnyPort
+	if cfg.HTTP.Listen == "" {
+		cfg.HTTP.Listen = "127.0.0.1:0"
+	}
 	if cfg.Storage == "" {
 		cfg.Storage = t.TempDir()
 	}
@@ -46,7 +50,7 @@ func (p *place) start() {
 	if err := s.Start(context.Background()); err != nil {
 		p.t.Fatal(err)
 	}
-	p.Server, p.base = s, "http://"+s.HTTPAddrs()[0].String()
+	p.Server, p.base = s, fmt.Sprintf("http://127.0.0.1:%d", s.HTTPAddrs()[0].(*net.TCPAddr).Port)
 }
 
 func (p *place) stop() {

@@ -47,6 +47,10 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.upgrade(w, r)
 		return
 	}
+	if r.URL.Path == "/metrics" && d.cfg.Metrics != nil {
+		d.metrics(w, r)
+		return
+	}
 	if reserved(r.URL.Path) {
 		say(w, http.StatusNotFound, "PUT or POST /queue/NAME sends a message, GET /queue/NAME takes one.")
 		return
