@@ -281,9 +281,9 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// Reload takes the heart-beats, headers, limits, Debug and SlowConsumer of cfg for the
-// connections that are made from now on, the memory limit, users, rights and virtual hosts for all, and reads the
-// password file and the certificates again, and has the directory asked about who is connected. Clients whose user is gone, who may not be in their virtual host any more, or who are subscribed to
+// Reload takes the heart-beats, headers, Debug and SlowConsumer of cfg for the connections that are
+// made from now on, the limits of what clients send, the memory limit, users, rights and virtual hosts for
+// all, and reads the password file and the certificates again, and has the directory asked about who is connected. Clients whose user is gone, who may not be in their virtual host any more, or who are subscribed to
 // what they may not read any more, are told and disconnected. Everything else of cfg, Auth among it, stays as it was at New. When a file
 // cannot be read its error is returned and what it said before stays; the rest is taken nevertheless.
 func (s *Server) Reload(cfg Config) error {

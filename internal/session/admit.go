@@ -82,7 +82,7 @@ func (s *session) admitUser(name string) error {
 	if s.counted == name {
 		return nil
 	}
-	most := s.cfg.Limits.ConnectionsPerUser
+	most := s.lim.ConnectionsPerUser
 	a := &s.srv.admitted
 	s.srv.mu.Lock()
 	defer s.srv.mu.Unlock()
@@ -103,7 +103,7 @@ func (s *session) admitUser(name string) error {
 	}
 	u.n++
 	s.counted = name
-	if s.cfg.Limits.paced() {
+	if s.lim.paced() {
 		s.pace = &u.pace
 	}
 	return nil
@@ -138,7 +138,7 @@ func (a *admission) leave(s *session) {
 func (s *session) keepPace(n int) error {
 	frames := s.handled
 	s.handled = 0
-	wait, limit := s.pace.spend(frames, n, &s.cfg.Limits, time.Now())
+	wait, limit := s.pace.spend(frames, n, s.lim, time.Now())
 	if wait > 0 {
 		s.srv.LimitReached(limit)
 		if !s.slowed {
@@ -146,11 +146,43 @@ func (s *session) keepPace(n int) error {
 			s.log().Warn("client is held back", "reason", "limits."+limit, "user", s.user.Name)
 		}
 	}
-	return s.holdBack(wait)
+	for wait > 0 {
+		changed := false
+		err := s.holdBack(wait, func() bool {
+			changed = s.changed()
+			return changed
+		})
+		if err != nil || !changed {
+			return err
+		}
+		s.adopt()
+		wait, _ = s.pace.spend(0, 0, s.lim, time.Now())
+	}
+	return nil
 }
 
-// holdBack waits for d, with the client's socket unread.
-func (s *session) holdBack(d time.Duration) error {
+// changed reports whether the limits are others than those in force.
+func (s *session) changed() bool { return &s.srv.cfg.Load().Limits != s.lim }
+
+// adopt puts the limits of what the client sends in force, as they are now.
+func (s *session) adopt() {
+	s.lim = &s.srv.cfg.Load().Limits
+	s.dec.SetLimits(s.lim.frameLimits(s.state == connected))
+	if s.pace != nil || s.state != connected || !s.lim.paced() {
+		return
+	}
+	s.handled = 0 // what it sent before costs nothing
+	if s.counted == "" {
+		s.pace = new(pace)
+		return
+	}
+	s.srv.mu.Lock()
+	s.pace = &s.srv.admitted.users[s.counted].pace
+	s.srv.mu.Unlock()
+}
+
+// holdBack waits for d, with the client's socket unread, or until it is nudged and over says so.
+func (s *session) holdBack(d time.Duration, over func() bool) error {
 	if d <= 0 {
 		return nil
 	}
@@ -168,6 +200,9 @@ func (s *session) holdBack(d time.Duration) error {
 			case <-timer.C:
 				return nil
 			case <-ch:
+				if over != nil && over() {
+					return nil
+				}
 			case <-s.srv.quit:
 				return errShuttingDown()
 			}

@@ -143,7 +143,7 @@ func (s *session) connect(f *frame.Frame) error {
 		if err := s.admitUser(s.user.Name); err != nil {
 			return err
 		}
-	} else if s.pace == nil && s.cfg.Limits.paced() {
+	} else if s.pace == nil && s.lim.paced() {
 		s.pace = new(pace)
 	}
 	var cx, cy time.Duration
@@ -175,7 +175,7 @@ func (s *session) connect(f *frame.Frame) error {
 	if s.state == starting {
 		s.state = connected
 		s.dec.SetVersion(s.version)
-		s.dec.SetLimits(s.cfg.Limits.frameLimits(true))
+		s.dec.SetLimits(s.lim.frameLimits(true))
 		s.trace("connection opened", "user", s.user.Name, "vhost", s.access.host, "version", s.version.String())
 		s.told = true
 		s.place(s.transport, int(s.version)+1)
@@ -237,7 +237,7 @@ func (s *session) login(f *frame.Frame) error {
 	ctx, cancel := context.WithTimeout(s.srv.ctx, s.cfg.Limits.authTime())
 	defer cancel()
 	address := s.address()
-	if err := s.holdBack(s.srv.backoff.Before(address, time.Now())); err != nil {
+	if err := s.holdBack(s.srv.backoff.Before(address, time.Now()), nil); err != nil {
 		return err
 	}
 	user, err := s.cfg.Auth.Authenticate(ctx, string(login), string(passcode))
@@ -259,7 +259,7 @@ func (s *session) login(f *frame.Frame) error {
 		}
 		s.log().Info("login failed", "user", string(login))
 		s.srv.census.logins.add(loginRefused)
-		if err := s.holdBack(s.srv.backoff.Failed(address, string(login), time.Now())); err != nil {
+		if err := s.holdBack(s.srv.backoff.Failed(address, string(login), time.Now()), nil); err != nil {
 			return err
 		}
 		return refused
@@ -280,13 +280,13 @@ func (s *session) awaitMemory(full func() bool) error {
 		s.wake.Run()
 	}
 	return s.pause(func() error {
-		if s.b.AwaitMemory(full, s.missed, s.cfg.Limits.MemoryWait, s.srv.quit) {
+		if s.b.AwaitMemory(full, s.missed, s.lim.MemoryWait, s.srv.quit) {
 			return nil
 		}
 		if s.missed() {
 			return io.EOF
 		}
-		return errf(codeLimit, "Limit reached", "The messages held by the server fill limits.memory, which is %d bytes here, and too little was consumed for %v. This frame was not taken.", s.b.MemoryLimit(), s.cfg.Limits.MemoryWait)
+		return errf(codeLimit, "Limit reached", "The messages held by the server fill limits.memory, which is %d bytes here, and too little was consumed for %v. This frame was not taken.", s.b.MemoryLimit(), s.lim.MemoryWait)
 	})
 }
 

@@ -76,7 +76,7 @@ func (h *heartbeat) agree(cx, cy time.Duration) string {
 	defer h.mu.Unlock()
 	h.loggedIn = true
 	h.agreed = receive
-	if h.receive = cfg.Limits.IdleTimeout; receive > 0 {
+	if h.receive = h.s.srv.cfg.Load().Limits.IdleTimeout; receive > 0 {
 		h.receive = time.Duration(float64(receive)*cfg.Heartbeat.Tolerance) + cfg.Heartbeat.Grace
 	}
 	// A quarter early, at most a second: a beat that is due to the millisecond is late.
@@ -87,6 +87,17 @@ func (h *heartbeat) agree(cx, cy time.Duration) string {
 	h.arm(now)
 	return strconv.FormatInt(cfg.Heartbeat.Send.Milliseconds(), 10) + "," +
 		strconv.FormatInt(cfg.Heartbeat.Receive.Milliseconds(), 10)
+}
+
+// idle changes how long a client may be silent that has agreed on no heart-beat.
+func (h *heartbeat) idle(after time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended || !h.loggedIn || h.agreed > 0 || h.receive == after {
+		return
+	}
+	h.receive = after
+	h.arm(h.s.sinceStart(time.Now()))
 }
 
 // arm sets the timer to what is due next. Called with mu held.

@@ -57,7 +57,7 @@ func (s *session) gather(h *herd) (parts []*subscr, err error) {
 		if h.has[name] {
 			continue
 		}
-		if !s.subs.room(s.cfg.Limits.Subscriptions) {
+		if !s.subs.room(s.lim.Subscriptions) {
 			e := s.errManySubscriptions()
 			e.Subscription = h.f.Header.Value("id")
 			return parts, e

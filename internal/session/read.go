@@ -111,6 +111,9 @@ func (s *session) took(n int) (silence time.Duration, err error) {
 	if ms := now.UnixMilli(); ms != s.now.Milliseconds() {
 		s.now = message.At(ms)
 	}
+	if s.changed() {
+		s.adopt()
+	}
 	s.dec.Filled(n)
 	err = s.work(n)
 	if s.pace != nil && err == nil {

@@ -97,8 +97,8 @@ func (s *session) temporary(name string, topic bool) (string, error) {
 	if text, ok := s.temps[name]; ok {
 		return text, nil
 	}
-	if len(s.temps) >= s.cfg.Limits.Subscriptions {
-		return "", errLimit("limits.subscriptions", s.cfg.Limits.Subscriptions, "This connection has too many temporary destinations.")
+	if len(s.temps) >= s.lim.Subscriptions {
+		return "", errLimit("limits.subscriptions", s.lim.Subscriptions, "This connection has too many temporary destinations.")
 	}
 	if s.temps == nil {
 		s.temps = make(map[string]string)

@@ -53,11 +53,24 @@ func NewServer(b *broker.Broker, cfg Config) *Server {
 	return srv
 }
 
-// SetConfig gives another configuration to the sessions that begin from now on, and its Rights
-// and Auth to all: see Recheck.
+// SetConfig gives another configuration to the sessions that begin from now on. Its Rights and Auth
+// are for all (see Recheck), and so are its Limits, but those of the login and of what waits for a
+// client, and the prefetch.
 func (srv *Server) SetConfig(cfg Config) {
-	srv.cfg.Store(cfg.withDefaults())
+	c := cfg.withDefaults()
+	srv.cfg.Store(c)
 	srv.Recheck()
+	for _, s := range srv.all() {
+		s.beat.idle(c.Limits.IdleTimeout)
+		s.nudge() // it may be held back by a limit that is another now
+	}
+}
+
+// all are the sessions that there are.
+func (srv *Server) all() []*session {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return slices.Collect(maps.Keys(srv.sessions))
 }
 
 // Anonymous reports whether clients are let in without a login, though others need one.
@@ -66,11 +79,8 @@ func (srv *Server) Anonymous() bool { return anonymous(srv.cfg.Load().Rights) }
 // Recheck ends the sessions whose users are not known any more, and those with a subscription
 // that their rights do not allow any more.
 func (srv *Server) Recheck() {
-	srv.mu.Lock()
-	all := slices.Collect(maps.Keys(srv.sessions))
-	srv.mu.Unlock()
 	cfg := srv.cfg.Load()
-	for _, s := range all {
+	for _, s := range srv.all() {
 		s.recheck(cfg)
 	}
 }

@@ -36,6 +36,7 @@ const (
 type session struct {
 	srv   *Server
 	cfg   *Config // as it was when the client came
+	lim   *Limits // as they are, of what the client sends
 	b     *broker.Broker
 	sock  net.Conn // as it was accepted: anybody may close it or set its deadlines
 	c     conn     // what STOMP runs over: sock, or what lies above it
@@ -105,6 +106,7 @@ type session struct {
 
 func newSession(srv *Server, c net.Conn, p *Port, id uint64) *session {
 	s := &session{srv: srv, cfg: srv.cfg.Load(), b: srv.b, sock: c, c: newConn(c), port: p, id: id}
+	s.lim = &s.cfg.Limits
 	s.began = s.sinceStart(time.Now())
 	s.spaceFn, s.restFn = s.space, s.rest
 	s.dec.Init(s.cfg.Limits.frameLimits(false))
@@ -177,7 +179,7 @@ func (s *session) work(n int) error {
 		if err = s.handle(f); err != nil {
 			break
 		}
-		if s.uncommitted.Load() > int64(s.cfg.Limits.Uncommitted) {
+		if s.uncommitted.Load() > int64(s.lim.Uncommitted) {
 			s.srv.LimitReached("uncommitted")
 			if err = s.await(s.committed); err != nil {
 				break
@@ -280,7 +282,7 @@ func (s *session) nudge() {
 // committed reports whether the store confirmed enough of what this client sent for it to
 // send more.
 func (s *session) committed() bool {
-	return s.uncommitted.Load() <= int64(s.cfg.Limits.Uncommitted)/2
+	return s.uncommitted.Load() <= int64(s.lim.Uncommitted)/2
 }
 
 // processed reports whether everything the client sent was processed.

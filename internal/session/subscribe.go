@@ -23,7 +23,7 @@ func (s *session) subscribe(f *frame.Frame) error {
 		e := errf(codeSubscriptionExists, "Duplicated subscription identifier", "This connection has a subscription with the id %s already.", cut(id))
 		e.Subscription = string(id)
 		return e
-	case !s.subs.room(s.cfg.Limits.Subscriptions - len(names) + 1):
+	case !s.subs.room(s.lim.Subscriptions - len(names) + 1):
 		return s.errManySubscriptions()
 	}
 	o, err := s.options(f)
@@ -98,7 +98,7 @@ func (s *session) hold(on bool) {
 }
 
 func (s *session) errManySubscriptions() *Error {
-	return errLimit("limits.subscriptions", s.cfg.Limits.Subscriptions, "This connection has too many subscriptions, those included whose messages it has not acknowledged.")
+	return errLimit("limits.subscriptions", s.lim.Subscriptions, "This connection has too many subscriptions, those included whose messages it has not acknowledged.")
 }
 
 // attach makes the subscription of f to one destination. Declares says that f is about it alone,
@@ -160,7 +160,7 @@ func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
 
 // subscribeToReplies subscribes to a temporary destination for the client.
 func (s *session) subscribeToReplies(spelt, dest string, topic bool) error {
-	if s.subs.byName(spelt) != nil || !s.subs.room(s.cfg.Limits.Subscriptions) {
+	if s.subs.byName(spelt) != nil || !s.subs.room(s.lim.Subscriptions) {
 		return nil // it cannot be told apart; the client may subscribe by itself
 	}
 	sub := &subscr{s: s, id: spelt, named: true, spelt: spelt, silent: true}

@@ -27,8 +27,8 @@ func (s *session) begin(f *frame.Frame) error {
 	if s.txs[name] != nil {
 		return errf(codeTransactionExists, "Bad transaction", "The transaction %s is open already.", cut([]byte(name)))
 	}
-	if len(s.txs) >= s.cfg.Limits.Transactions {
-		return errLimit("limits.transactions", s.cfg.Limits.Transactions, "This connection has too many open transactions.")
+	if len(s.txs) >= s.lim.Transactions {
+		return errLimit("limits.transactions", s.lim.Transactions, "This connection has too many open transactions.")
 	}
 	if s.txs == nil {
 		s.txs = make(map[string]*broker.Transaction)
@@ -49,8 +49,8 @@ func (s *session) joined(f *frame.Frame) (*broker.Transaction, error) {
 	if tx == nil {
 		return nil, errNoTransaction(f, name)
 	}
-	if tx.Len() >= s.cfg.Limits.TransactionFrames {
-		return nil, errLimit("limits.transaction_frames", s.cfg.Limits.TransactionFrames, "The transaction %s has too many frames.", cut(name))
+	if tx.Len() >= s.lim.TransactionFrames {
+		return nil, errLimit("limits.transaction_frames", s.lim.TransactionFrames, "The transaction %s has too many frames.", cut(name))
 	}
 	return tx, nil
 }
@@ -72,8 +72,8 @@ func (s *session) sendInTransaction(f *frame.Frame, name []byte) error {
 	if m.Options().Mandatory && !s.wanted() {
 		return errNobody(s.to.text)
 	}
-	if s.txSize+m.Size()*(1+len(s.to.more)) > s.cfg.Limits.TransactionBytes {
-		return errLimit("limits.transaction_bytes", s.cfg.Limits.TransactionBytes, "The open transactions of this connection are too large with the one of %s.", cut(name))
+	if s.txSize+m.Size()*(1+len(s.to.more)) > s.lim.TransactionBytes {
+		return errLimit("limits.transaction_bytes", s.lim.TransactionBytes, "The open transactions of this connection are too large with the one of %s.", cut(name))
 	}
 	before := tx.Bytes()
 	s.sendParts(tx, m)

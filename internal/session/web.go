@@ -169,7 +169,7 @@ func (w *webConn) writeAll(parts [][]byte) error {
 
 // packedLimit bounds a compressed message: it is gathered before it is unpacked.
 func (s *session) packedLimit() int {
-	l := &s.cfg.Limits
+	l := s.lim
 	if s.state != connected {
 		return l.FrameBeforeLogin + 4096
 	}
