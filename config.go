@@ -210,7 +210,7 @@ type Destinations struct {
 	rulesText string
 }
 
-// SetRules gives properties to queues by their names, as destinations.rules of a configuration
+// SetRules gives properties to queues and topics by their names, as destinations.rules of a configuration
 // file does: text is a list such as [{match: /queue/jobs.*, max_messages: 1000}].
 func (d *Destinations) SetRules(text string) (err error) {
 	d.rules, err = parseRules(text)

@@ -3,6 +3,7 @@ package stompserver
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -53,30 +54,90 @@ func (d *Destinations) rulesOf(host string) []broker.Rule {
 func parseRule(one map[string]yaml.Node) (r queueRule, err error) {
 	match, ok := one["match"]
 	if !ok || match.Kind != yaml.ScalarNode {
-		return r, errors.New("match is missing: the queues that it is for, such as /queue/jobs.*")
+		return r, errors.New("match is missing: the queues or topics that it is for, such as /queue/jobs.*")
 	}
-	if !strings.HasPrefix(match.Value, "/queue/") && !strings.HasPrefix(match.Value, "/dsub/") {
-		return r, fmt.Errorf("match: %q is no queue: its name begins with /queue/ or /dsub/", match.Value)
+	topic := strings.HasPrefix(match.Value, "/topic/")
+	if !topic && !strings.HasPrefix(match.Value, "/queue/") && !strings.HasPrefix(match.Value, "/dsub/") {
+		return r, fmt.Errorf("match: %q is no queue or topic: its name begins with /queue/, /dsub/ or /topic/", match.Value)
 	}
 	if r.Match, err = pattern.Parse(match.Value); err != nil {
 		return r, fmt.Errorf("match: %q: %s", match.Value, strings.TrimPrefix(err.Error(), "pattern: "))
 	}
 	for name, v := range one {
-		if name == "match" {
+		switch {
+		case name == "match":
 			continue
-		}
-		if v.Kind != yaml.ScalarNode {
-			return r, fmt.Errorf("%s takes one value", name)
-		}
-		if name == "vhost" {
+		case topic && !ofTopics[name] && known[name]:
+			return r, fmt.Errorf("%s is for queues, and %s is a topic", name, match.Value)
+		case name == "retain":
+			err = setRetain(&r.Properties, v)
+		case v.Kind != yaml.ScalarNode:
+			err = fmt.Errorf("%s takes one value", name)
+		case name == "vhost":
 			r.host = v.Value
-			continue
+		default:
+			err = setProperty(&r.Properties, name, v.Value)
 		}
-		if err := setProperty(&r.Properties, name, v.Value); err != nil {
+		if err != nil {
 			return r, err
 		}
 	}
+	if _, ok := one["retain"]; ok {
+		for _, name := range []string{"max_messages", "max_bytes", "when_full"} {
+			if _, ok := one[name]; ok {
+				return r, fmt.Errorf("retain and %s cannot be together: what is kept makes room for what comes", name)
+			}
+		}
+	}
+	if topic && r.Properties.LastValue {
+		r.Properties.NonDestructive = true // there is no other way for a topic to have one
+	}
 	return r, nil
+}
+
+// known are the properties, and ofTopics those that topics can have.
+var (
+	known = map[string]bool{
+		"retain": true, "max_messages": true, "max_bytes": true, "when_full": true, "ttl": true, "max_deliveries": true, "max_priority": true, "dead_letter": true,
+		"auto_delete": true, "idle_after": true, "single_active": true, "last_value": true, "last_value_key": true, "non_destructive": true,
+	}
+	ofTopics = map[string]bool{"retain": true, "last_value": true, "last_value_key": true}
+)
+
+// setRetain reads how much is kept of what was delivered: {age: 7d, bytes: 1GiB, count: 100000}, or some of
+// these.
+func setRetain(p *broker.Properties, v yaml.Node) error {
+	var parts map[string]string
+	if err := v.Decode(&parts); err != nil || len(parts) == 0 {
+		return errors.New("retain takes age, bytes and count, or some of these, such as {age: 7d, bytes: 1GiB}")
+	}
+	p.NonDestructive = true
+	for name, value := range parts {
+		var err error
+		switch name {
+		case "age":
+			if p.MaxAge, err = parseDuration(value); err == nil && p.MaxAge <= 0 {
+				err = fmt.Errorf("%q is no time above 0", value)
+			}
+		case "bytes":
+			if p.MaxBytes, err = parseSize(value); err == nil && p.MaxBytes <= 0 {
+				err = fmt.Errorf("%q is no size above 0", value)
+			}
+		case "count":
+			if p.MaxMessages, err = strconv.Atoi(value); err != nil || p.MaxMessages < 1 {
+				err = fmt.Errorf("%q is not a whole number above 0", value)
+			}
+		default:
+			return fmt.Errorf("retain: %s is not known; known are age, bytes and count", name)
+		}
+		if err != nil {
+			return fmt.Errorf("retain: %s: %w", name, err)
+		}
+		if name != "age" {
+			p.WhenFull = broker.DropHead
+		}
+	}
+	return nil
 }
 
 func setProperty(p *broker.Properties, name, value string) (err error) {
@@ -90,7 +151,7 @@ func setProperty(p *broker.Properties, name, value string) (err error) {
 	default:
 		err = p.Set(name, value)
 		if errors.Is(err, broker.ErrNoProperty) {
-			return fmt.Errorf("%s is not known; known are match, vhost, max_messages, max_bytes, when_full, ttl, max_deliveries, max_priority, dead_letter, auto_delete, idle_after, single_active, last_value and non_destructive", name)
+			return fmt.Errorf("%s is not known; known are match, vhost, retain, max_messages, max_bytes, when_full, ttl, max_deliveries, max_priority, dead_letter, auto_delete, idle_after, single_active, last_value, last_value_key and non_destructive", name)
 		}
 		return err
 	}

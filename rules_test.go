@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"stompserver/internal/broker"
 )
 
 func TestParseRules(t *testing.T) {
@@ -23,18 +25,42 @@ func TestParseRules(t *testing.T) {
 	}
 }
 
+func TestParseRulesOfTopics(t *testing.T) {
+	rules, err := parseRules(`[{match: /topic/a, retain: {age: 7d, bytes: 1GiB, count: 100}}, {match: /topic/b, last_value_key: symbol}, {match: /queue/c, retain: {age: 1h}}]`)
+	if err != nil || len(rules) != 3 {
+		t.Fatal(rules, err)
+	}
+	if p := rules[0].Properties; !p.NonDestructive || p.MaxAge != 7*24*time.Hour || p.MaxBytes != 1<<30 || p.MaxMessages != 100 || p.WhenFull != broker.DropHead {
+		t.Errorf("%+v", p)
+	}
+	if p := rules[1].Properties; !p.NonDestructive || !p.LastValue || p.KeyHeader != "symbol" {
+		t.Errorf("%+v", p)
+	}
+	if p := rules[2].Properties; !p.NonDestructive || p.MaxAge != time.Hour || p.WhenFull != broker.FullUnset {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestParseRulesErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"x":                                     "not a list",
-		"[{max_messages: 1}]":                   "rule 1: match is missing",
-		"[{match: /topic/a}]":                   `"/topic/a" is no queue`,
-		"[{match: /queue/>.a}]":                 "> may only be the last part",
-		"[{match: /queue/a, max_messages: -1}]": "max_messages",
-		"[{match: /queue/a}, {match: /queue/b, x: 1}]": "rule 2: x is not known",
-		"[{match: /queue/a, ttl: [1]}]":                "ttl takes one value",
-		"[{match: /queue/a, ttl: soon}]":               "ttl",
-		"[{match: /queue/a, when_full: explode}]":      "reject, drop_new",
-		"[{match: /queue/a, dead_letter: /topic/x}]":   "or none",
+		"x":                                                        "not a list",
+		"[{max_messages: 1}]":                                      "rule 1: match is missing",
+		"[{match: /exchange/a}]":                                   `"/exchange/a" is no queue or topic`,
+		"[{match: /topic/a, ttl: 1h}]":                             "ttl is for queues",
+		"[{match: /topic/a, retain: 5}]":                           "retain takes age, bytes and count",
+		"[{match: /topic/a, retain: {}}]":                          "retain takes age, bytes and count",
+		"[{match: /topic/a, retain: {age: 0}}]":                    "retain: age",
+		"[{match: /topic/a, retain: {count: x}}]":                  "retain: count",
+		"[{match: /topic/a, retain: {size: 1}}]":                   "size is not known",
+		"[{match: /queue/a, retain: {count: 1}, max_messages: 1}]": "cannot be together",
+		"[{match: /topic/a, last_value_key: ''}]":                  "the name of a header",
+		"[{match: /queue/>.a}]":                                    "> may only be the last part",
+		"[{match: /queue/a, max_messages: -1}]":                    "max_messages",
+		"[{match: /queue/a}, {match: /queue/b, x: 1}]":             "rule 2: x is not known",
+		"[{match: /queue/a, ttl: [1]}]":                            "ttl takes one value",
+		"[{match: /queue/a, ttl: soon}]":                           "ttl",
+		"[{match: /queue/a, when_full: explode}]":                  "reject, drop_new",
+		"[{match: /queue/a, dead_letter: /topic/x}]":               "or none",
 	} {
 		if _, err := parseRules(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
@@ -53,7 +79,7 @@ func FuzzParseRules(f *testing.F) {
 			return
 		}
 		for _, r := range rules {
-			if r.Match.Matches("/topic/a") {
+			if r.Match.Matches("/topic/a") && !strings.HasPrefix(r.Match.String(), "/topic/") {
 				t.Errorf("%s matches a topic", r.Match)
 			}
 		}

@@ -36,6 +36,6 @@ var limitSettings = []*Setting{
 	Setting{Key: "destinations.ack_timeout", Doc: "time after which a delivery that was not acknowledged is given back; 0 never does"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.AckTimeout }),
 	Setting{Key: "destinations.dedupe_window", Restart: true, Doc: "time for which a dedupe-id is remembered; 0 does not"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.DedupeWindow }),
 	Setting{Key: "destinations.delete_idle_after", Restart: true, Doc: "forget an empty queue without consumers after; 0 never does"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.DeleteIdleAfter }),
-	Setting{Key: "destinations.rules", Doc: "properties of queues by their names"}.of(aList).with(setRules, func(s *Settings) string { return s.Config.Destinations.rulesText }),
+	Setting{Key: "destinations.rules", Doc: "properties of queues and topics by their names"}.of(aList).with(setRules, func(s *Settings) string { return s.Config.Destinations.rulesText }),
 	Setting{Key: "destinations.slow_consumer", Doc: "what a topic does past limits.outbox: drop_oldest or disconnect"}.word(func(s *Settings) *string { return &s.Config.Destinations.SlowConsumer }, DropOldest, Disconnect),
 }

@@ -24,6 +24,8 @@ type Address struct {
 
 	durables     []*durable // subscriptions that it matches
 	seenDurables uint64
+	kept         bool   // the topic keeps what it is sent
+	keep         *queue // where; nil: it was not looked up yet
 }
 
 // Address finds the way to dest, a name as package destination gives it. The error is
@@ -86,7 +88,7 @@ func (a *Address) Wanted() bool {
 		if a.t == nil || a.t.gone.Load() {
 			a.t = a.b.topic(a.name)
 		}
-		if a.t != nil || len(a.wildcards()) > 0 || len(a.matching()) > 0 {
+		if a.t != nil || len(a.wildcards()) > 0 || len(a.matching()) > 0 || a.kept {
 			return true
 		}
 	}
@@ -158,6 +160,9 @@ func (a *Address) sendElsewhere(m *message.Message, op *Op, w *Wake) bool {
 		return true
 	}
 	if !a.temp && a.b.durables.version.Load() != 0 {
+		if a.keeps() {
+			return a.sendToKept(m, op, w)
+		}
 		if queues := a.feeds(m); queues != nil {
 			return a.feed(queues, m, op, w)
 		}

@@ -124,6 +124,7 @@ type Broker struct {
 	props    properties
 	watchers atomic.Int32 // subscriptions that may hear of events
 	retained retained
+	shown    atomic.Uint64 // numbers what subscriptions are shown of it
 	dedupe   *dedupe
 	schedule *schedule
 	ends     *ledger // queues that have messages which expire
@@ -169,7 +170,7 @@ func New(cfg Config) (*Broker, error) {
 		b.memory.limit.Store(cfg.MemoryLimit)
 	}
 	b.memory.join(b)
-	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained()); err != nil {
+	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openKept()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {
@@ -233,6 +234,9 @@ func (b *Broker) queue(name string) (*queue, error) {
 		return nil, err
 	}
 	q.st = st
+	if topic, ok := keptTopic(name); ok {
+		q.keepFor(topic)
+	}
 	if b.cfg.Durable {
 		q.prefix = "q" + nameID(destination.HostedPrefix(b.cfg.Host)+name) + "-"
 	} else {

@@ -39,6 +39,17 @@ type browser struct {
 	reading bool // a goroutine is at it
 	again   bool // something came since it looked last
 	over    bool
+
+	// What a resumed client may have missed. Exact says that it has all up to the cursor.
+	exact    bool
+	missed   bool      // something is gone that it did not get: to be told with the next message
+	firstSeq store.Seq // what follows that
+
+	// Of what a topic keeps.
+	seeks    bool             // where it begins is to be looked for
+	last     store.Seq        // the last there was when it came
+	nearFrom store.Seq        // nothing lies between the cursor and what is at hand from here on
+	retained *message.Message // it was given that already
 }
 
 // attachBrowser makes s, which browses, known to the queue. Called with q.mu held.
@@ -48,11 +59,22 @@ func (q *queue) attachBrowser(s *Subscription) {
 	q.browsers = append(q.browsers, s)
 	t := s.browser
 	t.lane = priorities - 1
-	if t.From > 0 {
-		t.cursor[message.DefaultPriority] = t.From - 1
-	}
-	if st := q.stats(); t.Last > 0 || t.Skip {
+	switch st := q.stats(); {
+	case q.kept != nil:
+		q.kept.start(s, st)
+	case t.Skip:
+		for p := range uint8(priorities) {
+			if lane := q.laneOf(p); lane != nil {
+				t.cursor[p] = lane.Stats().Last
+			}
+		}
+	case t.Last > 0:
 		t.skip = max(st.Ready+st.Leased-t.Last, 0)
+	case t.From > 0:
+		t.exact = q.props != nil && q.props.NonDestructive && q.last == nil
+		if t.cursor[message.DefaultPriority] = t.From - 1; t.exact && t.From > q.st.Stats().Last+1 {
+			t.cursor[message.DefaultPriority], t.missed = 0, true // a store had it that is gone, with its numbers
+		}
 	}
 }
 
@@ -66,12 +88,19 @@ func (q *queue) detachBrowser(s *Subscription) {
 }
 
 // browse has s read on, if it can take more. Called with q.mu held.
-func (q *queue) browse(s *Subscription) {
+func (q *queue) browse(s *Subscription, w *Wake) {
 	t := s.browser
 	t.again = true
-	if !t.reading && !t.over && s.able() {
+	switch {
+	case t.reading || t.over || !s.able():
+	case q.kept == nil:
 		t.reading = true
 		q.b.wg.Go(s.read) // ends when nothing is left, or the consumer is full, or with the broker
+	case !t.seeks && q.kept.near(t):
+		q.kept.serve(s, w)
+	default:
+		t.reading = true
+		q.b.wg.Go(s.readKept) // likewise
 	}
 }
 
@@ -90,7 +119,12 @@ func (s *Subscription) read() {
 			return
 		}
 		ds, err := st.Browse(nil, after, browsePage)
+		missed := false
+		if err == nil && t.exact && p == message.DefaultPriority {
+			missed, err = q.missed(after, ds)
+		}
 		q.mu.Lock()
+		t.missed = t.missed || missed
 		switch {
 		case err != nil:
 			q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
@@ -129,25 +163,22 @@ func (t *browser) next(s *Subscription, w *Wake) store.Queue {
 
 // show hands ds on, and tells the end.
 func (t *browser) show(s *Subscription, ds []store.Delivery, w *Wake) {
-	p, now := uint8(t.lane), nowMilli()
+	now := nowMilli()
 	for _, d := range ds {
-		if !s.able() {
+		if !s.able() || t.over {
 			return
 		}
-		t.cursor[p] = d.Seq
-		switch {
-		case t.skip > 0:
-			t.skip--
-		case d.Msg.Arrived() < t.Since || expired(d.Msg, now) || s.filter != nil && !s.filter.Wants(d.Msg):
-		default:
-			d.Seq |= laneTag(p)
-			s.hand(d, w)
-			if t.seen++; t.seen == t.Limit {
-				t.end(s, w)
-				return
-			}
-		}
+		t.pass(s, d, now, w)
 	}
+}
+
+// missed reports whether messages behind after, which ds follow, are not kept any more.
+func (q *queue) missed(after store.Seq, ds []store.Delivery) (bool, error) {
+	if len(ds) == 0 || ds[0].Seq == after+1 {
+		return false, nil
+	}
+	first, err := q.first()
+	return first > after+1, err
 }
 
 // end tells that there is no more.
@@ -158,9 +189,17 @@ func (t *browser) end(s *Subscription, w *Wake) {
 	}
 	f := &frame.Frame{Command: frame.Send}
 	f.Header.Add(EndOfBrowse, "end")
-	m, err := message.New(f, s.q.name, message.At(time.Now().UnixMilli()))
+	m, err := message.New(f, s.q.spoken(), message.At(time.Now().UnixMilli()))
 	if err != nil {
 		panic(err) // the header is the broker's own
 	}
 	s.hand(store.Delivery{Attempt: 1, Msg: m}, w)
+}
+
+// spoken is the name by which clients know the queue.
+func (q *queue) spoken() string {
+	if q.kept != nil {
+		return q.kept.topic
+	}
+	return q.name
 }

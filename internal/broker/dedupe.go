@@ -264,7 +264,7 @@ func (d *dedupe) wait(m *mark, op *Op, t *Transaction, steps []step, claimed []*
 func (t *Transaction) nameSent(op *Op, st step, q *queue) {
 	d := t.b.dedupe
 	at := op.batch.Len() - 1
-	op.batch.Put(d.st, note(d.st.Name(), st.mark.name, []string{"dest", st.dest}))
+	op.batch.Put(d.st, note(d.st.Name(), st.mark.name, []string{"dest", st.mark.dest}))
 	m := st.mark
 	op.Finally(func(err error) {
 		id, row := "", store.Seq(0)
@@ -272,7 +272,7 @@ func (t *Transaction) nameSent(op *Op, st step, q *queue) {
 			changes := op.batch.Changes()
 			row = changes[at+1].Seq
 			if q != nil {
-				id = q.prefix + strconv.FormatUint(uint64(changes[at].Seq|laneTag(st.msg.Options().Priority)), 10)
+				id = q.prefix + strconv.FormatUint(uint64(changes[at].Seq|laneTag(q.laneOfMessage(st.msg))), 10)
 			}
 		}
 		d.settle(m, row, id, err)

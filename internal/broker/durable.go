@@ -34,7 +34,7 @@ type MakeFilter func(selector string) (Filter, error)
 type durables struct {
 	ledger  *ledger
 	trie    pattern.Trie[*durable]
-	version atomic.Uint64 // counts the changes; 0 while there never was one
+	version atomic.Uint64 // counts the changes, those of which topics keep messages too; 0 while there never was one
 
 	mu     sync.Mutex // guards what follows
 	byName map[string]*durable
@@ -202,6 +202,7 @@ func (a *Address) matching() []*durable {
 	}
 	if v := a.b.durables.version.Load(); v != a.seenDurables {
 		a.seenDurables = v
+		a.kept = a.b.keepsTopic(a.name)
 		clear(a.durables)
 		a.durables = slices.DeleteFunc(a.b.durables.trie.Match(a.name, a.durables[:0]), func(d *durable) bool {
 			return !d.pattern.Wild() && d.Topic != a.name // names are told apart by their separators, too
@@ -217,7 +218,11 @@ func (a *Address) feed(queues []string, m *message.Message, op *Op, w *Wake) boo
 	for _, q := range queues {
 		t.add(q, m)
 	}
-	t.add(a.name, m)
+	to := a.name
+	if a.keeps() {
+		to = keptName(a.name)
+	}
+	t.add(to, m)
 	return t.commitOrAbort(t.commit(op, w))
 }
 

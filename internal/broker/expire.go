@@ -143,8 +143,8 @@ func (q *queue) expireSome(seqs []store.Seq, now int64, w *Wake) int {
 // end has a message go that has expired. Called with q.mu held.
 func (q *queue) end(d store.Delivery, w *Wake) {
 	q.b.counts.expired.Add(1)
-	q.b.Tell(w, About("expired", "Expired", q.name, map[string]any{"messageId": q.prefix + strconv.FormatUint(uint64(d.Seq), 10)}))
-	if q.b.cfg.DeadLetterExpired {
+	q.b.Tell(w, About("expired", "Expired", q.spoken(), map[string]any{"messageId": q.prefix + strconv.FormatUint(uint64(d.Seq), 10)}))
+	if q.b.cfg.DeadLetterExpired && q.kept == nil {
 		q.bury(d, death{reason: "expired"}, w)
 		return
 	}

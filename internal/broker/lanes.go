@@ -72,7 +72,7 @@ func (q *queue) lane(m *message.Message) (store.Queue, error) {
 	if !m.Special() {
 		return q.st, nil
 	}
-	p := m.Options().Priority
+	p := q.laneOfMessage(m)
 	if p == message.DefaultPriority {
 		return q.st, nil
 	}

@@ -28,18 +28,27 @@ type newest struct {
 	gone bool // it was dropped for the next one
 }
 
-// keepsLast reports whether the queue keeps m for its key alone.
-func (q *queue) keepsLast(m *message.Message) bool {
-	return q.last != nil && m != nil && m.Special() && m.Options().Key != ""
+// keyOf is the key of m; empty if the queue keeps it whatever comes later.
+func (q *queue) keyOf(m *message.Message) string {
+	if q.last == nil || m == nil {
+		return ""
+	}
+	if q.props != nil && q.props.KeyHeader != "" {
+		if key, ok := m.Lookup(q.props.KeyHeader); ok && len(key) > 0 {
+			return string(key)
+		}
+	}
+	return m.Options().Key
 }
 
 // overtake has m, which is change i of op, take the place of the one of its key before. Called
 // with q.mu held, before op is committed.
 func (q *queue) overtake(op *Op, i int, m *message.Message) {
-	if !q.keepsLast(m) {
+	key := q.keyOf(m)
+	if key == "" {
 		return
 	}
-	l, key, tag := q.last, m.Options().Key, laneTag(m.Options().Priority)
+	l, tag := q.last, laneTag(q.laneOfMessage(m))
 	if st := q.stats(); len(l.keys) > max(keysAtLeast, 2*(st.Ready+st.Leased)) {
 		q.forgetKeys()
 	}
@@ -87,13 +96,14 @@ func (q *queue) dropIfFree(op *Op, seqs []store.Seq) {
 
 // overtaken reports whether a later message of d's key is in the store.
 func (q *queue) overtaken(d store.Delivery) bool {
-	if !q.keepsLast(d.Msg) {
+	key := q.keyOf(d.Msg)
+	if key == "" {
 		return false
 	}
 	l := q.last
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := l.keys[d.Msg.Options().Key]
+	n := l.keys[key]
 	return n != nil && n.seq != 0 && n.seq != d.Seq
 }
 
@@ -145,7 +155,7 @@ func (q *queue) learnKeys(which func(key string, seq store.Seq) bool) {
 			after = ds[len(ds)-1].Seq
 			l.mu.Lock()
 			for _, d := range ds {
-				key, seq := d.Msg.Options().Key, d.Seq|laneTag(p)
+				key, seq := q.keyOf(d.Msg), d.Seq|laneTag(p)
 				if key == "" || !which(key, seq) {
 					continue
 				}

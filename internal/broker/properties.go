@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,10 +55,12 @@ type Properties struct {
 	SingleActive  bool          // one consumer at a time is served
 	MaxPriority   int           // the highest; then a message that names none has the lowest
 	LastValue     bool          // the last message of each key alone is kept
+	KeyHeader     string        // the header of a message that is its key, too
 
 	// NonDestructive has it keep what it delivers, until that has expired or makes room. Who
 	// subscribes is to browse it.
 	NonDestructive bool
+	MaxAge         time.Duration // of the oldest that it keeps so
 }
 
 // over returns p with what it does not say taken from q.
@@ -76,7 +76,9 @@ func (p Properties) over(q Properties) Properties {
 	or(&p.SingleActive, q.SingleActive)
 	or(&p.MaxPriority, q.MaxPriority)
 	or(&p.LastValue, q.LastValue)
+	or(&p.KeyHeader, q.KeyHeader)
 	or(&p.NonDestructive, q.NonDestructive)
+	or(&p.MaxAge, q.MaxAge)
 	return p
 }
 
@@ -117,7 +119,15 @@ func (b *Broker) openProperties() error {
 	if p.ledger, err = b.openLedger("props"); err != nil {
 		return err
 	}
-	p.ledger.all(func(queue string, row *message.Message) { p.declared[queue] = readProperties(row) })
+	p.ledger.all(func(queue string, row *message.Message) {
+		p.declared[queue] = readProperties(row)
+		if _, ok := keptTopic(queue); ok {
+			b.durables.version.Add(1)
+		}
+	})
+	if keeping(p.rules) {
+		b.durables.version.Add(1)
+	}
 	for queue, d := range p.declared {
 		if d.IdleAfter > 0 || d.AutoDelete {
 			if _, err := b.queue(queue); err != nil { // so that its time begins
@@ -132,9 +142,12 @@ func (b *Broker) openProperties() error {
 func (p *properties) of(queue string) *Properties {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := p.declared[queue]
+	all, name := p.declared[queue], queue
+	if topic, ok := keptTopic(queue); ok {
+		name = topic
+	}
 	for _, r := range p.rules {
-		if r.Match.Matches(queue) {
+		if r.Match.Matches(name) {
 			all = r.Properties.over(all)
 			break
 		}
@@ -160,8 +173,12 @@ func DeadLetterOf(queue, property string) string {
 // SetRules puts other rules in force, for the queues that there are too.
 func (b *Broker) SetRules(rules []Rule) {
 	b.props.mu.Lock()
+	changed := keeping(rules) || keeping(b.props.rules)
 	b.props.rules = rules
 	b.props.mu.Unlock()
+	if changed {
+		b.durables.version.Add(1)
+	}
 	var w Wake
 	for _, q := range b.allQueues() {
 		q.mu.Lock()
@@ -176,7 +193,9 @@ func (b *Broker) SetRules(rules []Rule) {
 
 // adopt takes over the properties that the queue has now. Called with q.mu held.
 func (q *queue) adopt(w *Wake) {
-	q.props = q.b.props.of(q.name)
+	if p := q.b.props.of(q.name); p != nil || q.kept == nil { // what keeps for a topic goes on as it was
+		q.props = p
+	}
 	if always := q.props != nil && q.props.SingleActive; always != q.single.always {
 		q.single.always, q.single.want, q.single.active = always, 0, nil
 		for _, s := range q.single.all {
@@ -191,6 +210,7 @@ func (q *queue) adopt(w *Wake) {
 	}
 	q.line.roomy()
 	q.openLast()
+	q.ages()
 	q.idle()
 }
 
@@ -202,14 +222,18 @@ func (b *Broker) Declare(queue string, p Properties) (same bool, err error) {
 		return false, ErrSystem
 	}
 	props := &b.props
+	makes := b.Makes(queue)
 	props.mu.Lock()
 	old, known := props.declared[queue]
-	if known || !b.Makes(queue) {
+	if known || !makes {
 		props.mu.Unlock()
 		return known && old == p, nil
 	}
 	props.declared[queue] = p
 	props.mu.Unlock()
+	if _, ok := keptTopic(queue); ok {
+		b.durables.version.Add(1)
+	}
 	if isTemp(queue) {
 		return true, nil
 	}
@@ -217,10 +241,10 @@ func (b *Broker) Declare(queue string, p Properties) (same bool, err error) {
 	return true, nil
 }
 
-// Keeps reports whether dest is a queue that keeps what it delivers.
+// Keeps reports whether dest is a queue or topic that keeps what it delivers.
 func (b *Broker) Keeps(dest string) bool {
 	if !b.IsQueue(dest) {
-		return false
+		return b.keepsTopic(dest)
 	}
 	p := b.props.of(dest)
 	return p != nil && p.NonDestructive
@@ -244,6 +268,7 @@ func (p Properties) fields() []string {
 		"q-ttl", p.TTL.String(), "q-max_deliveries", strconv.Itoa(p.MaxDeliveries), "q-dead_letter", p.DeadLetter,
 		"q-auto_delete", strconv.FormatBool(p.AutoDelete), "q-idle_after", p.IdleAfter.String(), "q-single_active", strconv.FormatBool(p.SingleActive),
 		"q-max_priority", strconv.Itoa(p.MaxPriority), "q-last_value", strconv.FormatBool(p.LastValue), "q-non_destructive", strconv.FormatBool(p.NonDestructive),
+		"q-key_header", p.KeyHeader, "q-max_age", p.MaxAge.String(),
 	}
 }
 
@@ -263,6 +288,8 @@ func readProperties(row *message.Message) (p Properties) {
 	p.MaxPriority, _ = strconv.Atoi(value("q-max_priority"))
 	p.LastValue = value("q-last_value") == "true"
 	p.NonDestructive = value("q-non_destructive") == "true"
+	p.KeyHeader = value("q-key_header")
+	p.MaxAge, _ = time.ParseDuration(value("q-max_age"))
 	return p
 }
 
@@ -362,59 +389,3 @@ func (q *queue) idled(now int64, _ *Wake) (next int64) {
 	q.drop()
 	return 0
 }
-
-// Set reads one property of a rule, by its name in the configuration. The error is
-// for people.
-func (p *Properties) Set(name, value string) (err error) {
-	wrong := func(want string) error { return fmt.Errorf("%s: %q is not %s", name, value, want) }
-	switch name {
-	case "max_messages", "max_deliveries":
-		n, e := strconv.Atoi(value)
-		if e != nil || n < 1 {
-			return wrong("a whole number above 0")
-		}
-		if name == "max_messages" {
-			p.MaxMessages = n
-		} else {
-			p.MaxDeliveries = n
-		}
-	case "max_priority":
-		n, e := strconv.Atoi(value)
-		if e != nil || n < 1 || n > MostPriority {
-			return wrong("a whole number from 1 to 255")
-		}
-		p.MaxPriority = n
-	case "when_full":
-		f, ok := ParseFull(value)
-		if !ok {
-			return wrong("reject, drop_new, drop_head, dead_letter or block")
-		}
-		p.WhenFull = f
-	case "dead_letter":
-		if value != NoDeadLetter && !strings.HasPrefix(value, "/queue/") || isSystem(value) {
-			return wrong("a queue, such as /queue/DLQ.*, or none; those whose names begin with $ are the server's own")
-		}
-		p.DeadLetter = value
-	case "auto_delete", "single_active", "last_value", "non_destructive":
-		on, e := strconv.ParseBool(value)
-		if e != nil {
-			return wrong("true or false")
-		}
-		switch name {
-		case "auto_delete":
-			p.AutoDelete = on
-		case "single_active":
-			p.SingleActive = on
-		case "last_value":
-			p.LastValue = on
-		default:
-			p.NonDestructive = on
-		}
-	default:
-		return ErrNoProperty
-	}
-	return nil
-}
-
-// ErrNoProperty is the error of a name that is no property, or one with a unit.
-var ErrNoProperty = errors.New("broker: no such property")

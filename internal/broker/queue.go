@@ -32,9 +32,11 @@ type queue struct {
 	sifting bool            // a goroutine looks through what is not at hand
 
 	browsers  []*Subscription
+	kept      *kept       // nil: there is no topic that it is behind of
 	props     *Properties // nil: it has none
 	trimming  bool        // a goroutine makes room
 	idling    *alarm
+	aging     *alarm      // nil: none goes for its age
 	idleSince int64       // since when it has no consumer
 	groups    *groups     // nil: no message is of a group
 	expiry    *expiry     // nil: no message ends
@@ -75,18 +77,22 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) error {
 			return nil
 		}
 	}
+	if q.kept != nil {
+		q.note(op, m, false)
+	}
 	op.batch.Put(st, m)
 	if m.Special() && m.Expires() != 0 {
-		q.expiring(op, m.Options().Priority, m)
+		q.expiring(op, q.laneOfMessage(m), m)
 	}
 	if q.last != nil {
 		q.overtake(op, 0, m)
 	}
 	q.b.store.Commit(&op.batch)
 	if q.props != nil {
+		q.cameIn()
 		q.trim(w)
 	}
-	if q.next != nil || q.sifters != nil || q.browsers != nil {
+	if q.next != nil || q.sifters != nil || q.browsers != nil || q.kept != nil {
 		q.dispatch(w)
 	}
 	q.mu.Unlock()
@@ -114,6 +120,10 @@ func (q *queue) look(w *Wake) {
 
 // dispatch hands out what there is to those who can take it. Called with q.mu held.
 func (q *queue) dispatch(w *Wake) {
+	if q.kept != nil {
+		q.follow(w) // nobody takes what is there
+		return
+	}
 	if q.trimming {
 		return // what is to make room goes to nobody
 	}
@@ -121,7 +131,7 @@ func (q *queue) dispatch(w *Wake) {
 		q.siftAll(w)
 	}
 	for _, s := range q.browsers {
-		q.browse(s)
+		q.browse(s, w)
 	}
 	if q.groups != nil && q.groups.parked > 0 {
 		q.unpark(w)
@@ -238,6 +248,9 @@ func (q *queue) forget() bool {
 		q.b.ends.drop(q.name)
 	}
 	q.gone = true
+	if q.kept != nil {
+		q.kept.clear(q)
+	}
 	q.b.forgetProperties(q.name)
 	q.b.memory.extra.Add(-queueCost - int64(len(q.name)))
 	return true

@@ -66,6 +66,9 @@ func (a *Address) sendKept(m *message.Message, op *Op, w *Wake) {
 	for _, q := range a.feeds(m) {
 		t.add(q, m)
 	}
+	if a.keeps() {
+		t.add(keptName(a.name), m)
+	}
 	t.commit(op, w)
 }
 
@@ -90,7 +93,7 @@ func (b *Broker) publishKept(a *Address, m *message.Message, w *Wake) {
 	r := &b.retained
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a.Wanted() {
+	if !a.keeps() && a.Wanted() { // else it comes by what the topic keeps
 		a.publish(m, w)
 	}
 	if m.Options().Retain == message.RetainRemove {

@@ -138,6 +138,7 @@ func (q *queue) makeRoom(st store.Queue, p uint8, ds []store.Delivery, w *Wake) 
 // overflow has d make room: to the dead letters that the queue itself names, else nowhere.
 func (q *queue) overflow(d store.Delivery, w *Wake) {
 	q.b.counts.overflowed.Add(1)
+	q.trimmed(d.Seq)
 	if q.props.DeadLetter != "" && q.props.DeadLetter != NoDeadLetter {
 		q.bury(d, death{reason: "maxlen"}, w)
 		return

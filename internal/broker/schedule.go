@@ -207,9 +207,11 @@ func (s *schedule) send(d store.Delivery, w *Wake) {
 
 // arrive is m as it comes.
 func arrive(m *message.Message, first store.Seq) *message.Message {
-	return m.Redirect(m.Destination(), JobID, idPrefix+strconv.FormatUint(uint64(first), 10),
+	r := m.Redirect(m.Destination(), JobID, idPrefix+strconv.FormatUint(uint64(first), 10),
 		targetHeader, "", firstHeader, "", "deliver-at", "", "delay", "", "x-delay", "", "_AMQ_SCHED_DELIVERY", "",
 		"AMQ_SCHEDULED_DELAY", "", "AMQ_SCHEDULED_TIME", "", "AMQ_SCHEDULED_PERIOD", "", "AMQ_SCHEDULED_REPEAT", "", "AMQ_SCHEDULED_CRON", "")
+	r.SetArrived(nowMilli())
+	return r
 }
 
 // repeat puts what comes after m: at the next time of its time table, or after its period.

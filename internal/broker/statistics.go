@@ -148,6 +148,7 @@ func (b *Broker) figuresOf(dest string) []figure {
 		if t := b.topic(dest); t != nil {
 			n = len(*t.subs.Load())
 		}
+		n += b.following(dest)
 		return append(all, figure{"consumerCount", n})
 	}
 	var st QueueStats

@@ -125,7 +125,14 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 	default:
 		s.credit = max(o.Prefetch, 1)
 	}
-	if !b.IsQueue(dest) {
+	switch {
+	case b.IsQueue(dest):
+	case b.keepsTopic(dest):
+		if o.Browse == nil {
+			o.Browse = &Browse{Follow: true, Skip: true}
+		}
+		dest, s.mode, s.credit = keptName(dest), Auto, unlimited
+	default:
 		if dest == b.cfg.Monitor {
 			s.mode, s.credit = Auto, unlimited // as in the Ruby server it hears no ACK
 		}
@@ -184,17 +191,28 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 // Start lets deliveries begin.
 func (s *Subscription) Start(w *Wake) {
 	var kept []*keptMessage
-	if s.t != nil {
+	switch {
+	case s.t != nil:
 		kept = s.b.retainedFor(s.t.name, s.t.pattern)
+	case s.q.kept != nil && s.browser.Skip: // the others are shown more
+		kept = s.b.retainedFor(s.q.kept.topic, nil)
 	}
 	s.mu.Lock()
-	if len(kept) > 0 && !s.started {
-		s.showKept(kept)
-	}
+	first := !s.started
 	s.started = true
+	switch {
+	case len(kept) == 0 || !first:
+	case s.t != nil:
+		s.showKept(kept)
+	default:
+		s.showRetained(kept, w)
+	}
 	s.changed(w)
 	s.mu.Unlock()
 }
+
+// Browses reports whether it takes nothing from a queue. So does who follows what a topic keeps.
+func (s *Subscription) Browses() bool { return s.browser != nil }
 
 // Mode is the ack mode in force.
 func (s *Subscription) Mode() AckMode { return s.mode }
@@ -225,7 +243,7 @@ func (s *Subscription) changed(w *Wake) {
 	able := s.able()
 	switch {
 	case s.browser != nil:
-		s.q.browse(s)
+		s.q.browse(s, w)
 		return
 	case s.sift != nil:
 		if able {

@@ -136,6 +136,11 @@ func (t *Transaction) Commit(op *Op, w *Wake) bool {
 	}
 	t.b.memory.extra.Add(int64(bytes - t.bytes))
 	t.steps, t.bytes = t.steps[:own], bytes
+	for i, st := range t.steps {
+		if topic, ok := keptTopic(st.dest); ok {
+			t.steps[i].dest = topic
+		}
+	}
 	op.told = op.told[:0]
 	return false
 }
@@ -154,18 +159,27 @@ func (t *Transaction) expand() {
 		return
 	}
 	now := nowMilli()
-	for _, st := range t.steps {
+	for i, st := range t.steps {
 		if st.msg != nil && !t.b.IsQueue(st.dest) && !Later(st.msg.Options(), now) {
-			t.feed(st.dest, st.msg)
+			t.feed(i)
 		}
 	}
 }
 
-// feed adds m for the durable subscriptions of a topic.
-func (t *Transaction) feed(dest string, m *message.Message) {
-	a := Address{b: t.b, name: dest}
-	for _, q := range a.feeds(m) {
-		t.add(q, m)
+// feed adds the message of a step to a topic for its durable subscriptions, and has it go to where
+// the topic keeps it, if it does: that brings it to the others.
+func (t *Transaction) feed(i int) {
+	st := t.steps[i]
+	a := Address{b: t.b, name: st.dest}
+	for _, q := range a.feeds(st.msg) {
+		t.add(q, st.msg)
+	}
+	switch {
+	case !a.keeps():
+	case retains(st.msg): // which is a matter of the topic
+		t.add(keptName(a.name), st.msg)
+	default:
+		t.steps[i].dest = keptName(a.name)
 	}
 }
 
@@ -173,7 +187,7 @@ func (t *Transaction) feed(dest string, m *message.Message) {
 func (t *Transaction) expandOne(dest string, m *message.Message) {
 	t.add(dest, m)
 	if !t.b.IsQueue(dest) && t.b.durables.version.Load() != 0 {
-		t.feed(dest, m)
+		t.feed(len(t.steps) - 1)
 	}
 }
 
@@ -225,9 +239,12 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 			if found { // else its owner has left
 				lane, _ := queues[i].lane(st.msg) // which is open
 				at := op.batch.Len()
+				if queues[i].kept != nil {
+					queues[i].note(op, st.msg, true)
+				}
 				op.batch.Put(lane, st.msg)
 				if st.msg.Expires() != 0 {
-					queues[i].expiring(op, st.msg.Options().Priority, st.msg)
+					queues[i].expiring(op, queues[i].laneOfMessage(st.msg), st.msg)
 				}
 				if st.mark != nil {
 					t.nameSent(op, st, queues[i])
@@ -261,6 +278,7 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 	}
 	for _, q := range queues {
 		if q.props != nil {
+			q.cameIn()
 			q.trim(w)
 		}
 		q.dispatch(w)

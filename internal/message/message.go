@@ -49,6 +49,9 @@ func (m *Message) Destination() string { return m.dest }
 // Arrived is when the broker took the message, in milliseconds since 1970.
 func (m *Message) Arrived() int64 { return m.arrived }
 
+// SetArrived says when the message came. It is for who made it alone, before anybody else knows of m.
+func (m *Message) SetArrived(ms int64) { m.arrived = ms }
+
 // MaxDeliveries is how often the message may be handed out in all by its own header, or 0
 // if it leaves that to the queue. As in the Ruby server max-exceptions:N lets it be put
 // back N times, so it is handed out N+1 times.

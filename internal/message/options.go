@@ -180,7 +180,7 @@ func (r *reading) field(name, value []byte) {
 		}
 	case "dedupe-id", "_AMQ_DUPL_ID", "Nats-Msg-Id", "idempotency-key", "x-deduplication-header":
 		r.dedupe(value)
-	case "_AMQ_LVQ_NAME", "last-value-key":
+	case "_AMQ_LVQ_NAME", "last-value-key", "last_value_key":
 		if len(value) > 0 {
 			r.options().Key = string(value)
 		}

@@ -143,10 +143,7 @@ func anonymous(p *rights.Policy) bool { return p != nil && len(p.Anonymous) > 0 
 
 // mayKeep is the error of a subscription that the client may not have any more.
 func (s *session) mayKeep(sub *subscr) *Error {
-	a := rights.Consume
-	if sub.browses {
-		a = rights.Browse
-	}
+	a := max(sub.needs, rights.Consume)
 	err := s.mayOf(a, sub.right(), sub.spelt)
 	if err == nil && sub.of != "" && !strings.HasPrefix(sub.dest, destination.DurablePrefix) {
 		err = s.mayOf(a, sub.dest, sub.dest)
@@ -175,6 +172,12 @@ func (s *session) may(a rights.Actions, name, spelt string) error {
 }
 
 func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
+	if a == rights.Read {
+		if err := s.mayOf(rights.Consume, name, spelt); err != nil {
+			return err
+		}
+		a = rights.Browse
+	}
 	r := s.access.rights.Load()
 	if r == nil || broker.IsTemporary(name) {
 		return nil
@@ -216,10 +219,23 @@ var deeds = map[rights.Actions]string{
 	rights.Create: "set the properties of", rights.Destroy: "end the subscription",
 }
 
-// reading is what f, which is no SEND, wants to do with a destination.
+// reading is what f, which is no SEND, wants to do with a destination. What a topic keeps is browsed,
+// and what comes to it consumed.
 func (s *session) reading(f *frame.Frame, name string) rights.Actions {
-	if on, err := flag(f, false, "browser"); err == nil && on || s.b.Keeps(name) {
+	on, _ := flag(f, false, "browser") // an error is told by who reads it next
+	switch {
+	case s.b.IsQueue(name) && (on || s.b.Keeps(name)):
 		return rights.Browse
+	case s.b.IsQueue(name):
+		return rights.Consume
+	case on:
+		if end, _ := flag(f, true, "browser-end"); end {
+			return rights.Browse
+		}
+		return rights.Read
+	}
+	if from, err := s.replays(f, true); err != nil || from {
+		return rights.Read
 	}
 	return rights.Consume
 }

@@ -12,8 +12,8 @@ import (
 	"stompserver/internal/store"
 )
 
-// browseHeaders are of a browser alone.
-var browseHeaders = []string{"browser-end", "limit", "from-seq", "from-time", "replay", "x-stream-offset"}
+// browseHeaders are of those alone who browse, or read what is kept.
+var browseHeaders = []string{"browser-end", "limit", "from-seq", "from-time", "replay", broker.StreamOffset}
 
 // notOfOne is the error of a SUBSCRIBE to several destinations that says where in one to begin.
 func notOfOne(f *frame.Frame, n destination.Name) error {
@@ -29,26 +29,30 @@ func notOfOne(f *frame.Frame, n destination.Name) error {
 	return nil
 }
 
-// browse reads whether f browses the queue dest, and how. Who subscribes to one that keeps what
-// it delivers follows it.
+// browse reads whether f browses the queue dest, and how. Who subscribes to a queue that keeps what
+// it delivers follows it, and so does who subscribes to such a topic: from what comes, if nothing else
+// is said.
 func (s *session) browse(f *frame.Frame, dest string) (*broker.Browse, error) {
 	on, err := flag(f, false, "browser")
 	if err != nil {
 		return nil, err
 	}
-	if !on && !s.b.Keeps(dest) {
-		for _, name := range browseHeaders {
-			if v := f.Header.Value(name); v != "" {
-				return nil, errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header %q, which is for browser:true and for queues that keep what they deliver (non-destructive:true): a consumer gets what nobody has.", name)
-			}
-		}
-		return nil, nil
+	keeps, topic := s.b.Keeps(dest), !s.b.IsQueue(dest)
+	switch {
+	case on && topic && !keeps:
+		return nil, errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header browser:true, but %s is a topic that keeps nothing which could be browsed.", cut([]byte(dest)))
+	case !on && !keeps:
+		return nil, s.noBrowse(f, dest)
+	}
+	some, err := s.replays(f, topic)
+	if err != nil {
+		return nil, err
 	}
 	end, err := flag(f, on, "browser-end")
 	if err != nil {
 		return nil, err
 	}
-	b := broker.Browse{Follow: !end, Skip: !on && isStream(f)}
+	b := broker.Browse{Follow: !end, Skip: !on && (topic && !some || isStream(f))}
 	if b.Limit, err = number(f, 0, 0, math.MaxInt32, "limit"); err != nil {
 		return nil, err
 	}
@@ -75,6 +79,35 @@ func (s *session) browse(f *frame.Frame, dest string) (*broker.Browse, error) {
 		return nil, errHeader(f.Command, "x-stream-offset", v, "first, last, next, offset=N or timestamp=T in seconds")
 	}
 	return &b, nil
+}
+
+// noBrowse is the error of a header that is for others than f.
+func (s *session) noBrowse(f *frame.Frame, dest string) error {
+	for _, name := range browseHeaders {
+		switch {
+		case f.Header.Value(name) == "":
+		case broker.IsPattern(dest):
+			return errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header %q, but %s stands for many topics, each of which has numbers and a place of its own.", name, cut([]byte(dest)))
+		default:
+			return errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header %q, which is for browser:true and for queues and topics that keep what they deliver (non-destructive:true, or the rule retain).", name)
+		}
+	}
+	return nil
+}
+
+// replays reports whether f, which subscribes to a topic that keeps messages, wants some of these.
+func (s *session) replays(f *frame.Frame, topic bool) (bool, error) {
+	if !topic {
+		return false, nil
+	}
+	for _, name := range []string{"from-seq", "from-time", "replay", broker.StreamOffset} {
+		switch v := string(bytes.TrimSpace([]byte(f.Header.Value(name)))); {
+		case v == "", name == "from-seq" && v == "-1", name == broker.StreamOffset && v == "next":
+		default:
+			return true, nil
+		}
+	}
+	return flag(f, false, "activemq.retroactive")
 }
 
 // isStream reports whether f asks for a stream of RabbitMQ's, whose consumers begin with what

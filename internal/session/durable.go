@@ -57,7 +57,8 @@ func (s *session) bind(f *frame.Frame, n destination.Name, o *broker.Options, su
 		return "", err
 	}
 	if d.Queue == "" {
-		return n.Text, s.may(s.reading(f, n.Text), n.Text, n.Spelt)
+		sub.needs = s.reading(f, n.Text)
+		return n.Text, s.may(sub.needs, n.Text, n.Spelt)
 	}
 	if err := s.mayBind(f, d); err != nil {
 		return "", err

@@ -39,6 +39,36 @@ func (s *session) declare(f *frame.Frame, queue, of string) error {
 	return err
 }
 
+// declareTopic has a topic keep what it is sent, if the headers of f ask for it as they do of a queue.
+func (s *session) declareTopic(f *frame.Frame, n destination.Name) error {
+	asked, err := properties(f)
+	if err != nil || !asked.NonDestructive && !asked.LastValue {
+		return err
+	}
+	queue, ok := s.b.KeptQueue(n.Text)
+	if !ok {
+		return nil
+	}
+	p := broker.Properties{NonDestructive: true, LastValue: asked.LastValue, MaxMessages: asked.MaxMessages, MaxBytes: asked.MaxBytes}
+	if p.MaxMessages > 0 || p.MaxBytes > 0 {
+		p.WhenFull = broker.DropHead
+	}
+	if v, ok := f.Header.Get("x-max-age"); ok {
+		p.MaxAge, _ = maxAge(string(bytes.TrimSpace(v))) // which was looked at
+	}
+	if s.b.Makes(queue) {
+		if err := s.may(rights.Create, n.Text, n.Spelt); err != nil {
+			return err
+		}
+	}
+	same, err := s.b.Declare(queue, p)
+	if err == nil && !same {
+		s.unlike = true
+		s.log().Info("topic keeps other messages than a client asks for; that stays so", "destination", n.Text)
+	}
+	return err
+}
+
 // mayDeclare reports whether f has a header that is about the queue, which few have.
 func mayDeclare(f *frame.Frame) bool {
 	for i := range f.Header {

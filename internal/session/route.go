@@ -169,6 +169,8 @@ func (s *session) look(f *frame.Frame) error {
 			if err := s.declare(f, n.Text, n.Text); err != nil {
 				return err
 			}
+		} else if err := s.declareTopic(f, n); err != nil {
+			return err
 		}
 		to, err := s.b.Address(n.Text)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"stompserver/internal/broker"
 	"stompserver/internal/frame"
+	"stompserver/internal/rights"
 )
 
 // A subscr is one subscription of a session.
@@ -25,8 +26,12 @@ type subscr struct {
 	kind    Kind   // the same, to count by
 	browses bool   // it takes nothing: there is nothing to give back
 	seqName string // a header that tells the Seq; "": none
-	gone    bool   // UNSUBSCRIBE came; deliveries may still be settled
-	vain    bool   // the client asked to acknowledge what needs it not: the monitor's reports
+	offset  bool   // and so does x-stream-offset
+
+	needs rights.Actions // the rights that it takes; none is consume
+
+	gone bool // UNSUBSCRIBE came; deliveries may still be settled
+	vain bool // the client asked to acknowledge what needs it not: the monitor's reports
 
 	head    []byte        // what each MESSAGE to it begins with, up to the Seq in message-id
 	written atomic.Uint64 // tag of the last delivery whose bytes the socket took
@@ -88,10 +93,8 @@ func (sub *subscr) Lagging(n int) {
 func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 	dst = append(dst, sub.head...)
 	dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
-	if sub.seqName != "" {
-		dst = append(dst, '\n')
-		dst = append(frame.AppendEscaped(dst, []byte(sub.seqName), sub.s.version), ':')
-		dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
+	if (sub.seqName != "" || sub.offset) && broker.Numbered(d.Seq) {
+		dst = sub.appendNumber(dst, d)
 	}
 	if d.Attempt > 1 {
 		dst = append(dst, "\nredelivered:true\ndelivery-count:"...)
@@ -114,6 +117,20 @@ func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 		dst = append(dst, sub.bs.IDPrefix()...)
 		dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
 		dst = append(dst, '\n')
+	}
+	return dst
+}
+
+// appendNumber tells the order number of d.
+func (sub *subscr) appendNumber(dst []byte, d broker.Delivery) []byte {
+	if sub.seqName != "" {
+		dst = append(dst, '\n')
+		dst = append(frame.AppendEscaped(dst, []byte(sub.seqName), sub.s.version), ':')
+		dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
+	}
+	if sub.offset {
+		dst = append(dst, "\n"+broker.StreamOffset+":"...)
+		dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
 	}
 	return dst
 }

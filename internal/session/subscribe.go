@@ -114,15 +114,16 @@ func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options, d
 		if err := s.declare(f, dest, dest); err != nil {
 			return nil, err
 		}
+	} else if declares && sub.of == "" {
+		if err := s.declareTopic(f, n); err != nil {
+			return nil, err
+		}
 	}
 	if o.Browse, err = s.browse(f, dest); err != nil {
 		return nil, err
 	}
-	if o.Browse != nil && !s.b.IsQueue(dest) {
-		return nil, errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header browser:true, but %s is a topic: it holds nothing that could be browsed.", cut([]byte(n.Spelt)))
-	}
-	if _, ok := f.Header.Get("x-stream-offset"); (ok || isStream(f)) && sub.seqName == "" {
-		sub.seqName = "x-stream-offset" // as RabbitMQ tells it
+	if _, ok := f.Header.Get(broker.StreamOffset); (ok || isStream(f)) && sub.seqName == "" || s.b.Keeps(dest) {
+		sub.offset = true
 	}
 	return sub, s.open(sub, dest, o)
 }
@@ -144,7 +145,7 @@ func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
 	if sub.bs, err = s.b.Subscribe(dest, o); err != nil {
 		return err
 	}
-	sub.vain = o.Mode != broker.Auto && sub.bs.Mode() == broker.Auto
+	sub.vain = o.Mode != broker.Auto && sub.bs.Mode() == broker.Auto // it may acknowledge, which changes nothing
 	sub.head = append(sub.head, "MESSAGE\n"...)
 	if sub.named {
 		sub.head = append(sub.head, "subscription:"...)
@@ -152,7 +153,10 @@ func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
 	}
 	sub.head = append(sub.head, "message-id:"...)
 	sub.head = append(sub.head, sub.bs.IDPrefix()...)
-	sub.browses = o.Browse != nil
+	sub.browses = sub.bs.Browses()
+	if sub.offset = sub.offset || sub.topic && sub.browses; sub.seqName == broker.StreamOffset {
+		sub.offset = false // once is enough
+	}
 	s.subs.next++
 	s.subs.add(sub)
 	return nil

@@ -99,6 +99,11 @@ type Stats struct {
 	Bytes    int64  // what all of them cost, by message.Size
 	Enqueued uint64 // messages put since the counters began
 	Dequeued uint64 // messages acked since then
+
+	// Last is the highest Seq that a put got, in a process before this one too. The next put gets
+	// one more, or a greater one if the queue was closed meanwhile. Of a queue that is not open it
+	// is not told.
+	Last Seq
 }
 
 // Errors that a caller tells apart.

@@ -146,8 +146,16 @@ func (q *queue) Stats() store.Stats {
 	defer q.mu.Unlock()
 	return store.Stats{
 		Ready: q.live - q.leased, Leased: q.leased, Bytes: q.bytes,
-		Enqueued: q.enqueued, Dequeued: q.dequeued,
+		Enqueued: q.enqueued, Dequeued: q.dequeued, Last: q.lastSeq(),
 	}
+}
+
+// lastSeq is the highest Seq that a put got. Called with mu held.
+func (q *queue) lastSeq() store.Seq {
+	if q.tail != nil {
+		return q.last
+	}
+	return q.win.next - 1
 }
 
 // Close implements store.Queue.
@@ -160,9 +168,7 @@ func (q *queue) Close() bool {
 		return false
 	}
 	q.closed = true
-	if q.tail != nil {
-		q.spool.floor = max(q.spool.floor, q.last)
-	}
+	q.spool.floor = max(q.spool.floor, q.lastSeq())
 	if q.spool.queues[q.name] == q {
 		delete(q.spool.queues, q.name)
 	}

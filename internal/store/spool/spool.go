@@ -26,7 +26,7 @@ type Spool struct {
 	queues map[string]*queue
 	stored map[string]store.Info // what the backend holds of queues that are not open
 	lastID uint64
-	floor  store.Seq // with a backend: new queues begin behind it, so that no Seq comes back
+	floor  store.Seq // new queues begin behind it, so that no Seq comes back
 	closed bool
 
 	disk *disk // nil: the memory store
@@ -115,7 +115,7 @@ func (s *Spool) Queue(name string, ready func()) (store.Queue, error) {
 	s.lastID++
 	q := &queue{spool: s, name: name, id: s.lastID}
 	if s.disk == nil {
-		q.win.init(1)
+		q.win.init(s.floor + 1)
 	} else {
 		info, ok := s.stored[name]
 		if !ok {

@@ -402,10 +402,17 @@ func stats(h *harness) {
 		}
 	}
 	check(0, 0, 0, 0)
+	before := q.Stats().Last
 	h.put(q, "a", "b", "c")
 	check(3, 0, 3, 0)
+	if last := q.Stats().Last; last != before+3 {
+		h.Errorf("the last Seq of three puts is %d, behind %d", last, before)
+	}
 	ds := h.fetch(q, 2, 2)
 	check(1, 2, 3, 0)
+	if ds[1].Seq != before+2 {
+		h.Errorf("the second message has the Seq %d, behind %d", ds[1].Seq, before)
+	}
 	h.ack(q, ds[0])
 	check(1, 1, 3, 1)
 	q.Release(ds[1:])
@@ -467,9 +474,12 @@ func closeQueue(h *harness) {
 	if err := h.try(&b); !errors.Is(err, store.ErrClosed) {
 		h.Errorf("Put into a closed queue: %v", err)
 	}
+	last := ds[0].Seq
 	q = h.open("/queue/a")
 	h.put(q, "b")
-	h.give(q, 9, "b:1")
+	if ds := h.fetch(q, 9, 1); spell(ds) != "b:1" || ds[0].Seq <= last {
+		h.Errorf("got %s as %d, behind %d", spell(ds), ds[0].Seq, last)
+	}
 }
 
 func closeStore(h *harness) {

@@ -1,0 +1,262 @@
+package broker_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/pattern"
+	"stompserver/internal/store"
+)
+
+func keeping(t testing.TB, b *broker.Broker, dest string, p broker.Properties) {
+	t.Helper()
+	match, err := pattern.Parse(dest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.NonDestructive = true
+	b.SetRules([]broker.Rule{{Match: match, Properties: p}})
+}
+
+// A follower is a Consumer that checks what it gets: each number one above the last. It takes a few at
+// a time, until it is told to go on.
+type follower struct {
+	t    *testing.T
+	mu   sync.Mutex
+	rnd  *rand.Rand
+	sub  *broker.Subscription
+	last store.Seq // that it got; 0: none
+	gaps int
+	more chan struct{}
+}
+
+func (f *follower) Deliver(d broker.Delivery, _ *broker.Wake) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if gap, _ := d.Msg.Header("gap"); gap == "true" {
+		f.gaps++
+		if first, _ := d.Msg.Header("first-seq"); first != strconv.FormatUint(uint64(d.Seq), 10) {
+			f.t.Errorf("message %d says that %s is the first", d.Seq, first)
+		}
+		f.last = d.Seq - 1
+	}
+	if f.last != 0 && d.Seq != f.last+1 {
+		f.t.Errorf("message %d came behind %d", d.Seq, f.last)
+	}
+	f.last = d.Seq
+	select {
+	case f.more <- struct{}{}:
+	default:
+	}
+	return f.rnd.IntN(4) != 0
+}
+
+func (f *follower) Lagging(int) { f.t.Error("a message was dropped") }
+
+func (f *follower) at() store.Seq {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
+func follow(t *testing.T, b *broker.Broker, dest string, r *rand.Rand, how broker.Browse, after store.Seq) *follower {
+	t.Helper()
+	f := &follower{t: t, rnd: rand.New(rand.NewPCG(r.Uint64(), 2)), last: after, more: make(chan struct{}, 1)}
+	how.Follow = true
+	var err error
+	if f.sub, err = b.Subscribe(dest, broker.Options{Consumer: f, Browse: &how, Budget: &broker.Budget{Limit: 1 << 20}}); err != nil {
+		t.Fatal(err)
+	}
+	var w broker.Wake
+	f.sub.Start(&w)
+	w.Run()
+	return f
+}
+
+// until lets f take more until it has got a message.
+func (f *follower) until(seq store.Seq) {
+	f.t.Helper()
+	for f.at() < seq {
+		var w broker.Wake
+		f.sub.Resume(&w)
+		w.Run()
+		select {
+		case <-f.more:
+		case <-time.After(20 * time.Second):
+			f.t.Fatalf("it has %d, and nothing more comes", f.at())
+		}
+	}
+}
+
+// TestFollowKeptTopic has some send to a topic that keeps everything, message by message and in
+// transactions, while others come to it at any place, lose their connection and resume: each gets every
+// message once and in order.
+func TestFollowKeptTopic(t *testing.T) {
+	for name, open := range map[string]func() *broker.Broker{
+		"memory": func() *broker.Broker { return newBroker(t, broker.Config{}) },
+		"paged":  func() *broker.Broker { return pagedBroker(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			const dest, senders, count = "/topic/a", 3, 3000
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			r := rand.New(rand.NewPCG(seed, 1))
+			b := open()
+			keeping(t, b, "/topic/#", broker.Properties{})
+			var sent, ended sync.WaitGroup
+			owner := ownerFunc(func(err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				ended.Done()
+			})
+			for s := range senders {
+				rnd := rand.New(rand.NewPCG(r.Uint64(), 3))
+				sent.Go(func() {
+					a, err := b.Address(dest)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					var w broker.Wake
+					for i := 0; i < count; {
+						ended.Add(1)
+						m := newMessage(t, dest, fmt.Sprint(s, ".", i))
+						if n := rnd.IntN(6); n > 1 {
+							tx := b.Begin()
+							for range min(n, count-i) {
+								tx.Send(&a, m)
+								i++
+							}
+							tx.Commit(broker.NewOp(owner), &w)
+						} else {
+							a.Send(m, broker.NewOp(owner), &w)
+							i++
+						}
+						w.Run()
+					}
+				})
+			}
+			var followers sync.WaitGroup
+			const last = senders * count
+			for range 4 {
+				rnd := rand.New(rand.NewPCG(r.Uint64(), 4))
+				followers.Go(func() {
+					f := follow(t, b, dest, rnd, broker.Browse{}, 0)
+					for {
+						target := min(f.at()+store.Seq(rnd.IntN(last/4)+1), last)
+						if f.until(target); target == last {
+							return
+						}
+						var w broker.Wake
+						f.sub.Close(0, &w)
+						at := f.at()
+						f = follow(t, b, dest, rnd, broker.Browse{From: at + 1}, at)
+					}
+				})
+			}
+			sent.Wait()
+			followers.Wait()
+			ended.Wait()
+			f := follow(t, b, dest, r, broker.Browse{Last: 10}, last-10)
+			f.until(last)
+			if f.gaps > 0 {
+				t.Errorf("%d gaps were told, and there is none", f.gaps)
+			}
+		})
+	}
+}
+
+// TestSlowFollower checks that who is slower than what is kept is told so, and goes on.
+func TestSlowFollower(t *testing.T) {
+	for name, b := range map[string]*broker.Broker{"memory": newBroker(t, broker.Config{}), "paged": pagedBroker(t)} {
+		t.Run(name, func(t *testing.T) {
+			keeping(t, b, "/topic/a", broker.Properties{MaxMessages: 100, WhenFull: broker.DropHead})
+			r := rand.New(rand.NewPCG(1, 2))
+			f := follow(t, b, "/topic/a", r, broker.Browse{Skip: true}, 0)
+			before := b.Stats().MemoryUsed
+			last := store.Seq(0)
+			for round := 1; round <= 5; round++ {
+				send(t, b, "/topic/a", numbers(0, 5000)...)
+				if used := b.Stats().MemoryUsed - before; used > 1<<20 {
+					t.Fatalf("%d bytes are held for 100 messages", used)
+				}
+				last += 5000
+				f.until(last)
+				if f.gaps != round {
+					t.Fatalf("%d gaps were told in round %d", f.gaps, round)
+				}
+			}
+		})
+	}
+}
+
+// TestKeptForAnAge checks that what is kept goes when it is old enough, after a restart too.
+func TestKeptForAnAge(t *testing.T) {
+	match, err := pattern.Parse("/topic/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := broker.Config{Rules: []broker.Rule{{Match: match, Properties: broker.Properties{NonDestructive: true, MaxAge: time.Hour}}}}
+	inBubble(t, cfg, func(x *bubble) {
+		snapshot := func() []string {
+			c := &sink{new: make(chan struct{}, 1)}
+			sub, err := x.b.Subscribe("/topic/a", broker.Options{Consumer: c, Browse: &broker.Browse{}, Budget: &broker.Budget{Limit: 1 << 20}})
+			if err != nil {
+				x.Fatal(err)
+			}
+			var w broker.Wake
+			sub.Start(&w)
+			w.Run()
+			time.Sleep(time.Second)
+			sub.Close(0, &w)
+			w.Run()
+			var bodies []string
+			for _, d := range c.take() {
+				bodies = append(bodies, string(d.Msg.Body()))
+			}
+			return bodies[:len(bodies)-1] // the end
+		}
+		for _, body := range []string{"1", "2", "3"} {
+			x.send("/topic/a", body)
+			time.Sleep(20 * time.Minute)
+		}
+		time.Sleep(time.Second)
+		wantBodies(t, "after an hour", snapshot(), "2", "3")
+		x.restart()
+		wantBodies(t, "after a restart", snapshot(), "2", "3")
+		time.Sleep(30 * time.Minute)
+		if n := kept(x.st); n != 1 {
+			t.Errorf("%d messages are left, want 1", n)
+		}
+		time.Sleep(30 * time.Minute)
+		wantBodies(t, "when all are old", snapshot())
+		if n := kept(x.st); n != 0 {
+			t.Errorf("%d messages are left", n)
+		}
+		// Numbers go on where they were: who resumes is told of the gap.
+		time.Sleep(time.Hour)
+		x.restart()
+		x.send("/topic/a", "4")
+		f := follow(x.T, x.b, "/topic/a", rand.New(rand.NewPCG(1, 2)), broker.Browse{From: 2}, 1)
+		f.until(4)
+		if f.gaps != 1 {
+			t.Errorf("%d gaps were told, want 1", f.gaps)
+		}
+	})
+}
+
+// kept is how many messages the store has for topics.
+func kept(st store.Store) (n int) {
+	for name, s := range st.Queues() {
+		if name == "/queue/$kept/topic/a" {
+			n += s.Ready + s.Leased
+		}
+	}
+	return n
+}

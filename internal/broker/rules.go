@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// keeping reports whether any of the rules has topics keep what they are sent.
+func keeping(rules []Rule) bool {
+	return slices.ContainsFunc(rules, func(r Rule) bool {
+		return r.Properties.NonDestructive && strings.HasPrefix(r.Match.String(), "/topic")
+	})
+}
+
+// Set reads one property of a rule, by its name in the configuration. The error is
+// for people.
+func (p *Properties) Set(name, value string) (err error) {
+	wrong := func(want string) error { return fmt.Errorf("%s: %q is not %s", name, value, want) }
+	switch name {
+	case "max_messages", "max_deliveries":
+		n, e := strconv.Atoi(value)
+		if e != nil || n < 1 {
+			return wrong("a whole number above 0")
+		}
+		if name == "max_messages" {
+			p.MaxMessages = n
+		} else {
+			p.MaxDeliveries = n
+		}
+	case "max_priority":
+		n, e := strconv.Atoi(value)
+		if e != nil || n < 1 || n > MostPriority {
+			return wrong("a whole number from 1 to 255")
+		}
+		p.MaxPriority = n
+	case "when_full":
+		f, ok := ParseFull(value)
+		if !ok {
+			return wrong("reject, drop_new, drop_head, dead_letter or block")
+		}
+		p.WhenFull = f
+	case "dead_letter":
+		if value != NoDeadLetter && !strings.HasPrefix(value, "/queue/") || isSystem(value) {
+			return wrong("a queue, such as /queue/DLQ.*, or none; those whose names begin with $ are the server's own")
+		}
+		p.DeadLetter = value
+	case "last_value_key":
+		if value == "" {
+			return wrong("the name of a header")
+		}
+		p.LastValue, p.KeyHeader = true, value
+	case "auto_delete", "single_active", "last_value", "non_destructive":
+		on, e := strconv.ParseBool(value)
+		if e != nil {
+			return wrong("true or false")
+		}
+		switch name {
+		case "auto_delete":
+			p.AutoDelete = on
+		case "single_active":
+			p.SingleActive = on
+		case "last_value":
+			p.LastValue = on
+		default:
+			p.NonDestructive = on
+		}
+	default:
+		return ErrNoProperty
+	}
+	return nil
+}
+
+// ErrNoProperty is the error of a name that is no property, or one with a unit.
+var ErrNoProperty = errors.New("broker: no such property")
