@@ -85,12 +85,13 @@ const aheadOf = 1024
 
 // restore has q begin where the backend ended.
 func (q *queue) restore(i store.Info, ready func()) {
-	t := &tail{ready: ready, last: i.Last, taken: i.Last, written: i.Last}
+	last := max(i.Last, i.Marked) // a mark may be of what was not stored: no other message is to be taken for it
+	t := &tail{ready: ready, last: last, taken: last, written: last}
 	t.marking, t.marked, t.told = i.Marked, i.Marked, i.Marked
 	q.tail = t
 	q.enqueued, q.dequeued = i.Enqueued, i.Dequeued
 	if i.Count == 0 {
-		q.win.init(i.Last + 1)
+		q.win.init(last + 1)
 		return
 	}
 	q.win.init(i.First)

@@ -24,6 +24,7 @@ func RunDurable(t *testing.T, open func(t testing.TB, place string) store.Store)
 		{"a lease out of turn in a backlog", outOfTurnFar},
 		{"volatile messages are not stored", volatiles},
 		{"volatile messages keep their place in a backlog", volatileBacklog},
+		{"volatile messages are not taken for later ones", volatileSeqs},
 		{"restarts beside a model", walkAndRestart},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -288,6 +289,28 @@ func volatiles(r *restarter) {
 	r.give(q, 9, "c:3")
 	if s := q.Stats(); s.Ready != 0 || s.Leased != 1 {
 		r.Errorf("%+v", s)
+	}
+}
+
+// volatileSeqs has volatile messages be delivered, of which the store is told nothing, and then others in
+// another process: these were never delivered.
+func volatileSeqs(r *restarter) {
+	for _, name := range []string{"/queue/empty", "/queue/used"} {
+		q := r.queue(name)
+		if name == "/queue/used" {
+			r.put(q, "first")
+			r.ack(q, r.give(q, 1, "first:1")...)
+		}
+		var b store.Batch
+		for range 3 {
+			b.Put(q, Volatile(r, name, []byte("v")))
+		}
+		r.commit(&b)
+		r.ack(q, r.fetch(q, 3, 3)...)
+		r.restart()
+		r.put(r.queue(name), "a", "b")
+		r.restart()
+		r.give(r.queue(name), 9, "a:1 b:1")
 	}
 }
 
