@@ -105,7 +105,7 @@ func (s *schedule) put(op *Op, dest string, m *message.Message) error {
 		if err != nil {
 			return ErrCron
 		}
-		row = m.Redirect(m.Destination(), targetHeader, dest, "deliver-at", next)
+		row = m.Redirect(m.Destination(), targetHeader, dest, "deliver-at", next.text, "expires", lifeFrom(m, next.at))
 	} else {
 		row = m.Redirect(m.Destination(), targetHeader, dest, "deliver-at", strconv.FormatInt(o.Due, 10), "delay", "", "x-delay", "",
 			"AMQ_SCHEDULED_DELAY", "", "AMQ_SCHEDULED_TIME", "", "_AMQ_SCHED_DELIVERY", "")
@@ -130,9 +130,31 @@ func (s *schedule) enter(op *Op, row *message.Message, fresh bool) {
 	})
 }
 
-func nextTick(cron string) (string, error) {
+// A tick is a time that a time table names.
+type tick struct {
+	at   int64
+	text string
+}
+
+func nextTick(cron string) (tick, error) {
 	at, err := gronx.NextTickAfter(cron, time.Now(), false)
-	return strconv.FormatInt(at.UnixMilli(), 10), err
+	return tick{at.UnixMilli(), strconv.FormatInt(at.UnixMilli(), 10)}, err
+}
+
+// lifeFrom is when m ends, by what its header says, if it comes at that time. A time to live begins
+// anew each time that it comes.
+func lifeFrom(m *message.Message, at int64) string {
+	o := m.Options()
+	_, ttl := m.Header("ttl")
+	_, expiration := m.Header("expiration")
+	end := o.Expires
+	if ttl || expiration {
+		end += at - max(o.Due, m.Arrived())
+	}
+	if end == 0 {
+		return ""
+	}
+	return strconv.FormatInt(end, 10)
 }
 
 // fire is the schedule's alarm.
@@ -208,6 +230,7 @@ func (s *schedule) send(d store.Delivery, w *Wake) {
 // arrive is m as it comes.
 func arrive(m *message.Message, first store.Seq) *message.Message {
 	r := m.Redirect(m.Destination(), JobID, idPrefix+strconv.FormatUint(uint64(first), 10),
+		"expires", lifeFrom(m, m.Options().Due), "ttl", "", "expiration", "", // it would begin when the message was sent
 		targetHeader, "", firstHeader, "", "deliver-at", "", "delay", "", "x-delay", "", "_AMQ_SCHED_DELIVERY", "",
 		"AMQ_SCHEDULED_DELAY", "", "AMQ_SCHEDULED_TIME", "", "AMQ_SCHEDULED_PERIOD", "", "AMQ_SCHEDULED_REPEAT", "", "AMQ_SCHEDULED_CRON", "")
 	r.SetArrived(nowMilli())
@@ -221,7 +244,7 @@ func (s *schedule) repeat(op *Op, m *message.Message, first store.Seq) {
 	own := []string{firstHeader, strconv.FormatUint(uint64(first), 10)}
 	if o.Cron != "" {
 		if next, err := nextTick(o.Cron); err == nil {
-			s.enter(op, m.Redirect(m.Destination(), append(own, "deliver-at", next)...), false)
+			s.enter(op, m.Redirect(m.Destination(), append(own, "deliver-at", next.text, "expires", lifeFrom(m, next.at))...), false)
 		}
 		own = []string{firstHeader, ""}
 	}
@@ -333,5 +356,5 @@ func (s *schedule) describe(d store.Delivery) []string {
 	return []string{ScheduleID, idPrefix + first, JobID, idPrefix + first,
 		"original-destination", target, "scheduled-for", strconv.FormatInt(d.Msg.Options().Due, 10),
 		targetHeader, "", firstHeader, "", "deliver-at", "", "AMQ_SCHEDULED_PERIOD", "", "AMQ_SCHEDULED_REPEAT", "", "AMQ_SCHEDULED_CRON", "",
-		"expires", "", "priority", ""} // the list keeps its order
+		"expires", "", "ttl", "", "expiration", "", "priority", ""} // the list keeps its order
 }
