@@ -72,43 +72,59 @@ var causes = map[string]string{
 // q.mu held.
 func (q *queue) bury(d store.Delivery, why death, w *Wake) {
 	op := NewOp(nil)
-	q.ack(op, d.Seq, d.Seq)
-	if q.name == q.b.cfg.DeadLetter || d.Msg == nil {
-		q.b.store.Commit(&op.batch)
-		return
-	}
-	to := q.deadLetter()
-	if to == "" || to == q.name {
-		q.b.store.Commit(&op.batch)
-		return
-	}
-	dead := deathOf(d.Msg, q.name, to, why)
-	if dead == nil {
-		q.b.cfg.Log.Warn("message dropped: it was a dead letter too often", "destination", q.name, "deaths", maxDeaths)
-		q.b.store.Commit(&op.batch)
-		return
-	}
-	dlq, err := q.b.pin(to)
-	if err != nil {
-		q.b.cfg.Log.Error("dead letter queue not available", "destination", q.name, "err", err)
-		op.batch.Reset()
-		op.Finish(nil)
-		q.release([]store.Delivery{d})
-		return
-	}
-	// Of the dead all are alike: that they are seen in the order they came is of more use
-	// than their priority, and another queue's lock is not needed.
-	op.batch.Put(dlq.st, dead)
+	q.buryIn(op, d, why, w)
 	op.then = func(err error) {
 		if err != nil {
 			q.b.cfg.Log.Error("dead letter not stored", "destination", q.name, "err", err)
 		}
 	}
+	if op.batch.Len() == 0 {
+		op.Finish(nil)
+		return
+	}
 	q.b.store.Commit(&op.batch)
+}
+
+// buryIn has op do what bury does. If the queue of the dead letters is not available, d is back.
+func (q *queue) buryIn(op *Op, d store.Delivery, why death, w *Wake) {
+	dlq, dead := (*queue)(nil), (*message.Message)(nil)
+	if d.Msg != nil && q.name != q.b.cfg.DeadLetter {
+		var err error
+		if dlq, dead, err = q.asDead(d.Msg, why); err != nil {
+			q.release([]store.Delivery{d})
+			return
+		}
+	}
+	q.ack(op, d.Seq, d.Seq)
+	if dead == nil {
+		return
+	}
+	// Of the dead all are alike: that they are seen in the order they came is of more use
+	// than their priority, and another queue's lock is not needed.
+	op.batch.Put(dlq.st, dead)
 	q.b.counts.deadLettered.Add(1)
 	if i := slices.Index(DeathReasons[:], why.reason); i >= 0 {
 		q.b.counts.dead[i].Add(1)
 	}
 	q.b.Tell(w, About("dlq", "MessageDLQd", q.name, map[string]any{"reason": why.reason, "messageId": q.prefix + strconv.FormatUint(uint64(d.Seq), 10)}))
 	w.queues = append(w.queues, dlq)
+}
+
+// asDead returns m as a dead letter, and where it goes; nil: nowhere.
+func (q *queue) asDead(m *message.Message, why death) (*queue, *message.Message, error) {
+	to := q.deadLetter()
+	if to == "" || to == q.name {
+		return nil, nil, nil
+	}
+	dead := deathOf(m, q.name, to, why)
+	if dead == nil {
+		q.b.cfg.Log.Warn("message dropped: it was a dead letter too often", "destination", q.name, "deaths", maxDeaths)
+		return nil, nil, nil
+	}
+	dlq, err := q.b.pin(to)
+	if err != nil {
+		q.b.cfg.Log.Error("dead letter queue not available", "destination", q.name, "err", err)
+		return nil, nil, err
+	}
+	return dlq, dead, nil
 }

@@ -89,6 +89,11 @@ func (l *ledger) collect() error {
 		for _, d := range ds {
 			key, _ := d.Msg.Header(l.by)
 			old, again := l.rows[key]
+			if _, gone := d.Msg.Header(removed); gone {
+				delete(l.rows, key)
+				l.ack(old.seq, d.Seq)
+				continue
+			}
 			if again {
 				l.ack(old.seq)
 			}
@@ -104,10 +109,15 @@ func (l *ledger) collect() error {
 	}
 }
 
-func (l *ledger) ack(seq store.Seq) {
+// ack takes rows out of the store, in one batch; 0 is none.
+func (l *ledger) ack(seqs ...store.Seq) {
 	op := NewOp(nil)
 	op.Relax()
-	op.batch.Ack(l.st, seq)
+	for _, seq := range seqs {
+		if seq != 0 {
+			op.batch.Ack(l.st, seq)
+		}
+	}
 	l.b.store.Commit(&op.batch)
 }
 
@@ -121,6 +131,20 @@ func (l *ledger) put(op *Op, key string, fields ...string) {
 func (l *ledger) putRow(op *Op, row *message.Message) {
 	op.batch.Put(l.st, row)
 	op.Finally(func(error) { l.b.clock.set(&l.alarm, time.Now().UnixMilli()) })
+}
+
+// removed is the header of a row that takes the one of its key out of the table, with op's batch. It
+// goes by itself when it has done so.
+const removed = "$removed"
+
+// remove adds to op's batch that the table has no row of that key.
+func (l *ledger) remove(op *Op, key string) {
+	row := note(l.name, key, []string{removed, "true"})
+	if l.by != keyHeader {
+		row = row.Redirect(l.name, l.by, key)
+	}
+	l.putRow(op, row)
+	op.batch.AckRange(l.st, 1, 0) // nothing, but with that the row is not seen, and not gone, before it is stored
 }
 
 // set writes a row by itself.

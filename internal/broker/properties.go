@@ -333,22 +333,14 @@ func (q *queue) mortal(m *message.Message) *message.Message {
 	return r
 }
 
-// divert sends m to the dead letters of the queue, which is full.
-func (q *queue) divert(m *message.Message, w *Wake) {
-	to := q.deadLetter()
-	if to == "" {
-		return
+// divert has op put m, for which the queue has no room, among the dead letters.
+func (q *queue) divert(m *message.Message, op *Op, w *Wake) error {
+	dlq, dead, err := q.asDead(m, death{reason: "maxlen"})
+	if dead != nil {
+		op.batch.Put(dlq.st, dead)
+		w.queues = append(w.queues, dlq)
 	}
-	if dead := deathOf(m, q.name, to, death{reason: "maxlen"}); dead != nil {
-		w.after = append(w.after, func(w *Wake) {
-			a, err := q.b.address(to)
-			if err != nil {
-				q.b.cfg.Log.Error("dead letter queue not available", "destination", q.name, "err", err)
-				return
-			}
-			a.Send(dead, NewOp(nil), w)
-		})
-	}
+	return err
 }
 
 // deadLetter is the queue of this one's dead letters; empty if they are dropped.

@@ -63,6 +63,10 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) error {
 			if err == errWait {
 				return err
 			}
+			if err == nil && op.batch.Len() > 0 {
+				q.b.store.Commit(&op.batch)
+				return nil
+			}
 			op.Finish(err)
 			return nil
 		}

@@ -79,12 +79,7 @@ func (b *Broker) keep(op *Op, topic string, m *message.Message) {
 		r.ledger.putRow(op, m.Redirect(r.ledger.name, "retained", "true", "retain", "", topicHeader, topic, speltHeader, m.Destination()))
 		return
 	}
-	r.mu.RLock()
-	there := r.all[topic] != nil
-	r.mu.RUnlock()
-	if there {
-		r.ledger.drop(topic)
-	}
+	r.ledger.remove(op, topic)
 }
 
 // publishKept publishes m and has its topic keep it, in one: who subscribes meanwhile gets it

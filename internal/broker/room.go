@@ -20,7 +20,8 @@ func (q *queue) fits(messages int, bytes int64) bool {
 }
 
 // admit decides about m, which is sent to a queue with properties, and returns it as it is to be
-// put, or nil if it is not: then err says whether that is told. Called with q.mu held.
+// put, or nil if it is not: then err says whether that is told, and op may put it elsewhere. Called
+// with q.mu held.
 func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, error) {
 	p := q.props
 	if q.bounded() && p.waits(op, int64(m.Size())) {
@@ -37,8 +38,7 @@ func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, er
 			return nil, nil
 		case DeadLetterIt:
 			q.b.counts.overflowed.Add(1)
-			q.divert(m, w)
-			return nil, nil
+			return nil, q.divert(m, op, w)
 		case DropHead: // once it is there
 		default:
 			q.b.counts.overflowed.Add(1)

@@ -1,6 +1,10 @@
 package broker
 
-import "stompserver/internal/store"
+import (
+	"errors"
+
+	"stompserver/internal/store"
+)
 
 // How the deliveries of a subscription are settled: by ACK and NACK, and in mode Auto by the
 // socket that took their bytes.
@@ -148,8 +152,11 @@ func (s *Subscription) Nack(ref Ref, r Refusal, op *Op, w *Wake) error {
 		}
 	}
 	s.inflight.trim()
-	s.refuse(back, r, w)
-	op.Finish(nil)
+	if r.Dead && s.q != nil {
+		op = s.q.burial(op)
+	}
+	s.refuse(back, r, op, w)
+	s.commit(op)
 	s.changed(w)
 	if s.q != nil {
 		s.q.dispatch(w)
@@ -157,14 +164,31 @@ func (s *Subscription) Nack(ref Ref, r Refusal, op *Op, w *Wake) error {
 	return nil
 }
 
-func (s *Subscription) refuse(ds []store.Delivery, r Refusal, w *Wake) {
+// burial returns an operation that makes dead letters, and completes op when these are stored. If
+// there is no room for them the messages are back, as if it had been another NACK.
+func (q *queue) burial(op *Op) *Op {
+	b := NewOp(nil)
+	b.batch.Lazy, b.batch.Attended = op.batch.Lazy, op.batch.Attended
+	b.then = func(err error) {
+		if err != nil {
+			q.b.cfg.Log.Error("dead letter not stored", "destination", q.name, "err", err)
+		}
+		if errors.Is(err, store.ErrFull) {
+			err = nil
+		}
+		op.Finish(err)
+	}
+	return b
+}
+
+func (s *Subscription) refuse(ds []store.Delivery, r Refusal, op *Op, w *Wake) {
 	switch {
 	case s.q == nil:
 	case !r.Dead:
 		s.q.giveBack(ds, r.Delay, w)
 	default:
 		for _, d := range ds {
-			s.q.bury(d, death{"rejected", r.Reason}, w)
+			s.q.buryIn(op, d, death{"rejected", r.Reason}, w)
 		}
 	}
 }

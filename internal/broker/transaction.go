@@ -378,5 +378,5 @@ func (t *Transaction) settle(st step, op *Op, w *Wake) {
 		}
 	}
 	s.inflight.trim()
-	s.refuse(back, st.refusal, w)
+	s.refuse(back, st.refusal, op, w)
 }
