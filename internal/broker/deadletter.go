@@ -13,6 +13,8 @@ import (
 // find there in a circle must not keep it going for ever.
 const maxDeaths = 16
 
+const buryAgain = 1000 // milliseconds
+
 // A death is why a message becomes a dead letter.
 type death struct {
 	reason string // rejected, expired, delivery_limit or maxlen, as RabbitMQ has it
@@ -85,13 +87,15 @@ func (q *queue) bury(d store.Delivery, why death, w *Wake) {
 	q.b.store.Commit(&op.batch)
 }
 
-// buryIn has op do what bury does. If the queue of the dead letters is not available, d is back.
+// buryIn has op do what bury does. If the queue of the dead letters is not available, d comes again in
+// a while.
 func (q *queue) buryIn(op *Op, d store.Delivery, why death, w *Wake) {
+	q.unfind(d)
 	dlq, dead := (*queue)(nil), (*message.Message)(nil)
 	if d.Msg != nil && q.name != q.b.cfg.DeadLetter {
 		var err error
 		if dlq, dead, err = q.asDead(d.Msg, why); err != nil {
-			q.release([]store.Delivery{d})
+			q.hold(d, nowMilli()+buryAgain)
 			return
 		}
 	}

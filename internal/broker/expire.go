@@ -127,10 +127,16 @@ func (q *queue) expireSome(seqs []store.Seq, now int64, w *Wake) int {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.anyParked() {
+		q.endParked(w)
+	}
 	got, later := st.Lease(nil, ended, true)
 	for _, d := range got {
 		d.Seq |= tag
 		q.end(d, w)
+	}
+	if q.groups != nil && len(ended) > 0 {
+		q.dispatch(w) // the next of their groups may have waited for them
 	}
 	if later { // their transaction is not durable yet
 		for _, d := range ended {
@@ -142,6 +148,7 @@ func (q *queue) expireSome(seqs []store.Seq, now int64, w *Wake) int {
 
 // end has a message go that has expired. Called with q.mu held.
 func (q *queue) end(d store.Delivery, w *Wake) {
+	q.unfind(d)
 	q.b.counts.expired.Add(1)
 	q.b.Tell(w, About("expired", "Expired", q.spoken(), map[string]any{"messageId": q.prefix + strconv.FormatUint(uint64(d.Seq), 10)}))
 	if q.b.cfg.DeadLetterExpired && q.kept == nil {

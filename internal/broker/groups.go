@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"hash/maphash"
 	"slices"
 
@@ -10,9 +9,10 @@ import (
 )
 
 // Messages of one group go to one consumer, in order: the first of them to whose turn it is, the
-// others to the same as long as it is there. When it has left, the next one waits until what it
-// had is settled. Groups share buckets, so that their number costs nothing; a consumer has a
-// bucket, with all its groups.
+// others to the same as long as it is there and wants them. Another one has to wait until what that
+// has is settled, and all wait behind a message that is to be delivered again at a later time.
+// Groups share buckets, so that their number costs nothing; a consumer has a bucket, with all its
+// groups.
 
 const (
 	buckets   = 1024
@@ -26,90 +26,204 @@ const firstOfGroup = "JMSXGroupFirstForConsumer"
 type groups struct {
 	seed   maphash.Seed
 	bucket [buckets]bucket
-	parked int
-	full   []int // buckets with parked messages
+	parked []parked // kept back, leased, in their order
+	moved  bool     // a bucket has another owner, or none any more, since it was looked who can have what
+}
+
+type parked struct {
+	store.Delivery
+	b *bucket
 }
 
 type bucket struct {
 	owner  *Subscription
 	out    int              // in flight, at whoever
-	parked []store.Delivery // leased, by Seq
+	parked []store.Delivery // those of groups.parked that are its own
+	paused []store.Delivery // those that wait for their time, in no order
+}
+
+// ahead reports whether a comes before b in their queue.
+func ahead(a, b store.Seq) bool {
+	if p, o := laneIndex(a), laneIndex(b); p != o {
+		return p > o
+	}
+	return a < b
 }
 
 // grouped reports whether m belongs to a group.
 func grouped(m *message.Message) bool { return m != nil && m.Special() && m.Options().Group != "" }
 
+// anyParked reports whether something is kept back.
+func (q *queue) anyParked() bool { return q.groups != nil && len(q.groups.parked) > 0 }
+
 // bucketOf returns the bucket of m's group.
-func (q *queue) bucketOf(m *message.Message) (*bucket, int) {
+func (q *queue) bucketOf(m *message.Message) *bucket {
 	if q.groups == nil {
 		q.groups = &groups{seed: maphash.MakeSeed()}
 	}
-	i := int(maphash.String(q.groups.seed, m.Options().Group) % buckets)
-	return &q.groups.bucket[i], i
+	return &q.groups.bucket[maphash.String(q.groups.seed, m.Options().Group)%buckets]
 }
+
+// bars reports whether d, which is of a group, has to wait for another of it: for one that comes
+// before it and waits for its time, or that s wants too and cannot have yet.
+func (b *bucket) bars(s *Subscription, d store.Delivery) bool {
+	group := d.Msg.Options().Group
+	for _, p := range b.paused {
+		if p.Msg.Options().Group == group && ahead(p.Seq, d.Seq) {
+			return true
+		}
+	}
+	for _, p := range b.parked {
+		if ahead(p.Seq, d.Seq) && p.Msg.Options().Group == group && s.wants(p.Msg) {
+			return true
+		}
+	}
+	return false
+}
+
+// lets reports whether s may have d, which it wants: the bucket is its own, or nothing of it is in
+// flight and it is of nobody who waits for d.
+func (b *bucket) lets(s *Subscription, d store.Delivery) bool {
+	return (b.owner == s || b.out == 0 && b.claimant(d.Msg) == nil) && !b.bars(s, d)
+}
+
+// claimant is the owner, if m is for it: it wants m, and is not kept out by one who is served alone.
+func (b *bucket) claimant(m *message.Message) *Subscription {
+	s := b.owner
+	if s == nil || s.q.single.active != nil && s.q.single.active != s || !s.wants(m) {
+		return nil
+	}
+	return s
+}
+
+// wants reports whether s takes m if it can.
+func (s *Subscription) wants(m *message.Message) bool { return s.filter == nil || s.filter.Wants(m) }
 
 // toGroup hands d to the consumer of its group, or parks it.
 func (q *queue) toGroup(d store.Delivery, w *Wake) {
-	b, i := q.bucketOf(d.Msg)
-	if len(b.parked) == 0 && q.handGrouped(b, d, w) {
+	b := q.bucketOf(d.Msg)
+	q.unfind(d)
+	if q.handGrouped(b, d, w) {
 		return
 	}
-	if len(b.parked) == 0 {
-		q.groups.full = append(q.groups.full, i)
+	g := q.groups
+	at := len(g.parked)
+	for at > 0 && ahead(d.Seq, g.parked[at-1].Seq) {
+		at--
 	}
-	at, _ := slices.BinarySearchFunc(b.parked, d.Seq, func(o store.Delivery, seq store.Seq) int { return cmp.Compare(o.Seq, seq) })
+	g.parked = slices.Insert(g.parked, at, parked{d, b})
+	at = len(b.parked)
+	for at > 0 && ahead(d.Seq, b.parked[at-1].Seq) {
+		at--
+	}
 	b.parked = slices.Insert(b.parked, at, d)
-	q.groups.parked++
 }
 
-// handGrouped hands d to the owner of its bucket, or to a new one, and reports whether it did.
+// unlist notes that the message is parked no more.
+func (b *bucket) unlist(seq store.Seq) {
+	if b.parked = slices.DeleteFunc(b.parked, func(d store.Delivery) bool { return d.Seq == seq }); len(b.parked) == 0 {
+		b.parked = nil
+	}
+}
+
+// handGrouped hands d, which the queue holds, to the owner of its bucket, or to a new one, and
+// reports whether it did.
 func (q *queue) handGrouped(b *bucket, d store.Delivery, w *Wake) bool {
-	first := false
-	if b.owner == nil {
-		if b.out > 0 || q.next == nil {
+	s := b.claimant(d.Msg)
+	if s == nil {
+		if s = q.takerOf(d.Msg); s == nil {
 			return false
 		}
-		b.owner, first = q.next, true
-		q.next = q.next.ringNext
 	}
-	s := b.owner
-	if !s.taking {
+	if !s.able() || !b.lets(s, d) {
 		return false
 	}
-	if s.mode != Auto {
-		b.out++
+	if s == q.next {
+		q.next = s.ringNext
 	}
-	if d.Msg.Options().GroupEnd {
-		b.owner = nil
-	}
-	if first {
-		d.Msg = d.Msg.Redirect(d.Msg.Destination(), firstOfGroup, "true")
-	}
-	s.hand(d, w)
-	if !s.able() {
+	q.unfind(d)
+	b.give(s, d, w)
+	if s.taking && !s.able() {
 		q.leave(s)
 	}
 	return true
 }
 
+// takerOf is whose turn it is to take m; nil: nobody can.
+func (q *queue) takerOf(m *message.Message) *Subscription {
+	for _, s := range q.sifters {
+		if q.next != nil && s.priority <= q.priority {
+			break
+		}
+		if s.able() && s.wants(m) {
+			return s
+		}
+	}
+	return q.next
+}
+
+// give hands d to s, which b lets have it.
+func (b *bucket) give(s *Subscription, d store.Delivery, w *Wake) {
+	shown := d.Msg
+	if b.owner != s {
+		shown = shown.Redirect(shown.Destination(), firstOfGroup, "true")
+	}
+	end := d.Msg.Options().GroupEnd
+	if b.owner != nil && b.owner != s || end {
+		s.q.groups.moved = true
+	}
+	if b.owner = s; end {
+		b.owner = nil
+	}
+	if s.mode != Auto {
+		b.out++
+	}
+	s.show(d, shown, w)
+}
+
 // unpark hands out what was parked, as far as that is possible now.
 func (q *queue) unpark(w *Wake) {
 	g := q.groups
-	kept := g.full[:0]
-	for _, i := range g.full {
-		b := &g.bucket[i]
-		n := 0
-		for n < len(b.parked) && q.handGrouped(b, b.parked[n], w) {
-			n++
-		}
-		if b.parked = slices.Delete(b.parked, 0, n); len(b.parked) > 0 {
-			kept = append(kept, i)
-		} else {
-			b.parked = nil
-		}
-		g.parked -= n
+	if q.lanes != nil && q.passed() {
+		q.unparkAll()
+		return
 	}
-	g.full = kept
+	kept := g.parked[:0]
+	for _, p := range g.parked {
+		if s := p.b.claimant(p.Msg); s != nil && !s.able() || !q.ended(p.Delivery, w) && !q.handGrouped(p.b, p.Delivery, w) {
+			kept = append(kept, p)
+			continue
+		}
+		p.b.unlist(p.Seq)
+	}
+	g.keep(len(kept))
+}
+
+// ended has d go, which the queue holds, if it has expired or is the last of its key no more.
+func (q *queue) ended(d store.Delivery, w *Wake) bool {
+	return (q.expiry != nil || q.last != nil) && len(q.endAll([]store.Delivery{d}, w)) == 0
+}
+
+// keep has the first n of what was parked be all.
+func (g *groups) keep(n int) {
+	clear(g.parked[n:])
+	if g.parked = g.parked[:n]; n == 0 {
+		g.parked = nil
+	}
+}
+
+// endParked has what is parked go that has expired.
+func (q *queue) endParked(w *Wake) {
+	g := q.groups
+	kept := g.parked[:0]
+	for _, p := range g.parked {
+		if !q.ended(p.Delivery, w) {
+			kept = append(kept, p)
+			continue
+		}
+		p.b.unlist(p.Seq)
+	}
+	g.keep(len(kept))
 }
 
 // disown has the groups of s, which leaves, look for another consumer.
@@ -122,48 +236,85 @@ func (q *queue) disown(s *Subscription) {
 			b.owner = nil
 		}
 	}
-	if q.subs > 0 {
-		return
+	if q.subs == 0 {
+		q.unparkAll()
 	}
+}
+
+// passed reports whether the store has something that comes before some of what is parked.
+func (q *queue) passed() bool {
+	lowest := laneIndex(q.groups.parked[len(q.groups.parked)-1].Seq)
+	for _, p := range q.lanes.down {
+		if p <= lowest {
+			break
+		}
+		if q.lanes.st[p].Stats().Ready > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// unparkAll gives back what is parked.
+func (q *queue) unparkAll() {
+	g := q.groups
 	var all []store.Delivery
-	for _, i := range q.groups.full {
-		all = append(all, q.groups.bucket[i].parked...)
-		q.groups.bucket[i].parked = nil
+	for _, p := range g.parked {
+		p.b.unlist(p.Seq)
+		all = append(all, p.Delivery)
 	}
-	q.groups.parked, q.groups.full = 0, nil
-	q.unseen(all)
+	g.keep(0)
+	if len(all) > 0 {
+		q.unseen(all)
+	}
 }
 
 // leftGroup notes that m is in flight no more.
 func (s *Subscription) leftGroup(m *message.Message) {
-	if s.q != nil && s.q.groups != nil && s.sift == nil && grouped(m) {
-		b, _ := s.q.bucketOf(m)
+	if s.q != nil && s.q.groups != nil && grouped(m) {
+		b := s.q.bucketOf(m)
 		b.out = max(b.out-1, 0)
 	}
 }
 
-// withParked adds to ds, which go back to the store, what is parked behind them: they must come
-// first when they come again.
+// withParked adds to ds, which go back to the store, what is parked behind them: it must not
+// overtake them.
 func (q *queue) withParked(ds []store.Delivery) []store.Delivery {
-	all := ds
+	first := ds[0].Seq
 	for _, d := range ds {
-		if !grouped(d.Msg) {
-			continue
-		}
-		b, i := q.bucketOf(d.Msg)
-		if len(b.parked) == 0 {
-			continue
-		}
-		all = slices.Clip(all)
-		for _, p := range b.parked {
-			p.Attempt--
-			all = append(all, p)
-		}
-		q.groups.parked -= len(b.parked)
-		b.parked = nil
-		if at := slices.Index(q.groups.full, i); at >= 0 {
-			q.groups.full = slices.Delete(q.groups.full, at, at+1)
+		if ahead(d.Seq, first) {
+			first = d.Seq
 		}
 	}
+	g := q.groups
+	n := len(g.parked)
+	for n > 0 && ahead(first, g.parked[n-1].Seq) {
+		n--
+	}
+	all := slices.Clip(ds)
+	for _, p := range g.parked[n:] {
+		p.b.unlist(p.Seq)
+		p.Attempt--
+		all = append(all, p.Delivery)
+	}
+	g.keep(n)
 	return all
+}
+
+// pausing notes that d waits for its time, and resumed that it does so no more.
+func (q *queue) pausing(d store.Delivery) {
+	if grouped(d.Msg) {
+		b := q.bucketOf(d.Msg)
+		b.paused = append(b.paused, d)
+	}
+}
+
+func (q *queue) resumed(d store.Delivery) {
+	if grouped(d.Msg) {
+		b := q.bucketOf(d.Msg)
+		b.paused = slices.DeleteFunc(b.paused, func(p store.Delivery) bool { return p.Seq == d.Seq })
+		if len(b.paused) == 0 {
+			b.paused = nil
+		}
+	}
 }

@@ -105,7 +105,8 @@ func (l *lanes) sort() {
 	}
 }
 
-// fetch is Fetch of all priorities, the highest first.
+// fetch is Fetch of all priorities, the highest first. While what has a higher one is there and not
+// at hand, nothing lower is.
 func (q *queue) fetch(dst []store.Delivery, max int) ([]store.Delivery, error) {
 	if q.lanes == nil {
 		return q.st.Fetch(dst, max)
@@ -122,6 +123,9 @@ func (q *queue) fetch(dst []store.Delivery, max int) ([]store.Delivery, error) {
 		for i := range dst[n:] {
 			dst[n+i].Seq |= tag
 		}
+		if err == nil && len(dst) < before+max && q.lanes.st[p].Stats().Ready > 0 {
+			break // the store calls ready
+		}
 	}
 	if len(dst) > before {
 		failed = nil // told when there is nothing else
@@ -131,7 +135,7 @@ func (q *queue) fetch(dst []store.Delivery, max int) ([]store.Delivery, error) {
 
 // release is Release.
 func (q *queue) release(ds []store.Delivery) {
-	if q.groups != nil && q.groups.parked > 0 {
+	if q.anyParked() {
 		ds = q.withParked(ds)
 	}
 	if q.expiry != nil {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -124,6 +125,12 @@ func (q *queue) look(w *Wake) {
 
 // dispatch hands out what there is to those who can take it. Called with q.mu held.
 func (q *queue) dispatch(w *Wake) {
+	for q.dispatchOnce(w); q.groups != nil && q.groups.moved; q.dispatchOnce(w) {
+		q.groups.moved = false // others may have what the last owner of a group waited for
+	}
+}
+
+func (q *queue) dispatchOnce(w *Wake) {
 	if q.kept != nil {
 		q.follow(w) // nobody takes what is there
 		return
@@ -131,16 +138,18 @@ func (q *queue) dispatch(w *Wake) {
 	if q.trimming {
 		return // what is to make room goes to nobody
 	}
-	if q.sifters != nil {
-		q.siftAll(w)
+	if q.anyParked() {
+		q.unpark(w)
 	}
 	for _, s := range q.browsers {
 		q.browse(s, w)
 	}
-	if q.groups != nil && q.groups.parked > 0 {
-		q.unpark(w)
-	}
-	for q.next != nil && (q.groups == nil || q.groups.parked < maxParked) {
+	for q.next != nil && (q.groups == nil || len(q.groups.parked) < maxParked) {
+		if q.sifters != nil {
+			if q.siftAll(q.priority, w); q.next == nil {
+				break
+			}
+		}
 		want := q.demand()
 		ds, err := q.fetch(q.scratch[:0], want)
 		if err != nil {
@@ -171,6 +180,9 @@ func (q *queue) dispatch(w *Wake) {
 		if q.asked {
 			return
 		}
+	}
+	if q.sifters != nil {
+		q.siftAll(math.MinInt, w)
 	}
 	if q.asked {
 		q.asked = false

@@ -100,6 +100,7 @@ func (q *queue) hold(d store.Delivery, until int64) {
 		q.pause.alarm.ring = q.goOn
 	}
 	heap.Push(&q.pause.waiting, waits{until, d})
+	q.pausing(d)
 	q.b.clock.set(&q.pause.alarm, q.pause.waiting[0].at)
 }
 
@@ -113,7 +114,9 @@ func (q *queue) goOn(now int64, w *Wake) (next int64) {
 			next = (*h)[0].at
 			break
 		}
-		ds = append(ds, heap.Pop(h).(waits).d)
+		d := heap.Pop(h).(waits).d
+		q.resumed(d)
+		ds = append(ds, d)
 	}
 	if ds = q.endAll(ds, w); len(ds) > 0 {
 		q.release(ds)

@@ -149,6 +149,7 @@ func (q *queue) overflow(d store.Delivery, w *Wake) {
 
 // discard drops d, which the queue holds.
 func (q *queue) discard(d store.Delivery) {
+	q.unfind(d)
 	op := NewOp(nil)
 	op.Relax()
 	q.ack(op, d.Seq, d.Seq)

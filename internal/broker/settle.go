@@ -48,6 +48,11 @@ func (s *Subscription) Settle(first, last store.Seq) {
 	op := NewOp(nil)
 	s.q.mu.Lock()
 	s.q.ack(op, first, last)
+	if s.q.groups != nil && s.q.sifters != nil {
+		for seq := first; seq <= last; seq++ {
+			s.q.unfindSeq(seq)
+		}
+	}
 	s.b.store.Commit(&op.batch)
 	s.q.mu.Unlock()
 }
@@ -115,7 +120,10 @@ func (s *Subscription) ackSlot(j int, op *Op, w *Wake) {
 		w.acked[0]++
 		seq := s.inflight.slots[j].seq
 		s.q.ack(op, seq, seq)
-		s.leftGroup(s.inflight.slots[j].msg)
+		if s.q.groups != nil {
+			s.q.unfind(s.inflight.slots[j].delivery())
+			s.leftGroup(s.inflight.slots[j].msg)
+		}
 	}
 	s.inflight.set(j, slotGone)
 }
@@ -157,10 +165,7 @@ func (s *Subscription) Nack(ref Ref, r Refusal, op *Op, w *Wake) error {
 	}
 	s.refuse(back, r, op, w)
 	s.commit(op)
-	s.changed(w)
-	if s.q != nil {
-		s.q.dispatch(w)
-	}
+	s.changedBack(w)
 	return nil
 }
 
@@ -179,6 +184,16 @@ func (q *queue) burial(op *Op) *Op {
 		op.Finish(err)
 	}
 	return b
+}
+
+// changedBack is changed, after something was given back: others may come before s.
+func (s *Subscription) changedBack(w *Wake) {
+	if s.sift == nil {
+		s.changed(w)
+	}
+	if s.q != nil {
+		s.q.dispatch(w)
+	}
 }
 
 func (s *Subscription) refuse(ds []store.Delivery, r Refusal, op *Op, w *Wake) {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"slices"
 
 	"stompserver/internal/store"
@@ -28,7 +29,8 @@ type sift struct {
 type siftLane struct {
 	cursor store.Seq        // all up to here were looked at
 	found  []store.Delivery // of these, what is wanted and was not got yet, in order
-	end    bool             // nothing follows, as far as known
+	barred int              // how many of these are of groups that are not for it now
+	end    bool             // nothing follows that is not at hand, and nothing has come since that was seen
 }
 
 // addSifter makes s, which has a filter, one of those that the queue's messages are shown.
@@ -50,22 +52,33 @@ func (q *queue) removeSifter(s *Subscription) {
 	s.sift.lanes = [priorities]siftLane{}
 }
 
-// siftAll has all that can take more look for it. Who got something goes behind its equals.
-func (q *queue) siftAll(w *Wake) {
-	for i := 0; i < len(q.sifters); i++ {
-		s := q.sifters[i]
-		if !s.able() || !q.sift(s, w) {
-			continue
+// siftAll has all of that priority, or a higher one, that can take more look for it. Who got
+// something goes behind its equals.
+func (q *queue) siftAll(least int, w *Wake) {
+	for i := 0; i < len(q.sifters) && q.sifters[i].priority >= least; {
+		end := i + 1
+		for end < len(q.sifters) && q.sifters[end].priority == q.sifters[i].priority {
+			end++
 		}
-		for j := i + 1; j < len(q.sifters) && q.sifters[j].priority == s.priority; j++ {
-			q.sifters[j-1], q.sifters[j] = q.sifters[j], q.sifters[j-1]
+		for range end - i { // those who got nothing are before i in the end
+			s := q.sifters[i]
+			if !s.able() || !q.sift(s, w) {
+				i++
+				continue
+			}
+			copy(q.sifters[i:], q.sifters[i+1:end])
+			q.sifters[end-1] = s
 		}
+		i = end
 	}
 }
 
 // sift hands s what it wants of what is at hand, and reports whether there was anything. If
 // there may be more elsewhere, a goroutine looks. Called with q.mu held.
 func (q *queue) sift(s *Subscription, w *Wake) (some bool) {
+	for p := range s.sift.lanes {
+		s.sift.lanes[p].end = false
+	}
 	some, more := q.siftNear(s, w)
 	if more {
 		s.sift.again = true
@@ -90,23 +103,27 @@ func (q *queue) siftNear(s *Subscription, w *Wake) (some, more bool) {
 		for s.able() {
 			got, waits := q.obtain(s, st, uint8(p), w)
 			some = some || got
-			if waits || !s.able() {
+			had := len(l.found)
+			if waits {
+				return some, false // what has a lower priority must not come first
+			}
+			if !s.able() || had >= maxParked {
 				break
 			}
 			ds, whole := st.Peek(room[:0], l.cursor, left)
 			left -= len(ds)
 			l.look(s.filter, ds)
 			clear(ds)
-			if len(l.found) > 0 {
+			if len(l.found) > had {
 				continue
 			}
-			if !whole {
-				more = true
+			if !whole && !l.end {
+				return some, s.able()
 			}
 			break
 		}
 	}
-	return some, more && s.able()
+	return some, false
 }
 
 // laneOf is the store's queue of a priority, or nil.
@@ -135,12 +152,15 @@ func (l *siftLane) look(f Filter, ds []store.Delivery) {
 func (q *queue) obtain(s *Subscription, st store.Queue, p uint8, w *Wake) (some, waits bool) {
 	l := &s.sift.lanes[p]
 	tag := laneTag(p)
-	for len(l.found) > 0 && s.able() {
-		n := min(len(l.found), s.credit, fetchAtOnce)
-		ds, later := st.Lease(q.scratch[:0], l.found[:n], false)
+	for s.able() {
+		chosen := q.choose(s, l, tag)
+		if len(chosen) == 0 {
+			break
+		}
+		ds, later := st.Lease(q.scratch[:0], chosen, false)
 		q.scratch = ds[:0]
 		waits = later
-		l.found = without(l.found, n, ds, later)
+		l.found = without(l.found, chosen, ds, later)
 		for i := range ds {
 			ds[i].Seq |= tag
 		}
@@ -151,6 +171,12 @@ func (q *queue) obtain(s *Subscription, st store.Queue, p uint8, w *Wake) (some,
 				q.unseen(ds[i:])
 			case q.overLimit(d):
 				q.bury(d, death{reason: "delivery_limit"}, w)
+				continue
+			case grouped(d.Msg):
+				b := q.bucketOf(d.Msg)
+				q.unfind(d)
+				b.give(s, d, w)
+				some = true
 				continue
 			default:
 				s.hand(d, w)
@@ -167,13 +193,56 @@ func (q *queue) obtain(s *Subscription, st store.Queue, p uint8, w *Wake) (some,
 	return some, waits
 }
 
-// without takes the first n of found out, or of these ds alone.
-func without(found []store.Delivery, n int, ds []store.Delivery, alone bool) []store.Delivery {
-	kept := found[:0]
-	for i, d := range found {
-		if i >= n || alone && !slices.ContainsFunc(ds, func(o store.Delivery) bool { return o.Seq == d.Seq }) {
-			kept = append(kept, d)
+// choose takes of what was found what s may have now, as much as it can take.
+func (q *queue) choose(s *Subscription, l *siftLane, tag store.Seq) []store.Delivery {
+	most := min(s.credit, fetchAtOnce)
+	n := 0
+	for n < len(l.found) && n < most && !grouped(l.found[n].Msg) {
+		n++
+	}
+	if l.barred = 0; n == most || n == len(l.found) {
+		return l.found[:n]
+	}
+	chosen := slices.Clone(l.found[:n])
+	barred := make(map[string]bool) // groups of which one was passed over, so that the next must be too
+	for p := laneIndex(tag|1) + 1; p < priorities; p++ {
+		for _, d := range s.sift.lanes[p].found {
+			if grouped(d.Msg) {
+				barred[d.Msg.Options().Group] = true
+			}
 		}
+	}
+	for _, d := range l.found[n:] {
+		if len(chosen) == most {
+			break
+		}
+		if grouped(d.Msg) {
+			o := d.Msg.Options()
+			b := q.bucketOf(d.Msg)
+			at := d
+			at.Seq |= tag
+			if barred[o.Group] || !b.lets(s, at) {
+				barred[o.Group] = true
+				l.barred++
+				continue
+			}
+			barred[o.Group] = o.GroupEnd
+		}
+		chosen = append(chosen, d)
+	}
+	return chosen
+}
+
+// without takes those that were chosen out of found, or of these ds alone.
+func without(found, chosen, ds []store.Delivery, alone bool) []store.Delivery {
+	kept, n := found[:0], 0
+	for _, d := range found {
+		if n < len(chosen) && chosen[n].Seq == d.Seq {
+			if n++; !alone || slices.ContainsFunc(ds, func(o store.Delivery) bool { return o.Seq == d.Seq }) {
+				continue
+			}
+		}
+		kept = append(kept, d)
 	}
 	clear(found[len(kept):])
 	if len(kept) == 0 {
@@ -191,7 +260,7 @@ func (q *queue) resift(ds []store.Delivery) {
 			if d.Seq > l.cursor || d.Msg == nil || !s.filter.Wants(d.Msg) {
 				continue
 			}
-			i, there := slices.BinarySearchFunc(l.found, d.Seq, func(o store.Delivery, seq store.Seq) int { return int(o.Seq) - int(seq) })
+			i, there := slices.BinarySearchFunc(l.found, d.Seq, bySeq)
 			if !there {
 				l.found = slices.Insert(l.found, i, d)
 			}
@@ -199,11 +268,34 @@ func (q *queue) resift(ds []store.Delivery) {
 	}
 }
 
+// unfind takes d, which is of a group and has gone to somebody, from what others found: they must
+// not have the next of its group wait for it.
+func (q *queue) unfind(d store.Delivery) {
+	if q.sifters != nil && grouped(d.Msg) {
+		q.unfindSeq(d.Seq)
+	}
+}
+
+func (q *queue) unfindSeq(seq store.Seq) {
+	p := laneIndex(seq)
+	seq &= laneMask
+	for _, s := range q.sifters {
+		l := &s.sift.lanes[p]
+		if i, there := slices.BinarySearchFunc(l.found, seq, bySeq); there {
+			l.found = slices.Delete(l.found, i, i+1)
+		}
+	}
+}
+
+func bySeq(d store.Delivery, seq store.Seq) int { return cmp.Compare(d.Seq, seq) }
+
 // siftFar looks through what is not at hand, for all who wait for it, and ends when there is
 // nothing more to look at.
 func (q *queue) siftFar() {
 	for !q.b.stopped() {
-		s, st, p, after, n := q.far()
+		var w Wake
+		s, st, p, after, n := q.far(&w)
+		w.Run()
 		if s == nil {
 			return
 		}
@@ -215,13 +307,14 @@ func (q *queue) siftFar() {
 			q.mu.Unlock()
 			return
 		}
-		var w Wake
 		q.mu.Lock()
 		if l := &s.sift.lanes[p]; !s.detached && l.cursor == after {
 			l.end = len(ds) < n && !s.sift.again
 			l.look(s.filter, ds)
 			s.sift.size(ds)
-			q.siftNear(s, &w)
+			if q.siftNear(s, &w); q.groups != nil && q.groups.moved {
+				q.dispatch(&w)
+			}
 		}
 		q.mu.Unlock()
 		w.Run()
@@ -229,28 +322,34 @@ func (q *queue) siftFar() {
 }
 
 // far picks what siftFar looks at next; s is nil if there is nothing, and siftFar ends.
-func (q *queue) far() (s *Subscription, st store.Queue, p uint8, after store.Seq, n int) {
+func (q *queue) far(w *Wake) (s *Subscription, st store.Queue, p uint8, after store.Seq, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, s := range q.sifters {
-		if !s.able() {
-			continue
+	for more := true; more; {
+		for _, s := range q.sifters {
+			if !s.able() {
+				continue
+			}
+			for p := priorities - 1; p >= 0; p-- {
+				st := q.laneOf(uint8(p))
+				if st == nil {
+					continue
+				}
+				l := &s.sift.lanes[p]
+				if ds, whole := st.Peek(nil, l.cursor, 1); len(ds) == 0 && whole || l.end || len(l.found) > l.barred || l.barred >= maxParked {
+					continue
+				}
+				s.sift.again = false
+				return s, st, uint8(p), l.cursor, max(s.sift.page, siftPage)
+			}
 		}
-		for p := priorities - 1; p >= 0; p-- {
-			st := q.laneOf(uint8(p))
-			if st == nil {
-				continue
+		// What was waited for may be at hand by now.
+		more = false
+		for _, s := range q.sifters {
+			if s.able() {
+				_, again := q.siftNear(s, w)
+				more = more || again
 			}
-			l := &s.sift.lanes[p]
-			if ds, whole := st.Peek(nil, l.cursor, 1); len(ds) == 0 && whole || len(l.found) > 0 {
-				continue
-			}
-			if l.end { // what has come since then is new
-				l.end = false
-				continue
-			}
-			s.sift.again = false
-			return s, st, uint8(p), l.cursor, max(s.sift.page, siftPage)
 		}
 	}
 	q.sifting = false

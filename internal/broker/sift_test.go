@@ -271,3 +271,22 @@ func TestBrowseABacklog(t *testing.T) {
 		})
 	}
 }
+
+// That one consumer with a selector gets something does not make the next one wait.
+func TestSelectorsTakeTurns(t *testing.T) {
+	b := newBroker(t, broker.Config{})
+	threes, twos := openSink(t, b, "/queue/a", 10, every(3)), openSink(t, b, "/queue/a", 10, every(2))
+	var w broker.Wake
+	a, err := b.Address("/queue/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := b.Begin()
+	for _, body := range []string{"3", "2", "6", "4"} {
+		tx.Send(&a, newMessage(t, "/queue/a", body))
+	}
+	tx.Commit(broker.NewOp(nil), &w)
+	w.Run()
+	wantBodies(t, "threes", spell(threes.take()), "3:1", "6:1")
+	wantBodies(t, "twos", spell(twos.take()), "2:1", "4:1")
+}

@@ -97,7 +97,8 @@ type Subscription struct {
 	taking   bool // in the ring
 	started  bool
 	blocked  bool // the consumer said no more
-	detached bool // gets no more deliveries
+	halted   bool // gets no more deliveries
+	detached bool // likewise, and others take its place
 
 	direct  atomic.Bool   // of a topic: nothing stands between publisher and consumer
 	resumed atomic.Uint32 // how often Resume was called
@@ -247,7 +248,12 @@ func (s *Subscription) changed(w *Wake) {
 		return
 	case s.sift != nil:
 		if able {
-			s.q.sift(s, w)
+			if s.q.anyParked() {
+				s.q.unpark(w)
+			}
+			if s.q.sift(s, w); s.q.groups != nil && s.q.groups.moved {
+				s.q.dispatch(w)
+			}
 		}
 		return
 	}
@@ -265,7 +271,7 @@ func (s *Subscription) changed(w *Wake) {
 
 // able reports whether s, of a queue, can take more. Called with mu held.
 func (s *Subscription) able() bool {
-	if !s.started || s.blocked || s.detached || s.credit <= 0 || s.window > 0 && s.bytes >= s.window {
+	if !s.started || s.blocked || s.halted || s.credit <= 0 || s.window > 0 && s.bytes >= s.window {
 		return false
 	}
 	active := s.q.single.active
@@ -292,8 +298,12 @@ func (s *Subscription) take(d store.Delivery, w *Wake) {
 }
 
 // hand is take without a turn.
-func (s *Subscription) hand(d store.Delivery, w *Wake) {
+func (s *Subscription) hand(d store.Delivery, w *Wake) { s.show(d, d.Msg, w) }
+
+// show is hand of d as another message, which the client sees.
+func (s *Subscription) show(d store.Delivery, m *message.Message, w *Wake) {
 	out := Delivery{Delivery: d}
+	out.Msg = m
 	if d.Attempt > 1 && s.browser == nil {
 		s.b.counts.redelivered.Add(1)
 	}
@@ -334,12 +344,16 @@ func (s *Subscription) Detach(w *Wake) {
 		s.mu.Unlock()
 		return
 	}
-	s.detached = true
+	s.halted, s.detached = true, true
 	switch {
 	case s.browser != nil:
 		s.q.detachBrowser(s)
 	case s.q != nil:
+		s.changed(w) // it has no turn any more when another takes its place
 		s.q.detach(s, w)
+		if s.q.groups != nil {
+			s.q.dispatch(w) // its groups are free, where it has nothing of them
+		}
 	default:
 		s.direct.Store(false)
 		s.backlog.clear(s)
@@ -357,11 +371,24 @@ func (s *Subscription) Detach(w *Wake) {
 	}
 }
 
+// Halt ends deliveries ahead of Close. Who takes the place of s, alone or for some groups, does so
+// when that has given back what s has, and not before.
+func (s *Subscription) Halt(w *Wake) {
+	if s.q == nil || s.browser != nil {
+		s.Detach(w)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halted = true
+	s.changed(w)
+}
+
 // Close detaches s and gives back what is in flight. Deliveries with a Tag above written
 // never reached the client's socket: they do not count as tries.
 func (s *Subscription) Close(written uint64, w *Wake) {
-	s.Detach(w)
-	if s.q == nil {
+	s.Halt(w)
+	if s.q == nil || s.browser != nil {
 		return
 	}
 	s.mu.Lock()
@@ -379,6 +406,10 @@ func (s *Subscription) Close(written uint64, w *Wake) {
 		s.q.unseen(unseen)
 	}
 	s.q.giveBack(seen, -1, w)
+	if !s.detached {
+		s.detached = true
+		s.q.detach(s, w)
+	}
 	if s.q.dying {
 		s.q.drop()
 		return

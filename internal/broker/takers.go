@@ -137,8 +137,15 @@ func (q *queue) elect(w *Wake) {
 		}
 	}
 	for _, s := range q.single.all {
-		if s.taking != s.able() {
-			s.changed(w)
+		switch able := s.able(); {
+		case s.sift != nil || s.taking == able:
+		case able:
+			q.join(s)
+		default:
+			q.leave(s)
 		}
+	}
+	if w != nil {
+		q.dispatch(w) // when all are there: who has the highest priority comes first
 	}
 }

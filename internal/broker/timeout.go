@@ -64,8 +64,7 @@ func (s *Subscription) lose(now int64, w *Wake) (next int64) {
 	s.inflight.trim()
 	s.b.counts.timedOut.Add(uint64(len(back)))
 	s.q.giveBack(back, -1, w)
-	s.changed(w)
-	s.q.dispatch(w)
+	s.changedBack(w)
 	return next
 }
 

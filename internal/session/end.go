@@ -24,7 +24,7 @@ func (s *session) release() {
 		h.follower.End()
 	}
 	for _, sub := range s.subs.list {
-		sub.bs.Detach(&s.wake)
+		sub.bs.Halt(&s.wake)
 	}
 	s.wake.Run()
 }
