@@ -1,0 +1,309 @@
+package model_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"stompserver/internal/frame"
+)
+
+// A delivery is one that came in this step.
+type delivery struct {
+	s *subscription
+	m *message
+	rank
+}
+
+// compare looks at all that came to the clients, one step of one of them after the last time.
+func (g *game) compare() error {
+	// What the subscriptions could do before these came.
+	room := map[*subscription]int{}
+	for _, q := range g.queues {
+		for _, s := range q.subs {
+			if s.able() {
+				room[s] = s.room()
+			}
+		}
+	}
+	left := make([][]reply, len(g.clients)) // of each, what was delivered
+	for i, c := range g.clients {
+		for _, r := range c.take() {
+			switch r.command {
+			case frame.Connected:
+			case frame.Receipt:
+				req := g.open[r.header["receipt-id"]]
+				if req == nil {
+					return fmt.Errorf("%s: RECEIPT of %s, which was not asked for", c.name, r.header["receipt-id"])
+				}
+				g.confirmed(req)
+			case frame.Message:
+				left[i] = append(left[i], r)
+			default:
+				if g.crashing {
+					continue
+				}
+				return fmt.Errorf("%s: %v %v %q", c.name, r.command, r.header, r.body)
+			}
+		}
+	}
+	came, err := g.deliveredAll(left)
+	if err != nil {
+		return err
+	}
+	if g.crashing {
+		return nil
+	}
+	for _, c := range g.clients {
+		c.mu.Lock()
+		err := c.err
+		c.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	for _, r := range g.open {
+		return fmt.Errorf("no RECEIPT of %s", r.what)
+	}
+	g.buryDoomed(came)
+	if err := g.inOrder(came, room); err != nil && !g.atOnce {
+		return err
+	}
+	return g.nothingWaits()
+}
+
+// deliveredAll looks at what came to each client. In which order it came to different ones is not known: any
+// that makes sense will do.
+func (g *game) deliveredAll(left [][]reply) (came []delivery, err error) {
+	orders := [][]int{{}}
+	for i := range left {
+		var more [][]int
+		for _, o := range orders {
+			for at := range len(o) + 1 {
+				more = append(more, slices.Insert(slices.Clone(o), at, i))
+			}
+		}
+		orders = more
+	}
+	for _, order := range orders {
+		restore := g.save()
+		var e error
+		if came, e = g.deliveredSo(left, order); e == nil || g.crashing {
+			return came, nil
+		}
+		if err == nil {
+			err = e
+		}
+		restore()
+	}
+	return nil, err
+}
+
+// deliveredSo is deliveredAll, where of several clients that may have been next it was the first in order.
+func (g *game) deliveredSo(left [][]reply, order []int) (came []delivery, err error) {
+	left = slices.Clone(left)
+	for more := true; more; {
+		more, err = false, nil
+		for _, i := range order {
+			if len(left[i]) == 0 {
+				continue
+			}
+			c, r := g.clients[i], left[i][0]
+			d, e := g.delivered(c, r)
+			if e != nil {
+				err = errors.Join(err, fmt.Errorf("%s: %s %v: %w", c.name, r.body, r.header, e))
+				continue
+			}
+			left[i] = left[i][1:]
+			came = append(came, d)
+			more = true
+			break
+		}
+	}
+	return came, err
+}
+
+// save returns how to undo deliveries.
+func (g *game) save() (restore func()) {
+	messages := make([]message, len(g.all))
+	for i, m := range g.all {
+		messages[i] = *m
+	}
+	held := map[*subscription][]*message{}
+	owners := map[*queue]map[string]*subscription{}
+	for _, q := range g.queues {
+		owners[q] = maps.Clone(q.owners)
+		for _, s := range q.subs {
+			held[s] = slices.Clone(s.held)
+		}
+	}
+	trace := len(g.trace)
+	return func() {
+		for i, m := range g.all {
+			*m = messages[i]
+		}
+		for q, o := range owners {
+			q.owners = o
+		}
+		for s, h := range held {
+			s.held = h
+		}
+		g.trace = g.trace[:trace]
+	}
+}
+
+// delivered looks at one MESSAGE and notes it.
+func (g *game) delivered(c *client, r reply) (d delivery, err error) {
+	i := slices.IndexFunc(c.subs, func(s *subscription) bool { return s.id == r.header["subscription"] })
+	if i < 0 {
+		return d, fmt.Errorf("there is no such subscription")
+	}
+	s := c.subs[i]
+	m := g.find(s.q.name, r)
+	if m == nil {
+		return d, fmt.Errorf("it was never sent")
+	}
+	switch {
+	case m.where() != s.q.name:
+		return d, fmt.Errorf("it is in %q, not in %s", m.where(), s.q.name)
+	case m.state == held:
+		return d, fmt.Errorf("it is held by %s", m.by.id)
+	case m.state == paused:
+		return d, fmt.Errorf("it is to come in %d ms", m.until-now())
+	case !s.wants(m):
+		return d, fmt.Errorf("it is not wanted by %s", s.selector.text)
+	case s.q.active != nil && s.q.active != s:
+		return d, fmt.Errorf("%s alone is to be served", s.q.active.id)
+	case s.room() <= 0:
+		return d, fmt.Errorf("%s has its %d already", s.id, s.prefetch)
+	case !g.groupLets(s, m, false):
+		return d, fmt.Errorf("the group %s is not for %s now", m.group, s.id)
+	}
+	for _, o := range g.all {
+		if m.group != "" && !g.atOnce && o.group == m.group && o != m && g.lets(s, o) && o.before(m.rank) {
+			return d, fmt.Errorf("%s of its group is before it", o.body)
+		}
+	}
+	if err := g.header(s, m, r); err != nil {
+		return d, err
+	}
+	d = delivery{s, m, m.rank}
+	if s.mode == "auto" {
+		g.move(m, nowhere, nil)
+	} else {
+		m.state, m.by, m.ackID = held, s, r.header["ack"]
+		s.held = append(s.held, m)
+	}
+	if m.group != "" {
+		s.q.owners[m.group] = s
+		if m.last {
+			delete(s.q.owners, m.group)
+		}
+	}
+	g.logf("%s to %s, %d", m.body, s.id, m.tries.least)
+	return d, nil
+}
+
+// header compares the header of a MESSAGE.
+func (g *game) header(s *subscription, m *message, r reply) error {
+	count := 1
+	if v, ok := r.header["delivery-count"]; ok {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 2 {
+			return fmt.Errorf("delivery-count %q", v)
+		}
+		count = n
+	}
+	if r.header["redelivered"] != strconv.FormatBool(count > 1) {
+		return fmt.Errorf("redelivered:%s and delivery-count %d", r.header["redelivered"], count)
+	}
+	if count < m.tries.least+1 || count > m.tries.most+1 {
+		return fmt.Errorf("it comes for time %d, want %d to %d", count, m.tries.least+1, m.tries.most+1)
+	}
+	for name, want := range m.header {
+		if got := r.header[name]; got != want {
+			return fmt.Errorf("%s:%s, want %s", name, got, want)
+		}
+	}
+	first := ""
+	if m.group != "" && s.q.owners[m.group] != s {
+		first = "true"
+	}
+	if got := r.header["JMSXGroupFirstForConsumer"]; got != first {
+		return fmt.Errorf("JMSXGroupFirstForConsumer:%s, want %q", got, first)
+	}
+	if (r.header["ack"] != "") != (s.mode != "auto") {
+		return fmt.Errorf("ack:%s in mode %s", r.header["ack"], s.mode)
+	}
+	m.tries = bounds{count, count}
+	return nil
+}
+
+// find returns the message that r, from a queue, is.
+func (g *game) find(queue string, r reply) *message {
+	if queue == deadLetters {
+		queue = r.header["original-destination"]
+	}
+	return g.byBody[r.body+queue]
+}
+
+// buryDoomed has die what was delivered too often before a restart, once somebody comes who could have it.
+func (g *game) buryDoomed(came []delivery) {
+	for _, m := range g.all {
+		q := g.queues[m.where()]
+		if n := m.limitOf(); q == nil || m.state != ready || n == 0 || m.tries.least < n {
+			continue
+		}
+		for _, s := range q.subs {
+			passed := slices.ContainsFunc(came, func(d delivery) bool { return d.s == s && m.before(d.rank) })
+			if s.wants(m) && (s.able() || passed) {
+				g.bury(m, "delivery_limit", nil)
+				break
+			}
+		}
+	}
+}
+
+// inOrder looks whether each subscription was given what is first of what it may have, and whether those
+// that are to be served first were. Room is what they had before.
+func (g *game) inOrder(came []delivery, room map[*subscription]int) error {
+	for i, d := range came {
+		for _, m := range g.all {
+			if g.lets(d.s, m) && m.before(d.rank) {
+				return fmt.Errorf("%s was given %s, and could have had %s, which is before it", d.s.id, d.m.body, m.body)
+			}
+		}
+		for _, o := range came[i+1:] {
+			if o.s == d.s && o.before(d.rank) && d.m.group == "" && o.m.group == "" {
+				return fmt.Errorf("%s was given %s before %s", d.s.id, d.m.body, o.m.body)
+			}
+		}
+		if d.m.group != "" {
+			continue
+		}
+		for _, s := range d.s.q.subs {
+			if s.prio > d.s.prio && s.able() && room[s] > 0 && s.wants(d.m) {
+				return fmt.Errorf("%s went to %s, though %s is to be served first", d.m.body, d.s.id, s.id)
+			}
+		}
+	}
+	return nil
+}
+
+// nothingWaits looks whether somebody could have what is there.
+func (g *game) nothingWaits() error {
+	for _, m := range g.all {
+		q := g.queues[m.where()]
+		if q == nil {
+			continue
+		}
+		for _, s := range q.subs {
+			if s.able() && g.lets(s, m) {
+				return fmt.Errorf("%s waits, though %s could have it", m.body, s.id)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,271 @@
+package model_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"testing/synctest"
+	"time"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/session"
+	"stompserver/internal/store"
+)
+
+// A game is a server, its clients, and the model of both. It runs in a bubble of synctest.
+type game struct {
+	place    place
+	lasting  bool // what is kept outlives the process
+	window   int64
+	delay    time.Duration // of redelivery
+	buries   bool          // what expired
+	trace    []string
+	step     int
+	messages int
+	requests int
+
+	store    store.Store
+	broker   *broker.Broker
+	sessions *session.Server
+
+	clients  []*client
+	queues   map[string]*queue
+	all      []*message // that are somewhere, or may be
+	byBody   map[string]*message
+	open     map[string]*request // without a receipt yet
+	lost     map[string]*request // those that a crash left without one
+	retained []entry             // what the topic keeps: the last is so, the first is certain
+	crashing bool                // nothing that happens now needs to be whole
+	atOnce   bool                // several things were due in this moment, and which was first is not known
+}
+
+func (g *game) logf(format string, args ...any) {
+	g.trace = append(g.trace, fmt.Sprintf("%d: ", g.step)+fmt.Sprintf(format, args...))
+}
+
+func (g *game) start() error {
+	var err error
+	if g.store, err = g.place.open(g.window); err != nil {
+		return err
+	}
+	g.broker, err = broker.New(broker.Config{
+		Store: g.store, Durable: g.lasting, MakeFilter: session.MakeFilter, MaxDeliveries: maxDeliveries,
+		DeadLetterExpired: g.buries, DeleteIdleAfter: -1,
+		Redelivery: broker.Redelivery{Delay: g.delay, Multiplier: 2},
+	})
+	if err != nil {
+		return err
+	}
+	g.sessions = session.NewServer(g.broker, session.Config{})
+	g.queues = map[string]*queue{}
+	for _, name := range append([]string{deadLetters}, queues...) {
+		g.queues[name] = &queue{name: name, owners: map[string]*subscription{}}
+	}
+	return nil
+}
+
+// stop ends server and clients. Its error is of no interest if they have lost their store.
+func (g *game) stop() error {
+	for _, c := range g.clients {
+		c.close()
+	}
+	g.clients = nil
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := g.sessions.Shutdown(ctx)
+	g.broker.Close()
+	return errors.Join(err, g.store.Close())
+}
+
+func (g *game) dial(name string) *client {
+	here, there := net.Pipe()
+	g.sessions.ServeConn(there, nil)
+	return newClient(name, here)
+}
+
+func now() int64 { return time.Now().UnixMilli() }
+
+// ask makes a request of a client, which the model has carried out.
+func (g *game) ask(c *client, what string) *request {
+	g.requests++
+	r := &request{receipt: fmt.Sprint("r", g.requests), what: fmt.Sprintf("%d: %s of %s", g.step, what, c.name)}
+	g.open[r.receipt] = r
+	return r
+}
+
+// move notes that r, or the server if it is nil, brings m to a place.
+func (g *game) move(m *message, place string, r *request) {
+	if len(m.trail) == 0 {
+		m.trail = []entry{{place: nowhere}}
+	}
+	m.trail[len(m.trail)-1].shape = m.shape
+	m.trail = append(m.trail, entry{place: place, by: r})
+	if r != nil && !m.volatile {
+		r.parts = append(r.parts, part{m.body, &m.trail})
+	}
+	m.since = [2]int{g.step, 0}
+	m.state, m.by, m.tx, m.ackID = ready, nil, nil, ""
+}
+
+// confirmed has r be certain.
+func (g *game) confirmed(r *request) {
+	delete(g.open, r.receipt)
+	for _, p := range r.parts {
+		for i, e := range *p.entries {
+			if e.by == r {
+				*p.entries = (*p.entries)[i:]
+				(*p.entries)[0].by = nil
+				break
+			}
+		}
+	}
+}
+
+// settle waits until nobody does anything, and compares what came.
+func (g *game) settle() error {
+	synctest.Wait()
+	g.tick()
+	return g.compare()
+}
+
+// pass lets time pass, and stops at each moment at which something is to happen.
+func (g *game) pass(d time.Duration) error {
+	for end := now() + d.Milliseconds(); now() < end; {
+		next := end
+		for _, m := range g.all {
+			if at := m.due(); at > now() {
+				next = min(next, at)
+			}
+		}
+		time.Sleep(time.Duration(next-now()) * time.Millisecond)
+		g.step++ // what arrives does so later than what arrived before
+		if err := g.settle(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// due is when something is to happen to m; 0: never.
+func (m *message) due() int64 {
+	switch at := m.where(); {
+	case at == later, m.state == paused && at != nowhere:
+		return m.until
+	case m.state == ready && at != nowhere:
+		return m.expires
+	}
+	return 0
+}
+
+// tick does what is due.
+func (g *game) tick() {
+	due := slices.DeleteFunc(slices.Clone(g.all), func(m *message) bool { return m.due() == 0 || m.due() > now() })
+	g.atOnce = len(due) > 1
+	for _, m := range due {
+		if m.where() == later {
+			g.move(m, m.to, nil)
+			g.logf("%s arrives", m.body)
+		} else if m.state == paused {
+			m.state = ready
+			g.logf("%s may come again", m.body)
+		}
+		if m.expires != 0 && m.expires <= now() && m.state == ready {
+			g.end(m)
+		}
+	}
+}
+
+// end has m expire.
+func (g *game) end(m *message) {
+	if g.buries && m.where() != deadLetters {
+		g.bury(m, "expired", nil)
+		return
+	}
+	g.logf("%s ends", m.body)
+	g.move(m, nowhere, nil)
+}
+
+// bury makes m a dead letter.
+func (g *game) bury(m *message, reason string, r *request) {
+	if m.where() == deadLetters {
+		g.move(m, nowhere, r)
+		return
+	}
+	from := m.where()
+	g.move(m, deadLetters, r)
+	m.header = maps.Clone(m.header)
+	m.header["original-destination"], m.header["x-death-reason"], m.header["x-death-count"] = from, reason, "1"
+	m.header["x-first-death-queue"], m.header["x-first-death-reason"] = from, reason
+	m.expires, m.prio, m.tries, m.saved = 0, 4, bounds{}, bounds{}
+	g.logf("%s is dead: %s", m.body, reason)
+}
+
+// putBack has m, which was held, be there again, after delay milliseconds; -1: as the server has it.
+func (g *game) putBack(m *message, delay int64) {
+	m.by, m.tx, m.ackID = nil, nil, ""
+	m.state = ready
+	if m.expires != 0 && m.expires <= now() {
+		g.end(m)
+		return
+	}
+	if n := m.limitOf(); n > 0 && m.tries.least >= n {
+		g.bury(m, "delivery_limit", nil)
+		return
+	}
+	if delay < 0 {
+		delay = g.delay.Milliseconds() << (m.tries.least - 1)
+	}
+	if delay > 0 {
+		m.state, m.until = paused, now()+delay
+		g.logf("%s waits", m.body)
+	}
+}
+
+// lose has the client be gone.
+func (g *game) lose(c *client) {
+	g.clients = slices.DeleteFunc(g.clients, func(o *client) bool { return o == c })
+	if c.tx != nil {
+		g.abort(c)
+	}
+	for _, m := range g.all {
+		if m.state == held && m.by.c == c {
+			g.putBack(m, -1)
+		}
+	}
+	for _, s := range c.subs {
+		s.q.detach(s)
+		s.held = nil
+	}
+}
+
+func (g *game) abort(c *client) {
+	for _, m := range g.all {
+		if m.tx == c.tx {
+			m.tx = nil
+		}
+	}
+	c.tx = nil
+}
+
+// describe tells what the model holds.
+func (g *game) describe() string {
+	var b strings.Builder
+	for _, m := range g.all {
+		if m.where() == nowhere && len(m.trail) < 2 {
+			continue
+		}
+		fmt.Fprintf(&b, "  %s in %q since %v, priority %d, group %q, number %d, color %q, state %d, delivered %d to %d", m.body, m.where(), m.since, m.prio, m.group, m.number, m.color, m.state, m.tries.least, m.tries.most)
+		if m.by != nil {
+			fmt.Fprintf(&b, ", held by %s", m.by.id)
+		}
+		for _, e := range m.trail {
+			fmt.Fprintf(&b, " <%s>", e.place)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
