@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"stompserver/internal/destination"
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
 	"stompserver/internal/ruby/messageid"
@@ -201,17 +202,24 @@ func parseLine(text []byte) (store.Record, error) {
 	if err != nil {
 		return store.Record{}, err
 	}
-	return store.Record{Kind: store.RecordPut, Queue: l.Queue, Seq: l.Seq, Attempts: l.Attempts, Msg: m}, nil
+	return store.Record{Kind: store.RecordPut, Queue: l.Queue, Seq: l.Seq, Attempts: l.Attempts, Msg: store.Unhosted(m, l.Queue)}, nil
 }
 
-func checkQueue(name string) error {
+// longest is how long the stored name of a queue may be: 255 bytes, and what the broker puts before
+// that for a priority.
+const longest = 255 + len("/queue/$p9")
+
+func checkQueue(stored string) error {
+	host, name := destination.Unhosted(stored)
 	switch {
 	case name == "":
 		return errors.New("it names no queue")
-	case !strings.HasPrefix(name, "/queue"):
-		return fmt.Errorf("%q is no queue: that begins with /queue", name)
-	case len(name) > 255:
-		return fmt.Errorf("the queue's name has %d bytes; at most 255 are possible", len(name))
+	case host == "" && destination.IsHosted(stored):
+		return fmt.Errorf("%q is no queue: behind /queue/$vhost/ is the name of a virtual host, with %%2F for a slash, then that of a queue", stored)
+	case !strings.HasPrefix(name, "/queue") && !strings.HasPrefix(name, destination.DurablePrefix):
+		return fmt.Errorf("%q is no queue: that begins with /queue, or with /dsub/", name)
+	case len(stored) > longest:
+		return fmt.Errorf("the queue's name has %d bytes; at most %d are possible", len(stored), longest)
 	}
 	for _, c := range []byte(name) {
 		if c < ' ' || c == 0x7f {

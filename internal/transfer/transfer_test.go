@@ -236,7 +236,7 @@ func TestUndumpErrors(t *testing.T) {
 		"{":                          "dump:1: not a line of a dump: unexpected EOF",
 		"\n{} {}":                    "dump:2: not a line of a dump: two values",
 		`{"body":"x"}`:               "dump:1: it names no queue",
-		`{"queue":"/topic/a"}`:       `dump:1: "/topic/a" is no queue: that begins with /queue`,
+		`{"queue":"/topic/a"}`:       `dump:1: "/topic/a" is no queue: that begins with /queue, or with /dsub/`,
 		`{"queue":"/queue/a\n"}`:     `dump:1: the queue's name "/queue/a\n" holds a control character`,
 		`{"queue":"/queue/a","b":1}`: `dump:1: not a line of a dump: json: unknown field "b"`,
 		`{"queue":"/queue/a","body":"","body_base64":"eA=="}`:                    "dump:1: both body and body_base64",

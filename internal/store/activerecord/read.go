@@ -190,7 +190,7 @@ func (s *Store) readPage(ctx context.Context, dst []store.Record, p *page) ([]st
 		}
 		switch {
 		case err == nil:
-			dst = append(dst, store.Record{Kind: store.RecordPut, Queue: p.queue, Seq: store.Seq(r.seq), Msg: m, Attempts: uint32(r.attempts)})
+			dst = append(dst, store.Record{Kind: store.RecordPut, Queue: p.queue, Seq: store.Seq(r.seq), Msg: store.Unhosted(m, p.queue), Attempts: uint32(r.attempts)})
 		case !s.cfg.StartDamaged:
 			s.noteDamage(&r)
 			damage := &DamageError{}

@@ -14,6 +14,7 @@ import (
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
 	"stompserver/internal/ruby/marshal"
+	"stompserver/internal/store"
 	"stompserver/internal/vfs"
 )
 
@@ -205,7 +206,7 @@ func parseFile(s source, queue, id string) (*message.Message, error) {
 	if dest := m.Destination(); dest != queue { // a dead letter of the Ruby server
 		m = m.Redirect(queue, "original-destination", dest)
 	}
-	return m, nil
+	return store.Unhosted(m, queue), nil
 }
 
 // errShort is returned by parseFile if what it was given ends before the body.
