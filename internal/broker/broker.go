@@ -108,7 +108,8 @@ var (
 type Broker struct {
 	cfg    Config
 	store  store.Store
-	memory *memory
+	own    memory
+	memory *memory // own, or that of the broker beside which this one is
 	counts counters
 	token  string // of this process, in message ids
 
@@ -166,7 +167,8 @@ func New(cfg Config) (*Broker, error) {
 		b.memory = cfg.Beside.memory
 		b.token += "." + nameID(cfg.Host)
 	} else {
-		b.memory = &memory{stored: cfg.Store.Bytes}
+		b.memory = &b.own
+		b.memory.stored = cfg.Store.Bytes
 		b.memory.limit.Store(cfg.MemoryLimit)
 	}
 	b.memory.join(b)

@@ -20,12 +20,10 @@ import (
 type access struct {
 	rights atomic.Pointer[rights.Rights] // nil: everything
 
-	mu      sync.Mutex // guards what follows, and that rights are of it
-	known   bool       // who it is
-	client  rights.Client
-	host    string         // its virtual host; empty: there is none of that name. The reader sets it, once
-	entered bool           // it is there
-	user    *auth.Identity // as it logged in
+	mu     sync.Mutex // guards what follows, and that rights are of it
+	known  bool       // who it is
+	client rights.Client
+	user   *auth.Identity // as it logged in
 
 	expiry *time.Timer // of the login; nil: it does not expire
 	over   bool        // the session is
@@ -39,7 +37,7 @@ func (s *session) admitAs(user *auth.Identity, anonymous bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.known, a.user = true, user
-	a.client = rights.Client{User: user.Name, Anonymous: anonymous, ID: s.client, Host: a.host, Grant: user.Grant}
+	a.client = rights.Client{User: user.Name, Anonymous: anonymous, ID: s.client, Host: s.lodging.host, Grant: user.Grant}
 	s.entitle(s.srv.cfg.Load().Rights)
 	a.expire(user.Expires, s)
 	return s.mayKeepAll()
@@ -104,7 +102,7 @@ func (s *session) recheck(cfg *Config) {
 		}
 		a.client.Grant = now.Grant
 	}
-	if a.entered && cfg.Hosts != nil { // after its roles are what they are now
+	if s.lodging.entered && cfg.Hosts != nil { // after its roles are what they are now
 		if _, err := s.mayBeIn(cfg); err != nil {
 			s.fail(err)
 			return
@@ -206,7 +204,7 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 		who = "The user " + cut([]byte(user))
 	}
 	s.srv.census.denied.add(a.String())
-	s.log().Info("access refused", "user", user, "action", a.String(), "vhost", s.access.host, "destination", name, "rule", by)
+	s.log().Info("access refused", "user", user, "action", a.String(), "vhost", s.lodging.host, "destination", name, "rule", by)
 	return errf(codeAccess, "access_refused", "%s may not %s %s here.", who, deeds[a], cut([]byte(spelt)))
 }
 

@@ -127,9 +127,9 @@ func (a *admission) leave(s *session) {
 	if s.counted != "" {
 		a.dropUser(s.counted)
 	}
-	if s.housed != "" {
-		if a.hosts[s.housed]--; a.hosts[s.housed] == 0 {
-			delete(a.hosts, s.housed)
+	if s.lodging.counted != "" {
+		if a.hosts[s.lodging.counted]--; a.hosts[s.lodging.counted] == 0 {
+			delete(a.hosts, s.lodging.counted)
 		}
 	}
 }

@@ -176,7 +176,7 @@ func (s *session) connect(f *frame.Frame) error {
 		s.state = connected
 		s.dec.SetVersion(s.version)
 		s.dec.SetLimits(s.lim.frameLimits(true))
-		s.trace("connection opened", "user", s.user.Name, "vhost", s.access.host, "version", s.version.String())
+		s.trace("connection opened", "user", s.user.Name, "vhost", s.lodging.host, "version", s.version.String())
 		s.told = true
 		s.place(s.transport, int(s.version)+1)
 		s.srv.census.opened[s.transport][s.placed].Add(1)

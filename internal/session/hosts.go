@@ -34,6 +34,15 @@ type Host struct {
 	Redirect    string // where its clients are sent while it is Stopped
 }
 
+// A lodging is where a session is. The reader alone changes it, with access.mu held once it has
+// entered.
+type lodging struct {
+	host    string // the name of its virtual host; empty: there is none of the name that it said
+	spelt   string // what the client called it
+	counted string // for which virtual host it is counted
+	entered bool   // it is there
+}
+
 // find returns the host that a client means by name, nil if it is none and Strict says that this
 // is an error. For nil Hosts everybody is in one.
 func (h *Hosts) find(name string) *Host {
@@ -62,25 +71,27 @@ func (h *Host) admits(c rights.Client, p *rights.Policy) bool {
 func (s *session) chooseHost(f *frame.Frame) error {
 	hosts := s.srv.cfg.Load().Hosts
 	if hosts == nil {
-		s.access.host = DefaultHost
+		if s.state == starting {
+			s.lodging.host = DefaultHost
+		}
 		return nil
 	}
 	name, named := f.Header.Get("host")
 	asked := string(name)
 	if s.state != starting {
-		if one := hosts.find(asked); named && (one == nil || one.Name != s.access.host) {
+		if one := hosts.find(asked); named && (one == nil || one.Name != s.lodging.host) {
 			return errf(codeNotAllowed, "Bad CONNECT", "This connection is for another virtual host; it takes a connection of its own to be in %s.", quotedHost(asked))
 		}
 		return nil
 	}
 	one := hosts.find(asked)
 	if one == nil {
-		s.spelt = asked // it is refused once it is known who asks
+		s.lodging.spelt = asked // it is refused once it is known who asks
 		return nil
 	}
-	s.access.host, s.spelt = one.Name, asked
+	s.lodging.host, s.lodging.spelt = one.Name, asked
 	if !named {
-		s.spelt = one.Name
+		s.lodging.spelt = one.Name
 	}
 	return nil
 }
@@ -94,12 +105,12 @@ func (s *session) enter() error {
 	if cfg.Hosts == nil {
 		return nil
 	}
-	if a.host == "" {
-		s.log().Info("connection refused: there is no such virtual host", "vhost", s.spelt, "user", a.client.User)
-		return errHost(s.spelt)
+	if s.lodging.host == "" {
+		s.log().Info("connection refused: there is no such virtual host", "vhost", s.lodging.spelt, "user", a.client.User)
+		return errHost(s.lodging.spelt)
 	}
 	if s.cfg.Auth == nil {
-		a.client = rights.Client{User: s.user.Name, ID: s.client, Host: a.host}
+		a.client = rights.Client{User: s.user.Name, ID: s.client, Host: s.lodging.host}
 	}
 	host, err := s.mayBeIn(cfg)
 	if err != nil {
@@ -111,7 +122,7 @@ func (s *session) enter() error {
 	if err := s.admitHost(host); err != nil {
 		return err
 	}
-	a.entered = true
+	s.lodging.entered = true
 	s.b = host.Broker
 	return nil
 }
@@ -120,13 +131,13 @@ func (s *session) enter() error {
 // Called with access.mu held.
 func (s *session) mayBeIn(cfg *Config) (*Host, *Error) {
 	a := &s.access
-	host := cfg.Hosts.named(a.host)
+	host := cfg.Hosts.named(s.lodging.host)
 	switch {
 	case host == nil, s.cfg.Auth != nil && !host.admits(a.client, cfg.Rights):
-		s.log().Info("connection refused: its user may not be in the virtual host, or there is none", "vhost", a.host, "user", a.client.User)
-		return nil, errHost(s.spelt)
+		s.log().Info("connection refused: its user may not be in the virtual host, or there is none", "vhost", s.lodging.host, "user", a.client.User)
+		return nil, errHost(s.lodging.spelt)
 	case host.Stopped:
-		e := errf(codeHostStopped, "Virtual host stopped", "The virtual host %s does not take clients now.", quotedHost(s.spelt))
+		e := errf(codeHostStopped, "Virtual host stopped", "The virtual host %s does not take clients now.", quotedHost(s.lodging.spelt))
 		if host.Redirect != "" {
 			e.Redirect = host.Redirect
 			e.Detail += " Connect to " + host.Redirect + " instead."
@@ -173,23 +184,23 @@ func (s *session) admitHost(host *Host) error {
 	defer s.srv.mu.Unlock()
 	if host.Connections > 0 && a.hosts[host.Name] >= host.Connections {
 		s.log().Warn("connection refused", "reason", "connections of the virtual host", "limit", host.Connections, "vhost", host.Name)
-		return errReached("limits.vhost_connections", "Too many clients are connected to the virtual host %s. The limit is its connections: %d.", quotedHost(s.spelt), host.Connections)
+		return errReached("limits.vhost_connections", "Too many clients are connected to the virtual host %s. The limit is its connections: %d.", quotedHost(s.lodging.spelt), host.Connections)
 	}
 	if a.hosts == nil {
 		a.hosts = make(map[string]int)
 	}
 	a.hosts[host.Name]++
-	s.housed = host.Name
+	s.lodging.counted = host.Name
 	return nil
 }
 
 // longest is how many bytes the name of a destination may have: with what stores put before it, in
 // a virtual host, it is no longer than others.
 func (s *session) longest() int {
-	if s.housed == "" || s.housed == DefaultHost {
+	if s.lodging.counted == "" || s.lodging.counted == DefaultHost {
 		return maxDestination
 	}
-	return maxDestination - len(destination.HostedPrefix(s.housed))
+	return maxDestination - len(destination.HostedPrefix(s.lodging.counted))
 }
 
 // Broker returns the broker that a client gets who names a virtual host.

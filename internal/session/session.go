@@ -57,8 +57,6 @@ type session struct {
 
 	from      netip.Addr // the address that it is counted for, if any
 	counted   string     // the user
-	housed    string     // the virtual host
-	spelt     string     // by which name the client called that
 	pace      *pace      // nil: it may send as fast as it can
 	handled   int        // frames since it was last asked
 	slowed    bool       // it was held back for it
@@ -102,6 +100,8 @@ type session struct {
 
 	failure atomic.Pointer[Error]
 	dropped atomic.Uint64 // deliveries missed because the client is slow
+
+	lodging lodging
 }
 
 func newSession(srv *Server, c net.Conn, p *Port, id uint64) *session {
