@@ -105,9 +105,9 @@ func (s *schedule) put(op *Op, dest string, m *message.Message) error {
 		if err != nil {
 			return ErrCron
 		}
-		row = m.Redirect(m.Destination(), targetHeader, dest, "deliver-at", next.text, "expires", lifeFrom(m, next.at))
+		row = m.Redirect(m.Destination(), targetHeader, dest, firstHeader, "", "deliver-at", next.text, "expires", lifeFrom(m, next.at))
 	} else {
-		row = m.Redirect(m.Destination(), targetHeader, dest, "deliver-at", strconv.FormatInt(o.Due, 10), "delay", "", "x-delay", "",
+		row = m.Redirect(m.Destination(), targetHeader, dest, firstHeader, "", "deliver-at", strconv.FormatInt(o.Due, 10), "delay", "", "x-delay", "",
 			"AMQ_SCHEDULED_DELAY", "", "AMQ_SCHEDULED_TIME", "", "_AMQ_SCHED_DELIVERY", "")
 	}
 	s.enter(op, row, true)
