@@ -29,7 +29,7 @@ type Event struct {
 // tells reports whether a subscription to dest may hear of events: a pattern only if it names
 // them, so that those of everything do not.
 func tells(dest string) bool {
-	return strings.HasPrefix(dest, destination.TopicPrefix+"$") || strings.HasPrefix(dest, destination.TopicPrefix+"ActiveMQ.")
+	return strings.HasPrefix(dest, destination.TopicPrefix+"$") || strings.HasPrefix(dest, advisoryPrefix)
 }
 
 // Watched reports whether anybody may listen to events.
