@@ -278,13 +278,16 @@ func (s *session) mayBind(f *frame.Frame, d broker.Durable) error {
 		}
 	}
 	old, ok := s.b.Bound(d.Queue)
-	if !ok || d.Shared && old.Shared {
+	if !ok {
 		return nil
 	}
 	if old.Topic != d.Topic { // what it holds is of that
 		if err := s.may(rights.Consume, old.Topic, old.Topic); err != nil {
 			return err
 		}
+	}
+	if d.Shared && old.Shared {
+		return nil
 	}
 	if old.Owner != "" && old.Owner != s.user.Name {
 		return s.may(rights.Consume, d.Queue, d.Queue)

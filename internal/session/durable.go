@@ -135,7 +135,7 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 	case group != "" && durable:
 		d.Queue, err = s.durableQueue(group)
 	case group != "":
-		d.Queue, d.Shared = destination.DurablePrefix+"$"+group+"/"+strings.TrimPrefix(d.Topic, "/"), true
+		d.Queue, d.Shared = groupQueue(group, d.Topic), true
 	case durable:
 		d.Queue, err = s.durableQueue(name)
 	}
@@ -143,6 +143,18 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 		return d, errf(codeBadDestination, "Invalid destination", "The name %s is longer than %d bytes.", cut([]byte(d.Queue)), most)
 	}
 	return d, err
+}
+
+var groupEscapes = strings.NewReplacer("%", "%25", "/", "%2F")
+
+// groupQueue is the queue that a group has of a topic. No two groups, and no two topics of one, have
+// the same.
+func groupQueue(group, topic string) string {
+	queue := destination.DurablePrefix + "$" + groupEscapes.Replace(group)
+	if strings.HasPrefix(topic, "/") {
+		return queue + topic
+	}
+	return queue + "%/" + topic
 }
 
 // virtualTopic returns the topic whose messages come into the queue Consumer.GROUP.TOPIC, as
