@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"stompserver/internal/destination"
+	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
 
@@ -116,9 +117,9 @@ type Broker struct {
 	mu        sync.RWMutex // guards the maps and the counters of ids
 	queues    map[string]*queue
 	topics    map[string]*topic
-	temps     map[string]uint64         // owner of each temporary destination
-	kept      map[string]map[uint8]bool // priorities that the store has messages of, by queues not open yet
-	lastID    uint64                    // makes the prefixes of message ids
+	temps     map[string]uint64 // owner of each temporary destination
+	kept      map[string]uint16 // queues that the store has and nobody used yet: a bit for each priority that has messages
+	lastID    uint64            // makes the prefixes of message ids
 	followers []*Follower
 	closed    bool
 
@@ -150,16 +151,13 @@ func New(cfg Config) (*Broker, error) {
 		queues: make(map[string]*queue),
 		topics: make(map[string]*topic),
 		temps:  make(map[string]uint64),
-		kept:   make(map[string]map[uint8]bool),
+		kept:   make(map[string]uint16),
 		stop:   make(chan struct{}),
 		hurry:  make(chan struct{}, 1),
 	}
-	for name := range cfg.Store.Queues() {
-		if of, p := ofLane(name); of != name {
-			if b.kept[of] == nil {
-				b.kept[of] = make(map[uint8]bool)
-			}
-			b.kept[of][p] = true
+	for name, st := range cfg.Store.Queues() {
+		if of, p := ofLane(name); st.Ready+st.Leased > 0 {
+			b.kept[of] |= 1 << p
 		}
 	}
 	b.token = strconv.FormatInt(time.Now().UnixMilli()-tokenEpoch, 36)
@@ -244,7 +242,10 @@ func (b *Broker) queue(name string) (*queue, error) {
 	} else {
 		q.prefix = b.nextPrefix('q')
 	}
-	for p := range b.kept[name] {
+	for p := range uint8(priorities) {
+		if b.kept[name]&(1<<p) == 0 || p == message.DefaultPriority {
+			continue
+		}
 		if _, err := q.openLane(p); err != nil {
 			return nil, err
 		}
@@ -311,26 +312,20 @@ func (b *Broker) reap() {
 const hurryEvery = time.Second
 
 // Makes reports whether a subscription to dest would make a queue.
-func (b *Broker) Makes(dest string) bool {
+func (b *Broker) Makes(dest string) bool { return b.IsQueue(dest) && !b.Exists(dest) }
+
+// Exists reports whether dest is a queue that was used and is not forgotten, or none.
+func (b *Broker) Exists(dest string) bool {
 	if !b.IsQueue(dest) {
-		return false
+		return true
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return b.queues[dest] == nil
-}
-
-// Exists reports whether dest is a queue that was used and is not forgotten.
-func (b *Broker) Exists(dest string) bool {
-	if !b.Makes(dest) {
+	if b.queues[dest] != nil {
 		return true
 	}
-	for name := range b.store.Queues() { // those that nobody used since the start
-		if name, _ = ofLane(name); name == dest {
-			return true
-		}
-	}
-	return false
+	_, stored := b.kept[dest] // and nobody used it since the start
+	return stored
 }
 
 func (b *Broker) allQueues() []*queue {

@@ -25,7 +25,7 @@ func TestLastValue(t *testing.T) {
 
 func playLastValue(t *testing.T, b *broker.Broker, keys int) {
 	const dest, count = "/queue/a", 20000
-	if _, err := b.Declare(dest, broker.Properties{LastValue: true}); err != nil {
+	if _, err := b.Declare(dest, broker.Properties{LastValue: true}, true); err != nil {
 		t.Fatal(err)
 	}
 	seed := rand.Uint64()

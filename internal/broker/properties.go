@@ -214,10 +214,10 @@ func (q *queue) adopt(w *Wake) {
 	q.idle()
 }
 
-// Declare says which properties a queue is to have. They are kept as long as the queue; one that
-// is there already keeps those it has, which same tells. The error is ErrSystem: its dead letters
-// cannot go to a queue of the broker's own.
-func (b *Broker) Declare(queue string, p Properties) (same bool, err error) {
+// Declare says which properties a queue is to have, if it is made now and fresh says so too. They are
+// kept as long as the queue; one that is there already keeps those it has, which same tells. The
+// error is ErrSystem: its dead letters cannot go to a queue of the broker's own.
+func (b *Broker) Declare(queue string, p Properties, fresh bool) (same bool, err error) {
 	if isSystem(DeadLetterOf(queue, p.DeadLetter)) {
 		return false, ErrSystem
 	}
@@ -225,7 +225,7 @@ func (b *Broker) Declare(queue string, p Properties) (same bool, err error) {
 	makes := b.Makes(queue)
 	props.mu.Lock()
 	old, known := props.declared[queue]
-	if known || !makes {
+	if known || !fresh || !makes {
 		props.mu.Unlock()
 		return known && old == p, nil
 	}

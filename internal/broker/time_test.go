@@ -396,7 +396,7 @@ func TestDedupeWaits(t *testing.T) {
 // over after a restart; one that is used stays.
 func TestIdleQueueGoes(t *testing.T) {
 	inBubble(t, broker.Config{}, func(x *bubble) {
-		if _, err := x.b.Declare("/queue/a", broker.Properties{IdleAfter: time.Minute}); err != nil {
+		if _, err := x.b.Declare("/queue/a", broker.Properties{IdleAfter: time.Minute}, true); err != nil {
 			x.Fatal(err)
 		}
 		x.send("/queue/a", "1")

@@ -20,7 +20,8 @@ func (s *session) declare(f *frame.Frame, queue, of string) error {
 	if err != nil || p == (broker.Properties{}) {
 		return err
 	}
-	if s.b.Makes(queue) {
+	fresh := s.b.Makes(queue) // or nobody asked for the right to make it
+	if fresh {
 		if err := s.may(rights.Create, of, of); err != nil {
 			return err
 		}
@@ -31,7 +32,7 @@ func (s *session) declare(f *frame.Frame, queue, of string) error {
 			}
 		}
 	}
-	same, err := s.b.Declare(queue, p)
+	same, err := s.b.Declare(queue, p, fresh)
 	if err == nil && !same {
 		s.unlike = true
 		s.log().Info("queue has other properties than a client asks for; it keeps them", "destination", queue)
@@ -56,12 +57,13 @@ func (s *session) declareTopic(f *frame.Frame, n destination.Name) error {
 	if v, ok := f.Header.Get("x-max-age"); ok {
 		p.MaxAge, _ = maxAge(string(bytes.TrimSpace(v))) // which was looked at
 	}
-	if s.b.Makes(queue) {
+	fresh := s.b.Makes(queue)
+	if fresh {
 		if err := s.may(rights.Create, n.Text, n.Spelt); err != nil {
 			return err
 		}
 	}
-	same, err := s.b.Declare(queue, p)
+	same, err := s.b.Declare(queue, p, fresh)
 	if err == nil && !same {
 		s.unlike = true
 		s.log().Info("topic keeps other messages than a client asks for; that stays so", "destination", n.Text)
