@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"stompserver/internal/broker"
 )
 
 // AnyPort as Config.Port lets the system pick a free port.
@@ -202,9 +204,14 @@ type Destinations struct {
 	// counters. Default 5 minutes; negative: for ever.
 	DeleteIdleAfter time.Duration
 
-	// SlowConsumer is what happens to a topic's subscriber past Limits.Outbox: DropOldest
-	// (the default) or Disconnect.
+	// SlowConsumer is what happens past Limits.Outbox to messages for the subscriber of a topic: DropOldest
+	// (the default), Disconnect, Spill (they wait in the store) or Block (who sends waits). A rule comes before
+	// it, and so does what the client says for itself.
 	SlowConsumer string
+
+	// MaxPending is how many messages wait for one subscriber with Spill; past that the oldest are
+	// dropped. Default 1,000,000.
+	MaxPending int
 
 	rules     []queueRule // of SetRules
 	rulesText string
@@ -228,6 +235,8 @@ const (
 const (
 	DropOldest = "drop_oldest"
 	Disconnect = "disconnect"
+	Spill      = "spill"
+	Block      = "block"
 )
 
 // withDefaults fills in what is not set. Limits keep negative numbers for none.
@@ -285,6 +294,7 @@ func (c Config) withDefaults() Config {
 	def(&d.RedeliveryMultiplier, 1)
 	def(&d.DedupeWindow, 2*time.Minute)
 	def(&d.SlowConsumer, DropOldest)
+	def(&d.MaxPending, broker.DefaultPending)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -296,4 +306,12 @@ func def[T comparable](p *T, v T) {
 	if *p == zero {
 		*p = v
 	}
+}
+
+var slowPolicies = []string{DropOldest, Disconnect, Spill, Block}
+
+// slowness is what becomes of messages for the slow subscriber of a topic.
+func (d *Destinations) slowness() broker.Slowness {
+	policy, _ := broker.ParseSlow(d.SlowConsumer) // New and Reload looked at it
+	return broker.Slowness{Policy: policy, Pending: d.MaxPending}
 }

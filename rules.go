@@ -69,6 +69,8 @@ func parseRule(one map[string]yaml.Node) (r queueRule, err error) {
 			continue
 		case topic && !ofTopics[name] && known[name]:
 			return r, fmt.Errorf("%s is for queues, and %s is a topic", name, match.Value)
+		case !topic && topicsOnly[name]:
+			return r, fmt.Errorf("%s is for topics, and %s is a queue", name, match.Value)
 		case name == "retain":
 			err = setRetain(&r.Properties, v)
 		case v.Kind != yaml.ScalarNode:
@@ -100,8 +102,10 @@ var (
 	known = map[string]bool{
 		"retain": true, "max_messages": true, "max_bytes": true, "when_full": true, "ttl": true, "max_deliveries": true, "max_priority": true, "dead_letter": true,
 		"auto_delete": true, "idle_after": true, "single_active": true, "last_value": true, "last_value_key": true, "non_destructive": true,
+		"slow_consumer": true, "max_pending": true,
 	}
-	ofTopics = map[string]bool{"retain": true, "last_value": true, "last_value_key": true}
+	ofTopics   = map[string]bool{"retain": true, "last_value": true, "last_value_key": true, "slow_consumer": true, "max_pending": true}
+	topicsOnly = map[string]bool{"slow_consumer": true, "max_pending": true}
 )
 
 // setRetain reads how much is kept of what was delivered: {age: 7d, bytes: 1GiB, count: 100000}, or some of
@@ -151,7 +155,7 @@ func setProperty(p *broker.Properties, name, value string) (err error) {
 	default:
 		err = p.Set(name, value)
 		if errors.Is(err, broker.ErrNoProperty) {
-			return fmt.Errorf("%s is not known; known are match, vhost, retain, max_messages, max_bytes, when_full, ttl, max_deliveries, max_priority, dead_letter, auto_delete, idle_after, single_active, last_value, last_value_key and non_destructive", name)
+			return fmt.Errorf("%s is not known; known are match, vhost, retain, max_messages, max_bytes, when_full, ttl, max_deliveries, max_priority, dead_letter, auto_delete, idle_after, single_active, last_value, last_value_key, non_destructive, slow_consumer and max_pending", name)
 		}
 		return err
 	}

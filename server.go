@@ -61,7 +61,7 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("stompserver: queue: %w", err)
 		}
 	}
-	if err := oneOf(cfg.Destinations.SlowConsumer, DropOldest, Disconnect); err != nil {
+	if err := oneOf(cfg.Destinations.SlowConsumer, slowPolicies...); err != nil {
 		return nil, fmt.Errorf("stompserver: slow consumer: %w", err)
 	}
 	if err := oneOf(cfg.OnDamage, RefuseDamaged, StartDamaged); err != nil {
@@ -153,7 +153,7 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 		},
 		ServerHeader: cfg.ServerHeader,
 		AckTimeout:   cfg.Destinations.AckTimeout,
-		Disconnect:   cfg.Destinations.SlowConsumer == Disconnect,
+		Slow:         cfg.Destinations.slowness(),
 		Hosts:        s.sessionHosts(&cfg),
 		Log:          cfg.Log,
 		Debug:        cfg.Debug,
@@ -289,7 +289,7 @@ func (s *Server) Stats() Stats {
 func (s *Server) Reload(cfg Config) error {
 	cfg = cfg.withDefaults()
 	s.shows.read(false) // until it is
-	if err := oneOf(cfg.Destinations.SlowConsumer, DropOldest, Disconnect); err != nil {
+	if err := oneOf(cfg.Destinations.SlowConsumer, slowPolicies...); err != nil {
 		return fmt.Errorf("stompserver: slow consumer: %w", err)
 	}
 	if _, err := cfg.policy(); err != nil {

@@ -134,7 +134,7 @@ func TestNewRefuses(t *testing.T) {
 		want string
 	}{
 		{"queue to come", stompserver.Config{Queue: "jetstream"}, "stompserver: queue: jetstream is not in this build yet: it has memory, journal, file, dbm, activerecord"},
-		{"slow consumer", stompserver.Config{Destinations: stompserver.Destinations{SlowConsumer: "kill"}}, `stompserver: slow consumer: "kill" is not one of drop_oldest, disconnect`},
+		{"slow consumer", stompserver.Config{Destinations: stompserver.Destinations{SlowConsumer: "kill"}}, `stompserver: slow consumer: "kill" is not one of drop_oldest, disconnect, spill, block; did you mean "spill"?`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if _, err := stompserver.New(tt.cfg); err == nil || err.Error() != tt.want {

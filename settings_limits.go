@@ -37,5 +37,6 @@ var limitSettings = []*Setting{
 	Setting{Key: "destinations.dedupe_window", Restart: true, Doc: "time for which a dedupe-id is remembered; 0 does not"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.DedupeWindow }),
 	Setting{Key: "destinations.delete_idle_after", Restart: true, Doc: "forget an empty queue without consumers after; 0 never does"}.span(func(s *Settings) *time.Duration { return &s.Config.Destinations.DeleteIdleAfter }),
 	Setting{Key: "destinations.rules", Doc: "properties of queues and topics by their names"}.of(aList).with(setRules, func(s *Settings) string { return s.Config.Destinations.rulesText }),
-	Setting{Key: "destinations.slow_consumer", Doc: "what a topic does past limits.outbox: drop_oldest or disconnect"}.word(func(s *Settings) *string { return &s.Config.Destinations.SlowConsumer }, DropOldest, Disconnect),
+	Setting{Key: "destinations.slow_consumer", Doc: "what becomes past limits.outbox of messages for the subscriber of a topic: drop_oldest, disconnect, spill or block"}.word(func(s *Settings) *string { return &s.Config.Destinations.SlowConsumer }, slowPolicies...),
+	Setting{Key: "destinations.max_pending", Doc: "messages that wait in the store for one subscriber, with spill; past that the oldest are dropped"}.number(1, 1<<31-1, func(s *Settings) *int { return &s.Config.Destinations.MaxPending }),
 }

@@ -147,6 +147,9 @@ func (a *Address) sendSpecial(m *message.Message, op *Op, w *Wake) (known, sent 
 		a.b.store.Commit(&op.batch)
 		return true, true
 	case retains(m) && a.q == nil && !a.temp:
+		if a.mustWait(op) {
+			return true, false
+		}
 		a.sendKept(m, op, w)
 		return true, true
 	}
@@ -158,6 +161,9 @@ func (a *Address) sendElsewhere(m *message.Message, op *Op, w *Wake) bool {
 	if a.ctrl != nil {
 		a.ctrl(a.b, a.name, m, op, w)
 		return true
+	}
+	if a.b.jams.Load() > 0 && a.mustWait(op) {
+		return false
 	}
 	if !a.temp && a.b.durables.version.Load() != 0 {
 		if a.keeps() {

@@ -9,7 +9,8 @@ type Budget struct {
 }
 
 // A backlog is what a topic subscription could not hand on yet. Past the budget the
-// oldest goes; one message always fits, unless the broker's memory is at its limit.
+// oldest goes, unless its policy is another; one message always fits, unless the broker's memory is at
+// its limit.
 type backlog struct {
 	items []Delivery
 	head  int
@@ -26,15 +27,23 @@ func (l *backlog) push(s *Subscription, d Delivery) {
 	l.items = append(l.items, d)
 	s.budget.used.Add(int64(d.Msg.Size()))
 	s.b.Hold(d.Msg)
-	full := s.b.memory.full()
+	full, limit := s.b.memory.full(), s.budget.Limit
+	switch s.slow {
+	case SlowSpill:
+		return // it was asked before whether there is room
+	case SlowBlock:
+		if s.budget.used.Load() > limit {
+			s.jam()
+		}
+		full, limit = false, 2*limit // for those who cannot wait
+	}
 	dropped := 0
-	for l.len() > 1 && (full || s.budget.used.Load() > s.budget.Limit) || full && l.len() > 0 {
+	for l.len() > 1 && (full || s.budget.used.Load() > limit) || full && l.len() > 0 {
 		l.pop(s)
 		dropped++
 	}
 	if dropped > 0 {
-		s.b.counts.dropped.Add(uint64(dropped))
-		s.c.Lagging(dropped)
+		s.lagging(dropped)
 	}
 }
 

@@ -40,7 +40,7 @@ func (c *resumer) Deliver(d broker.Delivery, _ *broker.Wake) bool {
 	return false
 }
 
-func (c *resumer) Lagging(int) {}
+func (c *resumer) Lagging(int, broker.Slow) {}
 
 func TestResumeThatOvertakesThePublisherIsNotLost(t *testing.T) {
 	b := newBroker(t, broker.Config{})

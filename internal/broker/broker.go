@@ -133,6 +133,8 @@ type Broker struct {
 	wild     wildcards
 	durables durables
 	clock    clock
+	spills   atomic.Uint64 // numbers the queues that they have for themselves
+	jams     atomic.Int32  // subscriptions that hold back who sends to their topic
 
 	stop  chan struct{}
 	hurry chan struct{} // memory is short: idle queues are to be forgotten now
@@ -170,7 +172,7 @@ func New(cfg Config) (*Broker, error) {
 		b.memory.limit.Store(cfg.MemoryLimit)
 	}
 	b.memory.join(b)
-	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openKept()); err != nil {
+	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openKept(), b.openSpills()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {

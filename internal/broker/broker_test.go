@@ -48,7 +48,7 @@ func (c *taker) Deliver(d broker.Delivery, _ *broker.Wake) bool {
 	return c.full == 0 || len(c.got) < c.full
 }
 
-func (c *taker) Lagging(n int) { c.missed += n }
+func (c *taker) Lagging(n int, _ broker.Slow) { c.missed += n }
 
 // take empties what it has got.
 func (c *taker) take() []broker.Delivery {

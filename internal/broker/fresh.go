@@ -294,6 +294,9 @@ func (t *browser) pass(s *Subscription, d store.Delivery, now int64, w *Wake) {
 		t.missed, t.firstSeq = false, 0
 	}
 	d.Seq |= laneTag(p)
+	if s.q.kept != nil {
+		s.b.counts.published.Add(1)
+	}
 	s.hand(d, w)
 	if t.seen++; t.seen == t.Limit {
 		t.end(s, w)

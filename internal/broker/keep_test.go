@@ -56,7 +56,7 @@ func (f *follower) Deliver(d broker.Delivery, _ *broker.Wake) bool {
 	return f.rnd.IntN(4) != 0
 }
 
-func (f *follower) Lagging(int) { f.t.Error("a message was dropped") }
+func (f *follower) Lagging(int, broker.Slow) { f.t.Error("a message was dropped") }
 
 func (f *follower) at() store.Seq {
 	f.mu.Lock()

@@ -2,8 +2,8 @@ package broker
 
 import "sync"
 
-// A line is the senders that wait for room in a queue, in the order in which they came. The
-// first alone tries, when something has left the queue, and when it is through the next: so
+// A line is the senders that wait for room in a queue, or for the slow subscriptions of a topic, in the
+// order in which they came. The first alone tries, when something has left the queue, and when it is through the next: so
 // nobody passes them who comes later, and none tries in vain.
 type line struct {
 	mu    sync.Mutex // the last of all locks
@@ -55,12 +55,14 @@ func (l *line) behind(op *Op) bool {
 }
 
 // queueUp puts op last in the queue's line, if it is not in that yet. Called with q.mu held.
-func (q *queue) queueUp(op *Op) {
-	if op.turn != nil && op.turn.line == q.line {
+func (q *queue) queueUp(op *Op) { op.joinLine(q.line) }
+
+// joinLine puts op last in l, if it is not in it yet.
+func (op *Op) joinLine(l *line) {
+	if op.turn != nil && op.turn.line == l {
 		return
 	}
 	op.leaveLine()
-	l := q.line
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	op.turn = &turn{l, make(chan struct{}, 1)}

@@ -61,6 +61,10 @@ type Properties struct {
 	// subscribes is to browse it.
 	NonDestructive bool
 	MaxAge         time.Duration // of the oldest that it keeps so
+
+	// What follows is of topics, and of rules alone.
+	Slow       Slow // what becomes of messages that a subscription does not take in time
+	MaxPending int  // and how many wait in the store
 }
 
 // over returns p with what it does not say taken from q.

@@ -156,8 +156,12 @@ func (q *queue) discard(d store.Delivery) {
 	q.b.store.Commit(&op.batch)
 }
 
-// fit reports whether the messages fit into queues that refuse what does not. These are locked.
+// fit reports whether the messages fit into queues that refuse what does not, and may go to their topics
+// now. The queues are locked.
 func (t *Transaction) fit(queues []*queue, op *Op) error {
+	if t.mustWait(op) {
+		return errWait
+	}
 	for _, q := range queues {
 		if q.props == nil || !q.bounded() || q.props.WhenFull != Reject && q.props.WhenFull != Block {
 			continue

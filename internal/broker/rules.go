@@ -20,14 +20,23 @@ func keeping(rules []Rule) bool {
 func (p *Properties) Set(name, value string) (err error) {
 	wrong := func(want string) error { return fmt.Errorf("%s: %q is not %s", name, value, want) }
 	switch name {
-	case "max_messages", "max_deliveries":
+	case "slow_consumer":
+		slow, ok := ParseSlow(value)
+		if !ok {
+			return wrong("drop_oldest, disconnect, spill or block")
+		}
+		p.Slow = slow
+	case "max_messages", "max_deliveries", "max_pending":
 		n, e := strconv.Atoi(value)
 		if e != nil || n < 1 {
 			return wrong("a whole number above 0")
 		}
-		if name == "max_messages" {
+		switch name {
+		case "max_messages":
 			p.MaxMessages = n
-		} else {
+		case "max_pending":
+			p.MaxPending = n
+		default:
 			p.MaxDeliveries = n
 		}
 	case "max_priority":

@@ -66,7 +66,7 @@ func (c *sink) Deliver(d broker.Delivery, _ *broker.Wake) bool {
 	return true
 }
 
-func (c *sink) Lagging(int) {}
+func (c *sink) Lagging(int, broker.Slow) {}
 
 func (c *sink) take() []broker.Delivery {
 	c.mu.Lock()

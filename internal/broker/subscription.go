@@ -37,10 +37,11 @@ type Options struct {
 	Mode     AckMode
 	Prefetch int // deliveries in flight at most; ignored in mode Auto
 	Consumer Consumer
-	Budget   *Budget // bounds what waits for the consumer of a topic
-	Filter   Filter  // which messages it wants; nil: all
-	Pending  int     // messages of a topic kept back for it, the newest; 0: what Budget has room for, negative: none
-	Owner    uint64  // of the temporary destinations that it may subscribe to
+	Budget   *Budget  // bounds what waits for the consumer of a topic
+	Filter   Filter   // which messages it wants; nil: all
+	Pending  int      // messages of a topic kept back for it, the newest; 0: what Budget has room for, negative: none
+	Slow     Slowness // what becomes of those of a topic that Budget has no room for, if no rule says it
+	Owner    uint64   // of the temporary destinations that it may subscribe to
 
 	// What follows is of queues only.
 	Priority  int           // who has a higher one, and can take more, is served first
@@ -90,6 +91,9 @@ type Subscription struct {
 
 	inflight inflight
 	pending  int     // how many of these at most; 0: any number, negative: none
+	slow     Slow    // of a topic: what becomes of more
+	most     int     // of a topic: how many wait at most where slow has them spill
+	spill    *spill  // of a topic: those in the store; nil: it never needed that
 	backlog  backlog // of a topic: what the consumer could not take yet
 	credit   int
 	window   int  // bytes in flight that are allowed; 0: any number
@@ -101,6 +105,7 @@ type Subscription struct {
 	detached bool // likewise, and others take its place
 
 	direct  atomic.Bool   // of a topic: nothing stands between publisher and consumer
+	jams    atomic.Bool   // of a topic: it holds back who sends
 	resumed atomic.Uint32 // how often Resume was called
 }
 
@@ -138,6 +143,7 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 			s.mode, s.credit = Auto, unlimited // as in the Ruby server it hears no ACK
 		}
 		s.mu = &s.own
+		s.slowness(dest, o)
 		if tells(dest) {
 			s.tells = true
 			b.watchers.Add(1)
@@ -151,7 +157,7 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 		} else {
 			b.joinTopic(dest, s)
 		}
-		b.counts.topicSubs.Add(1)
+		s.count(1)
 		return s, nil
 	}
 	if isPattern(dest) {
@@ -184,7 +190,7 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 			q.attach(s)
 		}
 		q.mu.Unlock()
-		b.counts.queueSubs.Add(1)
+		s.count(1)
 		return s, nil
 	}
 }
@@ -357,13 +363,13 @@ func (s *Subscription) Detach(w *Wake) {
 	default:
 		s.direct.Store(false)
 		s.backlog.clear(s)
+		s.endSpill()
 	}
 	s.changed(w)
 	s.mu.Unlock()
-	if s.t == nil {
-		s.b.counts.queueSubs.Add(-1)
-	} else {
-		s.b.counts.topicSubs.Add(-1)
+	s.count(-1)
+	if s.t != nil {
+		s.unjam()
 		if s.tells {
 			s.b.watchers.Add(-1)
 		}
@@ -415,4 +421,13 @@ func (s *Subscription) Close(written uint64, w *Wake) {
 		return
 	}
 	s.q.dispatch(w)
+}
+
+// count counts the subscription among those of queues, or of topics.
+func (s *Subscription) count(n int64) {
+	if s.t != nil || s.q.kept != nil {
+		s.b.counts.topicSubs.Add(n)
+	} else {
+		s.b.counts.queueSubs.Add(n)
+	}
 }

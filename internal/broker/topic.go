@@ -16,6 +16,8 @@ type topic struct {
 	pattern *pattern.Pattern // of a wildcard subscription, whose own it is; else nil
 	seq     atomic.Uint64
 	gone    atomic.Bool
+	jams    atomic.Int32 // subscriptions that hold back who sends
+	line    line         // those who wait for them
 
 	// The list is never changed where a reader may look: one who joins is appended
 	// behind its end, those who left are weeded out into a new list once they are many.
@@ -105,30 +107,37 @@ func (s *Subscription) offer(d Delivery, w *Wake) {
 	if s.detached {
 		return
 	}
-	s.backlog.push(s, d)
-	s.drain(w)
-	if s.pending != 0 && s.started {
-		s.backlog.keep(s, max(s.pending, 0))
-	}
+	s.keepBack(d, w)
 }
 
 // drain hands out what was kept back, as far as the consumer takes it. Called with own
 // held.
 func (s *Subscription) drain(w *Wake) {
-	for s.started && !s.blocked && !s.detached && s.credit > 0 && s.backlog.len() > 0 {
-		d := s.backlog.pop(s)
-		if d.Msg.Expires() != 0 && expired(d.Msg, nowMilli()) {
-			s.b.counts.expired.Add(1)
-			s.b.counts.ended.Add(1)
-			continue
-		}
-		if s.mode != Auto {
-			d.Tag = s.inflight.push(store.Delivery{Seq: d.Seq, Attempt: 1})
-			s.credit--
-		}
-		if !s.c.Deliver(d, w) {
-			s.blocked = true
-		}
+	for s.takes() && s.backlog.len() > 0 {
+		s.give(s.backlog.pop(s), w)
 	}
-	s.direct.Store(s.mode == Auto && s.started && !s.blocked && !s.detached && s.backlog.len() == 0)
+	if s.spill != nil && s.backlog.len() == 0 {
+		s.drainSpill(w)
+	}
+	s.enough()
+	s.direct.Store(s.mode == Auto && s.started && !s.blocked && !s.detached && s.backlog.len() == 0 && !s.spilling())
+}
+
+// takes reports whether the consumer can be given more. Called with own held.
+func (s *Subscription) takes() bool { return s.started && !s.blocked && !s.detached && s.credit > 0 }
+
+// give hands d, which was kept back, to the consumer. Called with own held.
+func (s *Subscription) give(d Delivery, w *Wake) {
+	if d.Msg.Expires() != 0 && expired(d.Msg, nowMilli()) {
+		s.b.counts.expired.Add(1)
+		s.b.counts.ended.Add(1)
+		return
+	}
+	if s.mode != Auto {
+		d.Tag = s.inflight.push(store.Delivery{Seq: d.Seq, Attempt: 1})
+		s.credit--
+	}
+	if !s.c.Deliver(d, w) {
+		s.blocked = true
+	}
 }

@@ -9,8 +9,9 @@ type Consumer interface {
 	// after a no the broker waits for Subscription.Resume.
 	Deliver(d Delivery, w *Wake) (more bool)
 
-	// Lagging says that the consumer of a topic is too slow and missed n messages.
-	Lagging(n int)
+	// Lagging says that the consumer of a topic is too slow, and missed n messages: perhaps none, if
+	// the policy has them wait elsewhere.
+	Lagging(n int, policy Slow)
 }
 
 // A Delivery is a message on its way to one subscription.

@@ -60,6 +60,14 @@ func (m *Message) MaxDeliveries() uint32 { return m.max }
 // Volatile says that the sender asked with persistent:false to keep it out of a store.
 func (m *Message) Volatile() bool { return m.volat }
 
+// Stored is m as a store keeps it whatever its sender said: m itself, if it said nothing.
+func (m *Message) Stored() *Message {
+	if !m.volat {
+		return m
+	}
+	return &Message{dest: m.dest, head: m.head, tail: m.tail, opt: m.opt, arrived: m.arrived, sender: m.sender, max: m.max, plain: m.plain, joined: m.joined}
+}
+
 // Body is the body. It must not be changed.
 func (m *Message) Body() []byte { return m.tail[:len(m.tail)-len(Tail)] }
 

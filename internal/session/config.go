@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"stompserver/internal/auth"
+	"stompserver/internal/broker"
 	"stompserver/internal/frame"
 	"stompserver/internal/rights"
 )
@@ -28,8 +29,8 @@ type Config struct {
 	Heartbeat    Heartbeat
 	ServerHeader string // of CONNECTED; default "stompserver/dev"
 
-	AckTimeout time.Duration // for which a delivery may stay unsettled, where SUBSCRIBE does not say; 0: any time
-	Disconnect bool          // disconnect the slow subscriber of a topic instead of dropping its oldest
+	AckTimeout time.Duration   // for which a delivery may stay unsettled, where SUBSCRIBE does not say; 0: any time
+	Slow       broker.Slowness // what becomes of messages for the slow subscriber of a topic
 
 	Log   *slog.Logger // default: none
 	Debug bool         // log every frame, without bodies and passcodes

@@ -25,11 +25,11 @@ func (s *session) tellOf(kind, advisory string, subs []*subscr) {
 	}
 }
 
-// tellSlow tells of a subscription that misses messages, the first time. Called on a goroutine of
+// tellSlow tells of a subscription that is too slow, the first time. Called on a goroutine of
 // its own.
-func (s *session) tellSlow(sub *subscr) {
+func (s *session) tellSlow(sub *subscr, policy broker.Slow) {
 	var w broker.Wake
-	f := map[string]any{"session": strconv.FormatUint(s.id, 10), "remote": s.c.net().RemoteAddr().String(), "subscription": sub.id}
+	f := map[string]any{"session": strconv.FormatUint(s.id, 10), "remote": s.c.net().RemoteAddr().String(), "subscription": sub.id, "policy": policy.String()}
 	s.b.Tell(&w, broker.About("slow", "SlowConsumer", sub.dest, f))
 	w.Run()
 }

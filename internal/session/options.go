@@ -35,8 +35,27 @@ func (s *session) options(f *frame.Frame) (o broker.Options, err error) {
 	if o.Pending, err = pending(f); err != nil {
 		return o, err
 	}
+	if o.Slow, err = s.slowness(f); err != nil {
+		return o, err
+	}
 	o.Filter, err = s.filter(f)
 	return o, err
+}
+
+// slowness reads what is to become of messages of a topic that the client does not take in time. It may
+// choose for itself, but not have others wait for it.
+func (s *session) slowness(f *frame.Frame) (broker.Slowness, error) {
+	o := s.cfg.Slow
+	v, ok := f.Header.Get("slow-consumer")
+	if !ok {
+		return o, nil
+	}
+	policy, ok := broker.ParseSlow(string(bytes.TrimSpace(v)))
+	if !ok || policy == broker.SlowBlock && o.Policy != broker.SlowBlock {
+		return o, errHeader(f.Command, "slow-consumer", v, "drop_oldest, disconnect or spill, or block where the server has that anyway")
+	}
+	o.Policy = policy
+	return o, nil
 }
 
 // pending reads how many messages of a topic are to wait for the client: -1, or not said, is as

@@ -146,7 +146,7 @@ func TestTopicDoesNotWaitForAReaderThatDoesNotRead(t *testing.T) {
 }
 
 func TestSlowTopicSubscriberIsDisconnectedIfSoConfigured(t *testing.T) {
-	s := newServer(t, broker.Config{}, session.Config{Disconnect: true, Limits: session.Limits{Outbox: 256 << 10}})
+	s := newServer(t, broker.Config{}, session.Config{Slow: broker.Slowness{Policy: broker.SlowDisconnect}, Limits: session.Limits{Outbox: 256 << 10}})
 	deaf := s.dial(t)
 	_ = deaf.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 	deaf.Connect("1.2")

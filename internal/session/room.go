@@ -7,7 +7,7 @@ import (
 	"stompserver/internal/broker"
 )
 
-// commitOp commits tx, which waits where a queue is full.
+// commitOp commits tx, which waits where a queue is full, or a topic has who sends wait.
 func (s *session) commitOp(tx *broker.Transaction, op *broker.Op) error {
 	if tx.Commit(op, &s.wake) {
 		return nil
@@ -20,7 +20,8 @@ func (s *session) commitOp(tx *broker.Transaction, op *broker.Op) error {
 }
 
 // How often it is looked whether a client that waits for room is still there, and how long it
-// waits that has messages which it cannot acknowledge meanwhile: it may be waiting for itself.
+// waits that has messages which it cannot acknowledge, or does not read, meanwhile: it may be waiting for
+// itself.
 const (
 	lookEvery  = 100 * time.Millisecond
 	roomWithin = 30 * time.Second
@@ -51,7 +52,11 @@ func (s *session) retry(op *broker.Op, try func() bool) error {
 				if s.missed() {
 					return io.EOF
 				}
-				if time.Since(since) > roomWithin && s.subs.outstanding() {
+				if time.Since(since) <= roomWithin {
+					continue
+				}
+				s.subs.yield()
+				if s.subs.outstanding() {
 					op.Patient = false
 					if try() {
 						return nil

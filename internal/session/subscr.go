@@ -33,6 +33,8 @@ type subscr struct {
 	gone bool // UNSUBSCRIBE came; deliveries may still be settled
 	vain bool // the client asked to acknowledge what needs it not: the monitor's reports
 
+	slow bool // it was told that it is
+
 	head    []byte        // what each MESSAGE to it begins with, up to the Seq in message-id
 	written atomic.Uint64 // tag of the last delivery whose bytes the socket took
 }
@@ -74,15 +76,17 @@ func (sub *subscr) Deliver(d broker.Delivery, w *broker.Wake) bool {
 }
 
 // Lagging implements broker.Consumer.
-func (sub *subscr) Lagging(n int) {
+func (sub *subscr) Lagging(n int, policy broker.Slow) {
 	s := sub.s
-	if s.dropped.Add(uint64(n)) == uint64(n) {
-		s.log().Warn("slow subscriber", "destination", sub.dest, "subscription", sub.id, "limit", s.cfg.Limits.Outbox)
+	s.dropped.Add(uint64(n))
+	if !sub.slow {
+		sub.slow = true
+		s.log().Warn("slow subscriber", "destination", sub.dest, "subscription", sub.id, "limit", s.cfg.Limits.Outbox, "policy", policy.String())
 		if s.b.Watched() {
-			go s.tellSlow(sub) // which takes locks that are held here; it ends by itself
+			go s.tellSlow(sub, policy) // which takes locks that are held here; it ends by itself
 		}
 	}
-	if s.cfg.Disconnect {
+	if policy == broker.SlowDisconnect {
 		e := errLimit("limits.outbox", s.cfg.Limits.Outbox, "The client does not read fast enough what the topic %q brings.", sub.dest)
 		e.Subscription = sub.id
 		s.fail(e)

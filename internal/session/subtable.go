@@ -37,6 +37,13 @@ func (t *subTable) outstanding() bool {
 	return false
 }
 
+// yield has the client hold back no more who sends to one of its topics: it does so itself.
+func (t *subTable) yield() {
+	for _, sub := range t.list {
+		sub.bs.Yield()
+	}
+}
+
 // room reports whether limit allows one more. What is over and only waits for
 // acknowledgements counts as well; of a topic, where these change nothing, it makes way.
 func (t *subTable) room(limit int) bool {
