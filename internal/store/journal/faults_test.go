@@ -1,117 +1,26 @@
 package journal_test
 
 import (
-	"errors"
-	"fmt"
-	"maps"
 	"math/rand/v2"
 	"strings"
-	"syscall"
 	"testing"
 
 	"stompserver/internal/store"
 	"stompserver/internal/store/journal"
+	"stompserver/internal/store/storetest"
 	"stompserver/internal/vfs"
 )
 
 const smallSegment = 16 << 10
 
-// TestEachCall has every call of the file system fail in turn, until a life passes untouched:
-// with an error that goes away, with a full disk, and with a power cut.
-func TestEachCall(t *testing.T) {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-journal.seed %d", seed)
-	for _, fault := range []error{syscall.EIO, syscall.ENOSPC, vfs.ErrCrashed} {
-		t.Run(fault.Error(), func(t *testing.T) {
-			for n := 0; ; n++ {
-				if !playOnce(t, seed, fault, n) {
-					if n < 60 {
-						t.Errorf("there were only %d calls", n)
-					}
-					return
-				}
-			}
-		})
-	}
-}
-
-// playOnce plays a short life in which call n fails, then a power cut. It reports whether
-// there was such a call.
-func playOnce(t *testing.T, seed uint64, fault error, n int) (failed bool) {
-	r := rand.New(rand.NewPCG(seed, 7))
-	w := &writer{r: r, next: map[string]store.Seq{}}
-	fs := &vfs.Memory{}
-	calls := 0
-	fs.Fault = func(string, string) error {
-		calls++
-		if calls == n+1 || calls > n && fault == vfs.ErrCrashed {
-			failed = true
-			return fault
-		}
-		return nil
-	}
-	sure := state{}
-	maybe := sure
-	var err error
-	for life := 0; life < 2 && err == nil; life++ {
-		var j *journal.Journal
-		if j, err = journal.Open(journal.Config{FS: fs, SegmentSize: smallSegment}); err != nil {
-			break
-		}
-		for range 25 {
-			before := maps.Clone(w.next)
-			rs, after := w.group(t, sure)
-			if err = j.Write(rs); errors.Is(err, store.ErrFull) {
-				w.next, err = before, nil
-				if got := stateOf(t, j); got.String() != sure.String() {
-					t.Fatalf("call %d: a Write that found no room left\n%s\nwant\n%s", n, got, sure)
-				}
-				continue
-			}
-			if err != nil {
-				maybe = after
-				break
-			}
-			sure, maybe = after, after
-		}
-		if e := j.Close(); err == nil {
-			err = e
-		}
-	}
-	if err != nil && !errors.Is(err, fault) {
-		t.Fatalf("call %d: %v", n, err)
-	}
-	fs.Fault = nil
-	fs = fs.Crash(r)
-	j, err := journal.Open(journal.Config{FS: fs, SegmentSize: smallSegment})
-	if err != nil {
-		t.Fatalf("call %d failed, and then the start: %v", n, err)
-	}
-	if got := stateOf(t, j).String(); got != sure.String() && got != maybe.String() {
-		t.Fatalf("call %d failed; there is\n%s\nsure was\n%s\nunder way\n%s", n, got, sure, maybe)
-	}
-	if err := j.Close(); err != nil {
-		t.Fatalf("call %d: Close: %v", n, err)
-	}
-	return failed
-}
-
 // TestDamage flips bits of all files, and cuts them: that is told, or changes nothing; with
 // StartDamaged no message is there that was not, and none with another body.
 func TestDamage(t *testing.T) {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-journal.seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 9))
-	w := &writer{r: r, next: map[string]store.Seq{}}
+	r := rand.New(rand.NewPCG(newSeed(t), 9))
+	w := &storetest.Writer{Rand: r, Names: names}
 	whole := &vfs.Memory{}
-	all := state{} // every message that ever was, with any number of tries
-	now := state{}
+	all := storetest.State{} // every message that ever was, with any number of tries
+	now := storetest.State{}
 	for range 4 {
 		j, err := journal.Open(journal.Config{FS: whole, SegmentSize: smallSegment})
 		if err != nil {
@@ -119,7 +28,7 @@ func TestDamage(t *testing.T) {
 		}
 		for range 100 {
 			var rs []store.Record
-			rs, now = w.group(t, now)
+			rs, now = w.Group(t, now)
 			if err := j.Write(rs); err != nil {
 				t.Fatal(err)
 			}
@@ -174,15 +83,15 @@ func TestDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			j, err := journal.Open(journal.Config{FS: fs.Clone(), SegmentSize: smallSegment})
-			var got string
+			var got storetest.State
 			if err == nil {
-				got, err = readAll(j)
+				got, err = storetest.StateOf(j, names...)
 				_ = j.Close()
 			}
 			switch {
 			case err != nil:
 				told++
-			case got == now.String():
+			case got.String() == now.String():
 				same++
 			default:
 				t.Errorf("%s %s at %d of %d: nothing is told, and there is\n%s\nwant\n%s", name, what, at, size, got, now)
@@ -210,24 +119,6 @@ func TestDamage(t *testing.T) {
 	if told == 0 {
 		t.Error("no damage was told")
 	}
-}
-
-// readAll is stateOf with an error.
-func readAll(b store.Backend) (string, error) {
-	s := state{}
-	for _, name := range names {
-		rs, _, err := b.Read(nil, name, 0, 1<<20, 1<<40)
-		if err != nil {
-			return "", err
-		}
-		for _, rec := range rs {
-			if s[name] == nil {
-				s[name] = map[store.Seq]string{}
-			}
-			s[name][rec.Seq] = fmt.Sprintf("%s:%d", rec.Msg.Body(), rec.Attempts)
-		}
-	}
-	return s.String(), nil
 }
 
 // TestVersion: a segment of another version is refused whatever is asked for, but one whose version
