@@ -323,6 +323,11 @@ func (b *Broker) Exists(dest string) bool {
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
+	return b.there(dest)
+}
+
+// there reports whether dest, a queue, is there. Called with mu held.
+func (b *Broker) there(dest string) bool {
 	if b.queues[dest] != nil {
 		return true
 	}

@@ -226,15 +226,18 @@ func (b *Broker) Declare(queue string, p Properties, fresh bool) (same bool, err
 		return false, ErrSystem
 	}
 	props := &b.props
-	makes := b.Makes(queue)
+	b.mu.RLock() // first, as where a queue is made; and none is made meanwhile
 	props.mu.Lock()
 	old, known := props.declared[queue]
-	if known || !fresh || !makes {
-		props.mu.Unlock()
+	makes := !known && fresh && b.IsQueue(queue) && !b.there(queue)
+	if makes {
+		props.declared[queue] = p
+	}
+	props.mu.Unlock()
+	b.mu.RUnlock()
+	if !makes {
 		return known && old == p, nil
 	}
-	props.declared[queue] = p
-	props.mu.Unlock()
 	if _, ok := keptTopic(queue); ok {
 		b.durables.version.Add(1)
 	}
