@@ -46,6 +46,13 @@ type durable struct {
 	users   int // subscriptions of a shared one
 }
 
+// durableCost is what a durable subscription costs in memory besides its queue and names, roughly.
+const durableCost = 768
+
+func (d *durable) size() int64 {
+	return int64(durableCost + len(d.Queue) + len(d.Topic) + len(d.Selector))
+}
+
 // openDurables makes anew what the store knows of.
 func (b *Broker) openDurables() error {
 	d := &b.durables
@@ -78,6 +85,7 @@ func (d *durables) add(one Durable) error {
 	}
 	e := &durable{Durable: one, pattern: p}
 	d.byName[one.Queue] = e
+	d.ledger.b.memory.extra.Add(e.size())
 	d.trie.Add(p, e)
 	d.version.Add(1)
 	return nil
@@ -85,6 +93,7 @@ func (d *durables) add(one Durable) error {
 
 func (d *durables) remove(e *durable) {
 	delete(d.byName, e.Queue)
+	d.ledger.b.memory.extra.Add(-e.size())
 	d.trie.Remove(e.pattern, e)
 	d.version.Add(1)
 }

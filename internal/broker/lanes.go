@@ -93,6 +93,7 @@ func (q *queue) openLane(p uint8) (store.Queue, error) {
 	}
 	q.lanes.st[p] = st
 	q.lanes.sort()
+	q.b.memory.extra.Add(queueCost) // it is one more queue of the store
 	return st, nil
 }
 
@@ -222,6 +223,7 @@ func (q *queue) close() bool {
 				return false
 			}
 			q.lanes.st[p] = nil // opened again when it is needed
+			q.b.memory.extra.Add(-queueCost)
 		}
 		q.lanes = nil
 	}

@@ -40,7 +40,9 @@ func (b *Broker) openRetained() error {
 	}
 	r.ledger.all(func(topic string, row *message.Message) {
 		spelt, _ := row.Header(speltHeader)
-		r.all[topic] = &keptMessage{shown: row.Redirect(spelt, topicHeader, "", speltHeader, "")}
+		k := &keptMessage{shown: row.Redirect(spelt, topicHeader, "", speltHeader, "")}
+		r.all[topic] = k
+		b.memory.extra.Add(k.size())
 	})
 	return nil
 }
@@ -91,17 +93,35 @@ func (b *Broker) publishKept(a *Address, m *message.Message, w *Wake) {
 	if !a.keeps() && a.Wanted() { // else it comes by what the topic keeps
 		a.publish(m, w)
 	}
+	b.memory.extra.Add(-r.all[a.name].size())
 	if m.Options().Retain == message.RetainRemove {
 		delete(r.all, a.name)
 		return
 	}
-	r.all[a.name] = &keptMessage{shown: m.Redirect(m.Destination(), "retained", "true", "retain", ""), sent: m}
+	k := &keptMessage{shown: m.Redirect(m.Destination(), "retained", "true", "retain", ""), sent: m}
+	r.all[a.name] = k
+	b.memory.extra.Add(k.size())
 }
 
 // A keptMessage is what a topic keeps.
 type keptMessage struct {
 	shown *message.Message // to who subscribes later
 	sent  *message.Message // as it was published; nil after a restart
+}
+
+// keptCost is what keeping a message costs in memory besides itself, roughly: places in two tables.
+const keptCost = 512
+
+// size is what it costs in memory, with its row, which the store counts as a message only.
+func (k *keptMessage) size() int64 {
+	if k == nil {
+		return 0
+	}
+	n := int64(k.shown.Size()) + keptCost
+	if k.sent != nil {
+		n += int64(k.sent.Size())
+	}
+	return n
 }
 
 // roomToKeep reports whether a message may be kept for the topic.

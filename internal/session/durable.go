@@ -63,6 +63,9 @@ func (s *session) bind(f *frame.Frame, n destination.Name, o *broker.Options, su
 	if err := s.mayBind(f, d); err != nil {
 		return "", err
 	}
+	if err := s.roomFor(d.Queue); err != nil {
+		return "", err
+	}
 	of := d.Queue
 	if strings.HasPrefix(of, destination.DurablePrefix) {
 		of = d.Topic

@@ -130,10 +130,8 @@ func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options, d
 
 // open connects sub with a destination, by the broker's name for it.
 func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
-	if s.b.MemoryFull() && s.b.Makes(dest) {
-		if err := s.awaitMemory(s.b.MemoryFull); err != nil {
-			return err
-		}
+	if err := s.roomFor(dest); err != nil {
+		return err
 	}
 	sub.dest, sub.num, sub.topic = dest, s.subs.next, !s.b.IsQueue(dest)
 	if sub.topic {
@@ -159,6 +157,14 @@ func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
 	}
 	s.subs.next++
 	s.subs.add(sub)
+	return nil
+}
+
+// roomFor waits for memory, if a subscription to dest would make a queue.
+func (s *session) roomFor(dest string) error {
+	if s.b.MemoryFull() && s.b.Makes(dest) {
+		return s.awaitMemory(s.b.MemoryFull)
+	}
 	return nil
 }
 
