@@ -109,11 +109,17 @@ func (s *session) openProxy(b []byte, kind transport.Kind) (rest []byte, err err
 
 // openTLS makes the handshake that begins with b.
 func (s *session) openTLS(b []byte) error {
-	c := tls.Server(&transport.Replay{Conn: s.sock, Early: b}, s.port.TLS)
+	h := &transport.Handshake{Conn: &transport.Replay{Conn: s.sock, Early: b}, Turns: s.srv.turns}
+	c := tls.Server(h, s.port.TLS)
 	_ = s.sock.SetWriteDeadline(time.Now().Add(s.cfg.Limits.authTime()))
 	ctx, cancel := context.WithCancel(s.srv.ctx)
 	defer cancel()
-	if err := c.HandshakeContext(ctx); err != nil {
+	err := h.Begin(ctx)
+	if err == nil {
+		err = c.HandshakeContext(ctx)
+		h.End()
+	}
+	if err != nil {
 		if f := s.failure.Load(); f == nil {
 			s.log().Info("TLS handshake failed", "err", err)
 		}

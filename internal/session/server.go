@@ -13,6 +13,7 @@ import (
 	"stompserver/internal/auth"
 	"stompserver/internal/broker"
 	"stompserver/internal/frame"
+	"stompserver/internal/transport"
 )
 
 // A Server holds the sessions of all listeners. It may be used from any goroutine.
@@ -30,6 +31,7 @@ type Server struct {
 
 	backoff auth.Backoff // of failed logins
 
+	turns   transport.Turns // of handshakes
 	tallies [tallies]tally
 	census  census
 
@@ -49,6 +51,7 @@ func NewServer(b *broker.Broker, cfg Config) *Server {
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.quit = srv.ctx.Done()
 	srv.census.begin()
+	srv.turns = transport.NewTurns()
 	srv.cfg.Store(cfg.withDefaults())
 	return srv
 }

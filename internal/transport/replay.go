@@ -23,8 +23,10 @@ func (r *Replay) Read(b []byte) (int, error) {
 }
 
 // CloseWrite ends the stream to the client, and lets it go on reading.
-func (r *Replay) CloseWrite() error {
-	if h, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+func (r *Replay) CloseWrite() error { return closeWrite(r.Conn) }
+
+func closeWrite(c net.Conn) error {
+	if h, ok := c.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()
 	}
 	return errors.ErrUnsupported
