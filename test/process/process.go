@@ -179,6 +179,30 @@ func (s *Server) RSS() (now, peak int64) {
 	return now, peak
 }
 
+// Files is how many files and sockets are open, 0 where the system does not tell.
+func (s *Server) Files() int {
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID))
+	if err != nil {
+		return 0
+	}
+	return len(all)
+}
+
+// CPU is the processor time used, 0 where the system does not tell.
+func (s *Server) CPU() time.Duration {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
+}
+
 // Log is what it has logged lately.
 func (s *Server) Log() string { return s.log.tail() }
 
