@@ -34,6 +34,8 @@ type kept struct {
 	batch   store.Seq // how many were put by the batch being made
 	relayed store.Seq // up to here those were told who do not follow
 	trimmed store.Seq // up to here messages went for their age, or to make room
+	head    store.Seq // up to here all have made room
+	stuck   bool      // one that was to make room could not yet
 }
 
 // A fresh message is one of the newest.

@@ -47,6 +47,7 @@ type queue struct {
 	asked     bool        // the store was asked for more than it had
 	unused    bool        // not used since the reaper came by
 	scratch   []store.Delivery
+	one       [2]store.Delivery // what makes room
 }
 
 // send puts m. The error is errGone, or errWait; then nothing has happened.

@@ -72,8 +72,10 @@ func (q *queue) trim(w *Wake) {
 	}
 	for p := uint8(0); p < priorities; p++ {
 		st := q.laneOf(p)
-		for after := store.Seq(0); st != nil && !q.fits(0, 0); {
-			ds, whole := st.Peek(q.scratch[:0], after, 64)
+		n := 1 // most often one has come, and one is to go
+		for after := q.begins(p); st != nil && !q.fits(0, 0); n = min(4*n, 64) {
+			ds, whole := st.Peek(q.scratch[:0], after, n)
+			q.scratch = ds[:0]
 			if len(ds) == 0 && !whole {
 				q.trimming = true
 				q.b.wg.Go(q.trimFar) // ends when there is room, or with the broker
@@ -127,11 +129,38 @@ func (q *queue) makeRoom(st store.Queue, p uint8, ds []store.Delivery, w *Wake) 
 		if q.fits(0, 0) {
 			return
 		}
-		got, _ := st.Lease(nil, []store.Delivery{d}, true)
-		for _, d := range got {
-			d.Seq |= laneTag(p)
-			q.overflow(d, w)
+		q.one[0] = d
+		got, _ := st.Lease(q.one[1:1], q.one[:1], true)
+		if len(got) > 0 {
+			q.madeRoom(d.Seq)
+			got[0].Seq |= laneTag(p)
+			q.overflow(got[0], w)
+		} else {
+			q.stays()
 		}
+		q.one = [2]store.Delivery{}
+	}
+}
+
+// begins is behind which message of a priority it is to be looked for the oldest.
+func (q *queue) begins(p uint8) store.Seq {
+	if q.kept == nil || laneTag(p) != 0 {
+		return 0
+	}
+	q.kept.stuck = false
+	return q.kept.head
+}
+
+// madeRoom notes that a message has made room, and stays that one could not. Called with q.mu held.
+func (q *queue) madeRoom(seq store.Seq) {
+	if q.kept != nil && !q.kept.stuck {
+		q.kept.head = seq
+	}
+}
+
+func (q *queue) stays() {
+	if q.kept != nil {
+		q.kept.stuck = true
 	}
 }
 
