@@ -261,6 +261,7 @@ func (c Config) withDefaults() Config {
 	def(&c.JWT.RolePrefix, "stompserver.")
 	def(&c.JWT.Grace, 10*time.Second)
 	c.LDAP.withDefaults()
+	def(&c.TLS.ACME.Cache, "acme")
 
 	l := &c.Limits
 	def(&c.Metrics.MaxDestinations, 1000)

@@ -261,6 +261,7 @@ func (l *loader) finish() {
 		h.Listen = net.JoinHostPort(strings.Trim(s.Config.Host, "[]"), strconv.Itoa(port))
 	}
 
+	l.checkACME() // while paths are as they were written
 	under := func(base string, path *string) {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(base, *path)

@@ -29,6 +29,9 @@ type TLS struct {
 	// clients show one: none, which is the default, want or need.
 	ClientCA, ClientAuth string
 
+	// ACME are certificates of an authority, beside those of files or instead of them.
+	ACME ACME
+
 	// LoginFromCert says what of its certificate is the login of a client that names none: cn,
 	// dn or san. Default: nothing.
 	LoginFromCert string
@@ -60,10 +63,15 @@ type port struct {
 	*session.Port
 }
 
+// on reports whether there is to be TLS.
+func (t *TLS) on() bool {
+	return t.Cert != "" || t.Key != "" || len(t.More) > 0 || len(t.ACME.Hosts) > 0
+}
+
 // openTLS reads the certificates, if there are to be any.
 func (s *Server) openTLS() error {
 	t := s.cfg.TLS
-	if t.Cert == "" && t.Key == "" && len(t.More) == 0 {
+	if !t.on() {
 		if t.ClientCA != "" || t.ClientAuth != "" && t.ClientAuth != "none" || t.LoginFromCert != "" {
 			return errors.New("there is no TLS: certificates of clients want tls.cert and tls.key")
 		}
@@ -74,16 +82,48 @@ func (s *Server) openTLS() error {
 		}
 		return nil
 	}
-	if t.Cert == "" || t.Key == "" {
-		return errors.New("tls.cert and tls.key belong together, and one is missing")
+	var err error
+	if s.acme, err = t.ACME.open(s.cfg.Log); err != nil {
+		return err
 	}
-	cc := transport.CertConfig{Pairs: []transport.Pair{{Cert: t.Cert, Key: t.Key}}, ClientCA: t.ClientCA, ClientAuth: t.ClientAuth, Log: s.cfg.Log}
+	cc, err := s.certConfig(t)
+	if err != nil {
+		return err
+	}
+	s.certs, err = transport.OpenCerts(cc)
+	return err
+}
+
+// certConfig is what t says of certificates; those of an authority stay as they were at New.
+func (s *Server) certConfig(t TLS) (transport.CertConfig, error) {
+	cc := transport.CertConfig{ClientCA: t.ClientCA, ClientAuth: t.ClientAuth, ACME: s.acme, Log: s.cfg.Log}
+	if (t.Cert == "") != (t.Key == "") || t.Cert == "" && s.acme == nil {
+		return cc, errors.New("tls.cert and tls.key belong together, and one is missing")
+	}
+	if t.Cert != "" {
+		cc.Pairs = append(cc.Pairs, transport.Pair{Cert: t.Cert, Key: t.Key})
+	}
 	for _, p := range t.More {
 		cc.Pairs = append(cc.Pairs, transport.Pair(p))
 	}
-	var err error
-	s.certs, err = transport.OpenCerts(cc)
-	return err
+	return cc, nil
+}
+
+// reloadTLS reads the certificates of t, which may be others than before.
+func (s *Server) reloadTLS(t TLS) error {
+	switch {
+	case s.certs == nil && t.on():
+		return errors.New("there was no TLS at the start: tls.cert needs a restart")
+	case s.certs == nil:
+		return nil
+	case !t.on() && s.acme == nil:
+		return errors.New("TLS is not switched off without a restart, the certificates before stay")
+	}
+	cc, err := s.certConfig(t)
+	if err != nil {
+		return err
+	}
+	return s.certs.SetConfig(cc)
 }
 
 // hosts are the names by which this machine may be called without a login.

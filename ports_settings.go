@@ -13,11 +13,11 @@ import (
 
 // portSettings are the settings of what is listened on, and how.
 var portSettings = []*Setting{
-	Setting{Key: "tls.cert", Restart: true, Doc: "file of the server's certificate and those it is signed by, in PEM; relative to working_dir"}.text(func(s *Settings) *string { return &s.Config.TLS.Cert }),
-	Setting{Key: "tls.key", Restart: true, Doc: "file of its private key, in PEM"}.text(func(s *Settings) *string { return &s.Config.TLS.Key }),
-	Setting{Key: "tls.certificates", Restart: true, Doc: "further pairs {cert: FILE, key: FILE}, for clients that ask for another name"}.of(aList).with(setPairs, getPairs),
-	Setting{Key: "tls.client_ca", Restart: true, Doc: "file of the certificates that sign those of clients"}.text(func(s *Settings) *string { return &s.Config.TLS.ClientCA }),
-	Setting{Key: "tls.client_auth", Restart: true, Doc: "whether clients show a certificate: none, want or need"}.word(func(s *Settings) *string { return &s.Config.TLS.ClientAuth }, "none", "want", "need"),
+	Setting{Key: "tls.cert", Doc: "file of the server's certificate and those it is signed by, in PEM; relative to working_dir"}.text(func(s *Settings) *string { return &s.Config.TLS.Cert }),
+	Setting{Key: "tls.key", Doc: "file of its private key, in PEM"}.text(func(s *Settings) *string { return &s.Config.TLS.Key }),
+	Setting{Key: "tls.certificates", Doc: "further pairs {cert: FILE, key: FILE}, for clients that ask for another name"}.of(aList).with(setPairs, getPairs),
+	Setting{Key: "tls.client_ca", Doc: "file of the certificates that sign those of clients"}.text(func(s *Settings) *string { return &s.Config.TLS.ClientCA }),
+	Setting{Key: "tls.client_auth", Doc: "whether clients show a certificate: none, want or need"}.word(func(s *Settings) *string { return &s.Config.TLS.ClientAuth }, "none", "want", "need"),
 	Setting{Key: "tls.login_from_cert", Restart: true, Doc: "what of its certificate is the login of a client that names none: cn, dn, san, or false"}.with(setLoginFrom, getLoginFrom),
 	Setting{Key: "websocket.origins", Restart: true, Doc: "pages that may open a WebSocket beside those of this host, or *"}.of(aList).with(
 		func(s *Settings, v string) (err error) { s.Config.Origins, err = parseOrigins(v); return err },
@@ -204,7 +204,7 @@ func formatListeners(all []Listener) string {
 
 // files are those that t names.
 func (t *TLS) files() []*string {
-	all := []*string{&t.Cert, &t.Key, &t.ClientCA}
+	all := []*string{&t.Cert, &t.Key, &t.ClientCA, &t.ACME.CA, &t.ACME.Cache}
 	t.More = slices.Clone(t.More)
 	for i := range t.More {
 		all = append(all, &t.More[i].Cert, &t.More[i].Key)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type Server struct {
 	directory *auth.Directory  // nil: there is none
 	lookUp    chan struct{}    // asks for its users to be looked up
 	certs     *transport.Certs // nil: there is no TLS
+	acme      *transport.ACME  // nil: there is none
 	store     store.Store
 	broker    *broker.Broker // of the default virtual host
 	vhosts    vhosts
@@ -40,8 +42,9 @@ type Server struct {
 	started   bool
 	stopped   bool
 	listeners []port
-	main      int       // how many of them, the first, are those of Host and Port
-	door      *web.Door // nil: there is none
+	main      int          // how many of them, the first, are those of Host and Port
+	door      *web.Door    // nil: there is none
+	answers   *http.Server // of an authority that looks at HTTP; nil: there is none
 	doors     []net.Listener
 	monitor   *monitor.Monitor
 	unwatch   context.CancelFunc // ends the watch of files
@@ -196,15 +199,21 @@ func (s *Server) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listeners, main, err := s.listenAllPorts(ctx, webHint(doors))
+	answers, err := s.listenACME(ctx)
+	var listeners []port
+	var main int
+	if err == nil {
+		listeners, main, err = s.listenAllPorts(ctx, webHint(doors))
+	}
 	if err != nil {
-		for _, l := range doors {
+		for _, l := range append(doors, answers...) {
 			_ = l.Close()
 		}
 		return err
 	}
 	s.started, s.listeners, s.main = true, listeners, main
 	s.openDoor(doors)
+	s.answerACME(answers)
 	s.watch()
 	for _, l := range listeners {
 		s.accepting.Go(func() { // ended by Shutdown, which waits
@@ -283,7 +292,8 @@ func (s *Server) Stats() Stats {
 
 // Reload takes the heart-beats, headers, Debug and SlowConsumer of cfg for the connections that are
 // made from now on, the limits of what clients send, the memory limit, users, rights and virtual hosts for
-// all, and reads the password file and the certificates again, and has the directory asked about who is connected. Clients whose user is gone, who may not be in their virtual host any more, or who are subscribed to
+// all, and reads the password file and the certificates again, of other files too if there was TLS at New, and has the
+// directory asked about who is connected. Clients whose user is gone, who may not be in their virtual host any more, or who are subscribed to
 // what they may not read any more, are told and disconnected. Everything else of cfg, Auth among it, stays as it was at New. When a file
 // cannot be read its error is returned and what it said before stays; the rest is taken nevertheless.
 func (s *Server) Reload(cfg Config) error {
@@ -307,9 +317,7 @@ func (s *Server) Reload(cfg Config) error {
 		errs = append(errs, s.addVHosts(&cfg))
 	}
 	s.setRules(&cfg)
-	if s.certs != nil {
-		errs = append(errs, s.certs.Reload())
-	}
+	errs = append(errs, s.reloadTLS(cfg.TLS))
 	if s.passwd != nil {
 		s.passwd.SetUsers(cfg.logins())
 		errs = append(errs, s.passwd.Reload())
@@ -348,6 +356,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 
+	if s.answers != nil {
+		_ = s.answers.Close()
+	}
 	shut := s.shutDoor(ctx)
 	err := errors.Join(s.sessions.Shutdown(ctx), <-shut)
 	s.accepting.Wait()

@@ -97,7 +97,7 @@ func envName(key string) string {
 // All are the settings in the order of the documentation.
 func All() []*Setting { return settings }
 
-var settings = slices.Concat(generalSettings, accessSettings, directorySettings, vhostSettings, portSettings, limitSettings, metricsSettings)
+var settings = slices.Concat(generalSettings, accessSettings, directorySettings, vhostSettings, portSettings, acmeSettings, limitSettings, metricsSettings)
 
 var generalSettings = []*Setting{
 	Setting{Key: "host", Restart: true, Doc: `name, IPv4 or IPv6 address to listen on, "*" for all`}.text(func(s *Settings) *string { return &s.Config.Host }),

@@ -21,6 +21,10 @@ func (s *Server) watch() {
 	}
 	if s.certs != nil {
 		start("certificates", s.certs.Watch)
+		s.accepting.Go(func() { s.certs.Remind(ctx, s.cfg.Log) }) // likewise
+	}
+	if s.acme != nil {
+		s.accepting.Go(func() { s.acme.Run(ctx) }) // likewise
 	}
 	if s.directory != nil {
 		s.accepting.Go(func() { s.watchDirectory(ctx) }) // ended by Shutdown, which waits

@@ -125,6 +125,9 @@ func (s *session) openTLS(b []byte) error {
 		}
 		return errHandshake
 	}
+	if c.ConnectionState().NegotiatedProtocol == transport.ACMEProto { // an authority has seen what it wanted
+		return errHandshake
+	}
 	_ = s.sock.SetWriteDeadline(time.Time{})
 	s.c, s.secure = newConn(c), true
 	s.place(TLS, 0)

@@ -15,8 +15,9 @@ const settle = 200 * time.Millisecond
 // patience is how long at most, where there is never an end to what happens beside them.
 const patience = time.Second
 
-// WatchFiles calls changed when something happened to files, or beside them, until ctx ends. It
-// returns at once, with an error, if that cannot be seen.
+// WatchFiles calls changed when something happened to files, or beside them, until ctx ends, and
+// once at first: it may have happened since they were read. It returns at once, with an error, if
+// that cannot be seen.
 func WatchFiles(ctx context.Context, files []string, changed func()) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -30,7 +31,6 @@ func WatchFiles(ctx context.Context, files []string, changed func()) error {
 		}
 	}
 	timer := time.NewTimer(0)
-	<-timer.C
 	var last time.Time // when they have been left alone long enough; zero: nothing happened
 	for {
 		select {

@@ -17,7 +17,10 @@ import (
 )
 
 // Make makes one for a server, or a client, of that name.
-func Make(t testing.TB, name string) tls.Certificate {
+func Make(t testing.TB, name string) tls.Certificate { return Lasting(t, name, time.Hour) }
+
+// Lasting makes one that ends after d.
+func Lasting(t testing.TB, name string, d time.Duration) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -25,7 +28,7 @@ func Make(t testing.TB, name string) tls.Certificate {
 	}
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(d), IsCA: true, BasicConstraintsValid: true,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
@@ -42,7 +45,12 @@ func Make(t testing.TB, name string) tls.Certificate {
 // Write writes one for a server of that name, and its key, to dir/file.pem and dir/file.key.
 func Write(t testing.TB, dir, file, name string) (cert, key string) {
 	t.Helper()
-	pair := Make(t, name)
+	return WritePair(t, dir, file, Make(t, name))
+}
+
+// WritePair writes that one.
+func WritePair(t testing.TB, dir, file string, pair tls.Certificate) (cert, key string) {
+	t.Helper()
 	secret, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
