@@ -33,6 +33,10 @@ type Config struct {
 	// host that they were got from: "https://app.example.org", or "*" for all.
 	Origins []string
 
+	// BasicAuth has the login and passcode of the request for a WebSocket, by HTTP's Basic
+	// authentication, stand in for those of a CONNECT that has none.
+	BasicAuth bool
+
 	// TrustedProxies are the networks whose PROXY header (version 1 or 2) is believed.
 	TrustedProxies []netip.Prefix
 

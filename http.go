@@ -67,7 +67,7 @@ func (s *Server) openDoor(ls []net.Listener) {
 	_, most := s.maxConnections(s.cfg)
 	s.doors = ls
 	s.door = web.New(s.sessions, web.Config{
-		Guard: s.guard(), Connections: most, Checks: s.checks, Log: s.cfg.Log,
+		Guard: s.guard(), BasicAuth: s.cfg.BasicAuth, Connections: most, Checks: s.checks, Log: s.cfg.Log,
 		Metrics: metrics.Handler(s.metrics()), MetricsLogin: s.cfg.Auth && !loopbacks(ls),
 	})
 	for _, l := range ls {

@@ -156,7 +156,7 @@ func (s *Server) guard() origin.Guard {
 
 // portOf is what may be spoken at a listener.
 func (s *Server) portOf(l Listener, hint string) *session.Port {
-	p := &session.Port{Origins: s.guard(), Trusted: l.TrustedProxies, LoginBy: s.cfg.TLS.LoginFromCert, Hint: hint}
+	p := &session.Port{BasicAuth: s.cfg.BasicAuth, Origins: s.guard(), Trusted: l.TrustedProxies, LoginBy: s.cfg.TLS.LoginFromCert, Hint: hint}
 	if p.Trusted == nil {
 		p.Trusted = s.cfg.TrustedProxies
 	}

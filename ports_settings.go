@@ -22,6 +22,7 @@ var portSettings = []*Setting{
 	Setting{Key: "websocket.origins", Restart: true, Doc: "pages that may open a WebSocket beside those of this host, or *"}.of(aList).with(
 		func(s *Settings, v string) (err error) { s.Config.Origins, err = parseOrigins(v); return err },
 		func(s *Settings) string { return inBrackets(s.Config.Origins) }),
+	Setting{Key: "websocket.basic_auth", Restart: true, Doc: "whether login and passcode of a WebSocket's request, by HTTP's Basic authentication, are those of a CONNECT that has none"}.flag(func(s *Settings) *bool { return &s.Config.BasicAuth }),
 	Setting{Key: "trusted_proxies", Restart: true, Doc: "networks whose PROXY header is believed"}.of(aList).with(
 		func(s *Settings, v string) (err error) { s.Config.TrustedProxies, err = parseNetworks(v); return err },
 		func(s *Settings) string { return inBrackets(s.Config.TrustedProxies) }),

@@ -215,6 +215,7 @@ func (s *session) login(f *frame.Frame) error {
 	passcode, hasPasscode := f.Header.Get("passcode")
 	if len(login) == 0 && len(passcode) == 0 && s.carried != "" { // of the request for the WebSocket
 		passcode, hasPasscode = []byte(s.carried), true
+		login, hasLogin = []byte(s.carriedBy), hasLogin || s.carriedBy != ""
 	}
 	hasLogin = hasLogin || auth.IsToken(string(passcode))
 	switch {

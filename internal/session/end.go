@@ -39,6 +39,8 @@ func (s *session) finish(err error) {
 	case errors.As(err, &e):
 		s.tell(e, err)
 		why = e.ends()
+	case err == errLeave && s.turnedAway != nil:
+		why = byRefusal
 	case err == errLeave:
 	case websocket.AsClose(err) != nil:
 		why = s.countClose(websocket.AsClose(err))

@@ -158,6 +158,9 @@ func (s *session) openWeb(b []byte) (early []byte, err error) {
 	if err != nil {
 		return nil, s.sendAway(answer(http.StatusBadRequest, "The request cannot be understood.", nil), "HTTP")
 	}
+	if s.turnedAway != nil {
+		return nil, s.sendAway(s.refusal(), "HTTP")
+	}
 	how, want := Web, Plain
 	if s.secure {
 		how, want = WebOver, Secure
@@ -186,6 +189,8 @@ func (s *session) openWeb(b []byte) (early []byte, err error) {
 	_ = s.sock.SetWriteDeadline(time.Time{})
 	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		s.carried = strings.TrimSpace(token)
+	} else if s.port.BasicAuth {
+		s.carriedBy, s.carried, _ = r.BasicAuth()
 	}
 	s.upgrade(agreed.Deflate, b[end:])
 	return nil, nil

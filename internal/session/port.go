@@ -35,6 +35,10 @@ type Port struct {
 	// or nothing if it is empty.
 	LoginBy string
 
+	// BasicAuth has the login and passcode of the request for a WebSocket (RFC 7617) stand in for
+	// those of a CONNECT that has none.
+	BasicAuth bool
+
 	// Hint is what a program of HTTP is told that asks for no WebSocket: where there is HTTP.
 	Hint string
 }

@@ -44,6 +44,10 @@ func (s *session) first() error {
 	var err error
 	if !proxied {
 		err = s.admitAddress()
+		var e *Error
+		if errors.As(err, &e) {
+			return s.tooMany(e)
+		}
 	}
 	var early []byte
 	if err == nil {

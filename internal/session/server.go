@@ -12,7 +12,6 @@ import (
 
 	"stompserver/internal/auth"
 	"stompserver/internal/broker"
-	"stompserver/internal/frame"
 	"stompserver/internal/transport"
 )
 
@@ -27,6 +26,8 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	admitted  admission
+	refused   admission // the rate of those who are refused in what they speak
+	refusing  int       // and how many are, now
 	stopping  bool
 
 	backoff auth.Backoff // of failed logins
@@ -153,6 +154,7 @@ func (srv *Server) Serve(l net.Listener, p *Port) error {
 // STOMP and nothing else.
 func (srv *Server) ServeConn(c net.Conn, p *Port) {
 	s := newSession(srv, c, p, srv.ids.Add(1))
+	now := time.Now()
 	srv.mu.Lock()
 	switch {
 	case srv.stopping:
@@ -160,14 +162,12 @@ func (srv *Server) ServeConn(c net.Conn, p *Port) {
 		_ = c.Close()
 		return
 	case len(srv.sessions) >= s.cfg.Limits.Connections:
-		srv.readers.Add(1)
+		srv.turnAway(s, now, "limits.connections", s.cfg.Limits.Connections, "Too many clients are connected.")
 		srv.mu.Unlock()
-		go srv.refuse(s, "limits.connections", s.cfg.Limits.Connections, "Too many clients are connected.")
 		return
-	case p != nil && !srv.admitted.atRate(s.cfg.Limits.ConnectRate, time.Now()):
-		srv.readers.Add(1)
+	case p != nil && !srv.admitted.atRate(s.cfg.Limits.ConnectRate, now):
+		srv.turnAway(s, now, "limits.connect_rate", s.cfg.Limits.ConnectRate, "Too many clients connect. Try again in a second.")
 		srv.mu.Unlock()
-		go srv.refuse(s, "limits.connect_rate", s.cfg.Limits.ConnectRate, "Too many clients connect. Try again in a second.")
 		return
 	}
 	srv.sessions[s] = struct{}{}
@@ -187,20 +187,6 @@ func (srv *Server) run(s *session) {
 	delete(srv.sessions, s)
 	srv.admitted.leave(s)
 	srv.mu.Unlock()
-}
-
-// refuse tells a client that there are too many.
-func (srv *Server) refuse(s *session, limit string, most int, why string) {
-	defer srv.readers.Done()
-	e := errLimit(limit, most, "%s", why)
-	s.log().Warn("connection refused", "reason", limit, "limit", most)
-	srv.told(e)
-	s.depart(byRefusal)
-	c := s.c.net()
-	_ = c.SetDeadline(time.Now().Add(lingerWait))
-	_, _ = c.Write(frame.Append(nil, frame.V10, e.frame()))
-	linger(c, lingerWait)
-	_ = c.Close()
 }
 
 // Connections is the number of clients.

@@ -55,14 +55,16 @@ type session struct {
 	transport Transport     // others read it with out.mu held
 	placed    uint8         // its version in the census
 
-	from      netip.Addr // the address that it is counted for, if any
-	counted   string     // the user
-	pace      *pace      // nil: it may send as fast as it can
-	handled   int        // frames since it was last asked
-	slowed    bool       // it was held back for it
-	secure    bool       // within TLS
-	carried   string     // the token that the request for the WebSocket had
-	certified string     // the login that its certificate gives a client without one
+	from       netip.Addr // the address that it is counted for, if any
+	counted    string     // the user
+	pace       *pace      // nil: it may send as fast as it can
+	handled    int        // frames since it was last asked
+	slowed     bool       // it was held back for it
+	secure     bool       // within TLS
+	turnedAway *Error     // why it is not let in; nil: it is
+	carried    string     // the token, or passcode, that the request for the WebSocket had
+	carriedBy  string     // the login that it had beside a passcode
+	certified  string     // the login that its certificate gives a client without one
 
 	dec     frame.Decoder
 	state   state

@@ -22,6 +22,7 @@ import (
 // Config is what a Door needs to know.
 type Config struct {
 	Guard       origin.Guard   // of pages of other sites
+	BasicAuth   bool           // of requests for a WebSocket, where CONNECT has no login
 	Connections int            // connections at once
 	Checks      func() []Check // what /readyz tells; nil: nothing
 

@@ -26,5 +26,5 @@ func (d *Door) upgrade(w http.ResponseWriter, r *http.Request) {
 		head = append(head, early...)
 	}
 	_ = c.SetDeadline(noTime)
-	d.sessions.ServeConn(&transport.Replay{Conn: c, Early: head}, &session.Port{Speaks: session.Web, Origins: d.cfg.Guard})
+	d.sessions.ServeConn(&transport.Replay{Conn: c, Early: head}, &session.Port{Speaks: session.Web, Origins: d.cfg.Guard, BasicAuth: d.cfg.BasicAuth})
 }

@@ -28,6 +28,7 @@ type Options struct {
 	Origin   string
 	Path     string // default /ws
 	Bearer   string // a token for the header Authorization
+	Basic    string // NAME:PASSCODE for it
 }
 
 // A Conn is a stream of bytes within a WebSocket.
@@ -57,6 +58,9 @@ func Open(t testing.TB, c net.Conn, o Options) *Conn {
 	head := "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + base64.StdEncoding.EncodeToString(key[:]) + "\r\n"
 	if o.Protocol != "" {
 		head += "Sec-WebSocket-Protocol: " + o.Protocol + "\r\n"
+	}
+	if o.Basic != "" {
+		head += "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(o.Basic)) + "\r\n"
 	}
 	if o.Bearer != "" {
 		head += "Authorization: Bearer " + o.Bearer + "\r\n"
