@@ -205,6 +205,9 @@ func (t *Tokens) Authenticate(ctx context.Context, _, passcode string) (*Identit
 	var away error
 	claims := make(jwt.MapClaims)
 	_, err := t.parser.ParseWithClaims(passcode, claims, func(token *jwt.Token) (any, error) {
+		if _, ok := token.Header["crit"]; ok { // it has to be understood, and none is (RFC 7515, section 4.1.11)
+			return nil, errCritical
+		}
 		var fit jwt.VerificationKeySet
 		for _, key := range *t.keys.Load() {
 			if slices.Contains(methodsOf(key), token.Method.Alg()) {
@@ -261,9 +264,11 @@ func (t *Tokens) Authenticate(ctx context.Context, _, passcode string) (*Identit
 // NoRole is a role that nobody can define: it has no name that could be written.
 const NoRole = "\x00"
 
+var errCritical = errors.New("it has a critical header that is not understood")
+
 // reason is why a token is refused, without anything of the token.
 func reason(err error) string {
-	for _, known := range []error{jwt.ErrTokenMalformed, jwt.ErrTokenExpired, jwt.ErrTokenNotValidYet, jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenSignatureInvalid} {
+	for _, known := range []error{errCritical, jwt.ErrTokenMalformed, jwt.ErrTokenExpired, jwt.ErrTokenNotValidYet, jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenSignatureInvalid} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

@@ -50,11 +50,15 @@ func (a *access) expire(at time.Time, s *session) {
 	if at.IsZero() || a.over {
 		return
 	}
-	a.expiry = time.AfterFunc(time.Until(at)+s.cfg.LoginGrace, func() {
+	// Of what is further off than a time can say the grace would make something that is past.
+	a.expiry = time.AfterFunc(min(time.Until(at), farthest)+s.cfg.LoginGrace, func() {
 		s.log().Info("login expired", "user", a.name())
 		s.fail(errf(codeLoginFailed, "Login expired", "The token of this connection has expired. A CONNECT with a new one in time keeps a connection."))
 	})
 }
+
+// farthest is how long a login is watched at most.
+const farthest = 100 * 365 * 24 * time.Hour
 
 func (a *access) stop() {
 	if a.expiry != nil {

@@ -41,6 +41,25 @@ func TestLoginExpires(t *testing.T) {
 	})
 }
 
+// farOff lets everybody in for longer than a time can be.
+type farOff struct{}
+
+func (farOff) Authenticate(_ context.Context, login, _ string) (*auth.Identity, error) {
+	return &auth.Identity{Name: login, Expires: time.Now().AddDate(10_000, 0, 0)}, nil
+}
+
+// TestLoginOfNoEnd: a login that expires in some other age has not expired.
+func TestLoginOfNoEnd(t *testing.T) {
+	bubble(t, session.Config{Auth: farOff{}, Heartbeat: session.Heartbeat{Send: -1, Receive: -1}}, func(t *testing.T, s *server, dial func() *transcript.Peer) {
+		p := dial()
+		p.Connect("1.2", "login:joe", "passcode:x")
+		time.Sleep(24 * time.Hour)
+		p.Nothing()
+		p.Send("SEND\ndestination:/topic/a\nreceipt:1\n\n^@")
+		p.Expect("RECEIPT\nreceipt-id:1\n")
+	})
+}
+
 // TestAnotherUserOnAConnection: who logs in on a connection of another user has the rights of its
 // own, and none of the subscriptions that these do not allow.
 func TestAnotherUserOnAConnection(t *testing.T) {
