@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -83,6 +84,8 @@ func (j *JWT) on() bool { return len(j.Keys) > 0 || j.JWKS != "" }
 func setJWKS(s *Settings, v string) error {
 	u, err := url.Parse(v)
 	switch {
+	case strings.Contains(v, "@"):
+		return errors.New("an address of a key set has no login in it: the configuration is no place for a passcode")
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		return fmt.Errorf("%q is not the address of a key set, such as https://login.example.org/jwks.json", v)
 	case u.Scheme == "http" && !loopback(u.Hostname()):

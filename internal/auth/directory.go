@@ -357,8 +357,11 @@ func ParseDirectoryURL(text string) (*url.URL, error) {
 		}
 		return &url.URL{Scheme: "ldapi", Path: file}, nil
 	}
+	if strings.Contains(text, "@") {
+		return nil, errors.New("an address of a directory has no login in it: bind_dn and bind_passcode_file say who searches")
+	}
 	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" || u.Scheme != "ldap" && u.Scheme != "ldaps" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+	if err != nil || u.Hostname() == "" || u.Scheme != "ldap" && u.Scheme != "ldaps" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
 		return nil, fmt.Errorf("%q is not the address of a directory, such as ldaps://ldap.example.org", text)
 	}
 	return u, nil

@@ -433,7 +433,7 @@ func TestDirectoryConfig(t *testing.T) {
 		{"no url", func(c *auth.DirectoryConfig) { c.URLs = nil }},
 		{"not the address", func(c *auth.DirectoryConfig) { c.URLs = []string{"http://x"} }},
 		{"not the address", func(c *auth.DirectoryConfig) { c.URLs = []string{"ldap://x/dc=x?uid"} }},
-		{"not the address", func(c *auth.DirectoryConfig) { c.URLs = []string{"ldap://u:p@x"} }},
+		{"has no login in it", func(c *auth.DirectoryConfig) { c.URLs = []string{"ldap://u:p@x"} }},
 		{"names no socket", func(c *auth.DirectoryConfig) { c.URLs = []string{"ldapi://x"} }},
 		{"neither is there", func(c *auth.DirectoryConfig) { c.Base = "" }},
 		{"set either", func(c *auth.DirectoryConfig) { c.UserDN = "uid={username}" }},

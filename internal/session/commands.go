@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"stompserver/internal/auth"
@@ -69,13 +71,27 @@ func (s *session) dispatch(f *frame.Frame) error {
 	}
 }
 
+// harmless are the headers of CONNECT whose values are in the log. Those of others are not: clients
+// that spell passcode in another way send one nevertheless.
+var harmless = []string{
+	"accept-version", "host", "login", "heart-beat", "client-id", "receipt", "request-id", "version", "server", "session", "content-length", "content-type",
+}
+
+// secret reports whether the value of a header may be a passcode.
+func secret(c frame.Command, name string) bool {
+	if c == frame.Connect || c == frame.Stomp {
+		return !slices.Contains(harmless, name)
+	}
+	return strings.EqualFold(name, "passcode") || strings.EqualFold(name, "password") || strings.EqualFold(name, "authorization")
+}
+
 // debug logs a frame without its body and without a passcode.
 func (s *session) debug(what string, f *frame.Frame) {
 	attrs := make([]any, 0, 2*len(f.Header)+4)
 	attrs = append(attrs, "command", f.Command.String(), "body_bytes", len(f.Body))
 	for _, h := range f.Header {
 		v := string(h.Value)
-		if string(h.Name) == "passcode" {
+		if secret(f.Command, string(h.Name)) {
 			v = "***"
 		}
 		attrs = append(attrs, slog.String("h."+string(h.Name), v))
