@@ -69,7 +69,7 @@ const empty = -1 << 62
 // dropAged drops the first messages of st as far as they came no later than at, and returns when the next
 // one came, or 0 if there may be more to drop.
 func (q *queue) dropAged(st store.Queue, p uint8, at int64, w *Wake) (next int64, err error) {
-	ds, err := st.Browse(nil, 0, ageAtOnce)
+	ds, _, err := st.Page(nil, 0, ageAtOnce, pageBytes)
 	if err != nil {
 		return 0, err
 	}

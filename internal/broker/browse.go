@@ -26,6 +26,9 @@ type Browse struct {
 // browsePage is how many messages are read, and handed on with the queue's lock held, at once.
 const browsePage = 64
 
+// pageBytes is how many bytes of messages are read at once, but for one that is larger.
+const pageBytes = 1 << 20
+
 // EndOfBrowse is the header of the message without body that ends a browse.
 const EndOfBrowse = "browser"
 
@@ -118,7 +121,7 @@ func (s *Subscription) read() {
 		if st == nil {
 			return
 		}
-		ds, err := st.Browse(nil, after, browsePage)
+		ds, _, err := st.Page(nil, after, browsePage, pageBytes)
 		missed := false
 		if err == nil && t.exact && p == message.DefaultPriority {
 			missed, err = q.missed(after, ds)

@@ -102,7 +102,7 @@ func (q *queue) expireSome(seqs []store.Seq, now int64, w *Wake) int {
 		return len(seqs)
 	}
 	tag := seqs[0] - first
-	ds, err := st.Browse(nil, first-1, 64)
+	ds, more, err := st.Page(nil, first-1, 64, pageBytes)
 	if err != nil {
 		q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
 		return len(seqs)
@@ -120,7 +120,7 @@ func (q *queue) expireSome(seqs []store.Seq, now int64, w *Wake) int {
 			n++
 		}
 	}
-	if len(ds) < 64 {
+	if !more {
 		for n < len(seqs) && seqs[n]>>laneShift == tag>>laneShift {
 			n++
 		}
@@ -213,7 +213,7 @@ func (q *queue) findEnds() {
 		st := q.laneOf(p)
 		q.mu.Unlock()
 		for after := store.Seq(0); st != nil && !q.b.stopped(); {
-			ds, err := st.Browse(nil, after, expireAtOnce)
+			ds, _, err := st.Page(nil, after, expireAtOnce, pageBytes)
 			if err != nil || len(ds) == 0 {
 				if err != nil {
 					q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)

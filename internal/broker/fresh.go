@@ -232,7 +232,7 @@ func (s *Subscription) readKept() {
 		q.mu.Unlock()
 		w.Run()
 		ds, first := []store.Delivery(nil), store.Seq(0)
-		if ds, err = q.st.Browse(nil, after, browsePage); err != nil {
+		if ds, _, err = q.st.Page(nil, after, browsePage, pageBytes); err != nil {
 			continue
 		}
 		if exact && (len(ds) == 0 || ds[0].Seq > after+1) {

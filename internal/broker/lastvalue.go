@@ -145,7 +145,7 @@ func (q *queue) learnKeys(which func(key string, seq store.Seq) bool) {
 	for p := uint8(0); p < priorities; p++ {
 		st := q.laneOf(p)
 		for after := store.Seq(0); st != nil; {
-			ds, err := st.Browse(nil, after, 256)
+			ds, _, err := st.Page(nil, after, 256, pageBytes)
 			if err != nil {
 				q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
 			}

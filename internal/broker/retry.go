@@ -33,7 +33,7 @@ func (b *Broker) controlRetry(name string, m *message.Message, op *Op, w *Wake) 
 			b.settleStore(st)
 		}
 		for after := store.Seq(0); st != nil && (from.count == 0 || moved < from.count); {
-			ds, err := st.Browse(nil, after, retryAtOnce)
+			ds, _, err := st.Page(nil, after, retryAtOnce, pageBytes)
 			if err != nil || len(ds) == 0 {
 				if err != nil {
 					op.Finish(err)

@@ -99,7 +99,7 @@ func (q *queue) trimFar() {
 		st := q.laneOf(p)
 		q.mu.Unlock()
 		for after := store.Seq(0); st != nil && !q.b.stopped(); {
-			ds, err := st.Browse(nil, after, 64)
+			ds, _, err := st.Page(nil, after, 64, pageBytes)
 			if err != nil {
 				q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
 			}

@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -62,7 +64,7 @@ func (b *Broker) openSchedule() error {
 // find notes what waited when the broker started. It is a goroutine.
 func (s *schedule) find() {
 	for after := store.Seq(0); !s.b.stopped(); {
-		ds, err := s.st.Browse(nil, after, fireAtOnce)
+		ds, _, err := s.st.Page(nil, after, fireAtOnce, pageBytes)
 		if err != nil {
 			s.b.cfg.Log.Error("browse failed", "destination", delayedQueue, "err", err)
 			return
@@ -171,17 +173,18 @@ func (s *schedule) fire(now int64, w *Wake) (next int64) {
 	if len(failed) > 0 {
 		s.st.Release(failed)
 	}
-	for _, seq := range seqs {
-		ds, err := s.st.Browse(nil, seq-1, 1)
+	var rows rowsNear
+	for i, seq := range seqs {
+		d, there, err := rows.find(s.st, seqs[i:])
 		if err != nil {
 			s.b.cfg.Log.Error("browse failed", "destination", delayedQueue, "err", err)
 			s.postpone(seq, now+1000)
 			continue
 		}
-		if len(ds) == 0 || ds[0].Seq != seq {
+		if !there {
 			continue // it was cancelled
 		}
-		got, later := s.st.Lease(nil, ds, true)
+		got, later := s.st.Lease(nil, []store.Delivery{d}, true)
 		switch {
 		case later: // its transaction is not durable yet
 			s.postpone(seq, now+20)
@@ -190,6 +193,39 @@ func (s *schedule) fire(now int64, w *Wake) (next int64) {
 		}
 	}
 	return next
+}
+
+// rowsNear are rows that were read together, because they lie together.
+type rowsNear struct {
+	first store.Seq
+	ds    []store.Delivery
+}
+
+// find returns the first of seqs; the others will be asked for next.
+func (r *rowsNear) find(st store.Queue, seqs []store.Seq) (d store.Delivery, there bool, err error) {
+	seq := seqs[0]
+	if n := len(r.ds); n == 0 || seq < r.first || seq > r.ds[n-1].Seq {
+		near := 0
+		for _, o := range seqs {
+			if o >= seq && o < seq+fireAtOnce {
+				near++
+			}
+		}
+		n := 1
+		if near > 1 {
+			n = fireAtOnce
+		}
+		if r.ds, _, err = st.Page(r.ds[:0], seq-1, n, pageBytes); err != nil {
+			r.ds = nil
+			return d, false, err
+		}
+		r.first = seq
+	}
+	i, there := slices.BinarySearchFunc(r.ds, seq, func(o store.Delivery, seq store.Seq) int { return cmp.Compare(o.Seq, seq) })
+	if there {
+		d = r.ds[i]
+	}
+	return d, there, nil
 }
 
 func (s *schedule) postpone(seq store.Seq, until int64) {
@@ -318,7 +354,7 @@ func (s *schedule) cancel(op *Op, id string) {
 func (s *schedule) list(op *Op, to *Address, w *Wake) {
 	replyTo := to.Name()
 	for after := store.Seq(0); ; {
-		ds, err := s.st.Browse(nil, after, fireAtOnce)
+		ds, _, err := s.st.Page(nil, after, fireAtOnce, pageBytes)
 		if err != nil {
 			op.Finish(err)
 			return

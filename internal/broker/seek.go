@@ -40,7 +40,7 @@ func (q *queue) newest(last store.Seq, n int) (at store.Seq, skip int, err error
 		}
 		found := 0
 		for after := at; after < last; {
-			ds, err := q.st.Browse(nil, after, 256)
+			ds, _, err := q.st.Page(nil, after, 256, pageBytes)
 			if err != nil {
 				return 0, 0, err
 			}

@@ -299,7 +299,7 @@ func (q *queue) siftFar() {
 		if s == nil {
 			return
 		}
-		ds, err := st.Browse(nil, after, n)
+		ds, more, err := st.Page(nil, after, n, pageBytes)
 		if err != nil {
 			q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
 			q.mu.Lock()
@@ -309,7 +309,7 @@ func (q *queue) siftFar() {
 		}
 		q.mu.Lock()
 		if l := &s.sift.lanes[p]; !s.detached && l.cursor == after {
-			l.end = len(ds) < n && !s.sift.again
+			l.end = !more && !s.sift.again
 			l.look(s.filter, ds)
 			s.sift.size(ds)
 			if q.siftNear(s, &w); q.groups != nil && q.groups.moved {

@@ -84,6 +84,11 @@ type Queue interface {
 	// none of them. It may wait for I/O: call it with no lock held.
 	Browse(dst []Delivery, after Seq, max int) ([]Delivery, error)
 
+	// Page is Browse for what may be large: of what it has to read it appends no more once
+	// that has size bytes, but one message if there is any. More reports that others may
+	// follow.
+	Page(dst []Delivery, after Seq, max int, size int64) (_ []Delivery, more bool, _ error)
+
 	// Stats tells depth and counters.
 	Stats() Stats
 

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync"
 
@@ -179,17 +180,21 @@ func (q *queue) join() {
 }
 
 // browseDisk lists what the backend holds, and what is in neither it nor the window. Written
-// is how much of the queue the backend had when the window was looked at.
-func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int, written store.Seq) ([]store.Delivery, error) {
+// is how much of the queue the backend had when the window was looked at. Once size bytes were read
+// it ends, and reports that more may follow.
+func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int, size int64, written store.Seq) (_ []store.Delivery, more bool, _ error) {
 	from, begin, end := after, len(dst), len(dst)+n
-	for more := true; ; {
+	for more = true; ; {
 		if more && len(dst) < end {
-			rs, m, err := q.spool.disk.cfg.Backend.Read(nil, q.name, after, min(end-len(dst), pageRecords), pageBytes)
+			rs, m, err := q.spool.disk.cfg.Backend.Read(nil, q.name, after, min(end-len(dst), pageRecords), min(size, pageBytes))
 			if err != nil {
-				return dst, err
+				return dst, false, err
 			}
 			if more = m; len(rs) > 0 {
 				after = rs[len(rs)-1].Seq
+			}
+			for i := range rs {
+				size -= int64(rs[i].Msg.Size())
 			}
 			q.mu.Lock()
 			dst = q.appendThere(dst, rs)
@@ -198,7 +203,9 @@ func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int, written
 		}
 		switch {
 		case len(dst) == end:
+		case more && size <= 0 && len(dst) > begin:
 		case more:
+			size = max(size, 1) // all that was read is gone meanwhile
 			q.mu.Unlock()
 			continue
 		case q.written != written: // what was late when the backend was read may be so no more
@@ -209,21 +216,25 @@ func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int, written
 		break
 	}
 	defer q.mu.Unlock()
+	upTo := store.Seq(math.MaxUint64)
+	if more && len(dst) < end {
+		upTo = after // what lies behind it comes next
+	}
 	for i := 0; i < len(q.late) && len(dst) < end; i++ {
-		if l := &q.late[i]; l.seq > after && l.msg != nil {
+		if l := &q.late[i]; l.seq > after && l.seq <= upTo && l.msg != nil {
 			dst = append(dst, store.Delivery{Seq: l.seq, Msg: l.msg, Attempt: q.tries(l.seq, 0)})
 		}
 	}
-	if len(q.kept) == 0 {
-		return dst, nil
-	}
-	for i := range q.kept {
-		if l := &q.kept[i]; l.seq > from && l.msg != nil {
-			dst = append(dst, store.Delivery{Seq: l.seq, Msg: l.msg, Attempt: q.tries(l.seq, 0)})
+	if len(q.kept) > 0 {
+		for i := range q.kept {
+			if l := &q.kept[i]; l.seq > from && l.seq <= upTo && l.msg != nil {
+				dst = append(dst, store.Delivery{Seq: l.seq, Msg: l.msg, Attempt: q.tries(l.seq, 0)})
+			}
 		}
+		slices.SortFunc(dst[begin:], func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
+		dst = dst[:min(len(dst), end)]
 	}
-	slices.SortFunc(dst[begin:], func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
-	return dst[:min(len(dst), end)], nil
+	return dst, more || len(dst) == end, nil
 }
 
 // appendThere appends what was read and is still there.

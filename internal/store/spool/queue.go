@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"math"
 	"sync"
 
 	"stompserver/internal/message"
@@ -123,21 +124,29 @@ func (q *queue) Peek(dst []store.Delivery, after store.Seq, n int) ([]store.Deli
 
 // Browse implements store.Queue. Without a backend it does not wait.
 func (q *queue) Browse(dst []store.Delivery, after store.Seq, n int) ([]store.Delivery, error) {
+	ds, _, err := q.Page(dst, after, n, math.MaxInt64)
+	return ds, err
+}
+
+// Page implements store.Queue. What is at hand is in memory as it is, and none of size.
+func (q *queue) Page(dst []store.Delivery, after store.Seq, n int, size int64) (_ []store.Delivery, more bool, _ error) {
 	q.mu.Lock()
 	if q.closed {
 		q.mu.Unlock()
-		return dst, store.ErrClosed
+		return dst, false, store.ErrClosed
 	}
 	before := len(dst)
 	dst = q.win.browse(dst, after, n)
-	if q.tail == nil || !q.split || len(dst)-before == n {
+	found := len(dst) - before
+	if q.tail == nil || !q.split || found == n || found > 0 && size < math.MaxInt64 {
+		more = found == n || q.tail != nil && q.split
 		q.mu.Unlock()
-		return dst, nil
+		return dst, more, nil
 	}
 	after = max(after, q.win.next-1)
 	written := q.written
 	q.mu.Unlock()
-	return q.browseDisk(dst, after, n-(len(dst)-before), written)
+	return q.browseDisk(dst, after, n-found, size, written)
 }
 
 // Stats implements store.Queue.

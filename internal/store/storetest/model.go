@@ -88,12 +88,37 @@ func (m *model) fetch(h *harness, step, n int) {
 	}
 }
 
+// pages lists all there is by Page, which may end anywhere but not pass anything over.
+func (m *model) pages(h *harness, r *rand.Rand, step int) (all []store.Delivery) {
+	for after := store.Seq(0); ; {
+		n, size := 1+r.IntN(20), r.Int64N(2000)
+		ds, more, err := m.q.Page(nil, after, n, size)
+		if err != nil || len(ds) > n || len(ds) == 0 && more && len(all) < len(m.held) {
+			h.Fatalf("step %d: Page of %d, %d bytes, after %d of %d: %d, more %v, %v", step, n, size, len(all), len(m.held), len(ds), more, err)
+		}
+		if all = append(all, ds...); !more || len(ds) == 0 {
+			break
+		}
+		after = ds[len(ds)-1].Seq
+	}
+	whole, err := m.q.Browse(nil, 0, len(m.held)+1)
+	if err != nil || len(whole) != len(m.held) {
+		h.Fatalf("step %d: Browse gives %d of %d: %v", step, len(whole), len(m.held), err)
+	}
+	if len(all) != len(whole) {
+		h.Fatalf("step %d: pages give %d of %d", step, len(all), len(whole))
+	}
+	for i := range all {
+		if all[i].Seq != whole[i].Seq {
+			h.Fatalf("step %d: pages give %d at %d, Browse gives %d", step, all[i].Seq, i, whole[i].Seq)
+		}
+	}
+	return all
+}
+
 // lease takes some of what nobody holds out of turn.
 func (m *model) lease(h *harness, r *rand.Rand, step int) {
-	all, err := m.q.Browse(nil, 0, len(m.held)+1)
-	if err != nil || len(all) != len(m.held) {
-		h.Fatalf("step %d: Browse gives %d of %d: %v", step, len(all), len(m.held), err)
-	}
+	all := m.pages(h, r, step)
 	var want []store.Delivery
 	free := 0
 	for i, d := range all {

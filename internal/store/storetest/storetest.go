@@ -386,6 +386,19 @@ func browse(h *harness) {
 	look(page[1].Seq, 9, "d")
 	look(1<<40, 9)
 	look(0, 0)
+	for after, want := page[0].Seq-1, 3; ; want-- {
+		got, more, err := q.Page(nil, after, 2, 1)
+		if err != nil || more && len(got) == 0 || len(got) > 2 || len(got) > want {
+			h.Fatalf("Page after %d gave %d, more %v, %v", after, len(got), more, err)
+		}
+		if len(got) == 0 {
+			break
+		}
+		want -= len(got) - 1
+		if after = got[len(got)-1].Seq; !more && want != 1 {
+			h.Fatalf("Page ended %d before the end", want-1)
+		}
+	}
 	h.give(q, 9, "c:1 d:1")
 }
 
