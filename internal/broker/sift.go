@@ -82,6 +82,9 @@ func (q *queue) sift(s *Subscription, w *Wake) (some bool) {
 	some, more := q.siftNear(s, w)
 	if more {
 		s.sift.again = true
+		for p := range s.sift.lanes {
+			s.sift.lanes[p].end = false // it was, perhaps, before much came
+		}
 		if !q.sifting {
 			q.sifting = true
 			q.b.wg.Go(q.siftFar) // ends by itself, or with the broker

@@ -97,6 +97,29 @@ func numbers(from, to int) (all []string) {
 	return all
 }
 
+// Who has looked through all there was goes on when much has come meanwhile and it can take more.
+func TestSelectorGoesOn(t *testing.T) {
+	for name, b := range map[string]*broker.Broker{"memory": newBroker(t, broker.Config{}), "paged": pagedBroker(t)} {
+		t.Run(name, func(t *testing.T) {
+			c := openSink(t, b, "/queue/a", 1, every(3000))
+			for range 3 {
+				send(t, b, "/queue/a", numbers(1, 9001)...)
+				for want := 3000; want <= 9000; want += 3000 {
+					got := await(t, c)
+					if len(got) != 1 || number(got[0].Msg) != want {
+						t.Fatalf("got %v, want %d", spell(got), want)
+					}
+					var w broker.Wake
+					if err := c.sub.Ack(broker.Ref{Tag: got[0].Tag}, broker.NewOp(nil), &w); err != nil {
+						t.Fatal(err)
+					}
+					w.Run()
+				}
+			}
+		})
+	}
+}
+
 // A match deep in a backlog is found, whether that is at hand or not, with a credit of one, and
 // nothing else is touched.
 func TestSelectorInABacklog(t *testing.T) {
