@@ -105,6 +105,9 @@ func (a *Address) sendToKept(m *message.Message, op *Op, w *Wake) bool {
 	}
 	for {
 		if a.keep == nil {
+			if a.kept = a.b.keepsTopic(a.name); !a.kept { // any more
+				return a.sendElsewhere(m, op, w)
+			}
 			q, err := a.b.queue(keptName(a.name))
 			if err != nil {
 				op.Finish(err)
@@ -121,6 +124,8 @@ func (a *Address) sendToKept(m *message.Message, op *Op, w *Wake) bool {
 
 // keepFor has the queue be the one behind a topic.
 func (q *queue) keepFor(topic string) {
+	// Of a topic that is to keep none any more, to which somebody sends in that moment.
+	q.props = &Properties{NonDestructive: true, MaxMessages: freshMessages, WhenFull: DropHead}
 	last := q.st.Stats().Last
 	q.kept = &kept{topic: topic, to: Address{b: q.b, name: topic}, from: last + 1, relayed: last}
 }

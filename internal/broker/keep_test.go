@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"stompserver/internal/broker"
@@ -259,4 +260,37 @@ func kept(st store.Store) (n int) {
 		}
 	}
 	return n
+}
+
+// TestKeptTopicIsForgotten checks that a topic which a client had keep messages is one like any when the
+// last has gone and nobody was there for a while, also for who sent to it before.
+func TestKeptTopicIsForgotten(t *testing.T) {
+	inBubble(t, broker.Config{DeleteIdleAfter: time.Minute}, func(x *bubble) {
+		name, ok := x.b.KeptQueue("/topic/a")
+		if !ok {
+			x.Fatal("it cannot keep anything")
+		}
+		if same, err := x.b.Declare(name, broker.Properties{NonDestructive: true, MaxAge: time.Hour}, true); !same || err != nil {
+			x.Fatal(same, err)
+		}
+		a, err := x.b.Address("/topic/a")
+		if err != nil {
+			x.Fatal(err)
+		}
+		var w broker.Wake
+		a.Send(newMessage(x, "/topic/a", "1"), broker.NewOp(nil), &w)
+		synctest.Wait()
+		if kept(x.st) != 1 || !x.b.Keeps("/topic/a") {
+			x.Fatal("it keeps nothing")
+		}
+		time.Sleep(2 * time.Hour)
+		if x.b.Keeps("/topic/a") {
+			x.Error("it is not forgotten")
+		}
+		a.Send(newMessage(x, "/topic/a", "2"), broker.NewOp(nil), &w)
+		synctest.Wait()
+		if kept(x.st) != 0 {
+			x.Error("it keeps messages that nothing bounds")
+		}
+	})
 }

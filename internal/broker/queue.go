@@ -269,6 +269,9 @@ func (q *queue) forget() bool {
 		q.kept.clear(q)
 	}
 	q.b.forgetProperties(q.name)
+	if q.kept != nil {
+		q.b.durables.version.Add(1) // the topic may keep nothing any more
+	}
 	q.b.memory.extra.Add(-queueCost - int64(len(q.name)))
 	return true
 }
