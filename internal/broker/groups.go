@@ -131,11 +131,9 @@ func (b *bucket) unlist(seq store.Seq) {
 func (q *queue) handGrouped(b *bucket, d store.Delivery, w *Wake) bool {
 	s := b.claimant(d.Msg)
 	if s == nil {
-		if s = q.takerOf(d.Msg); s == nil {
-			return false
-		}
+		s = q.takerOf(b, d)
 	}
-	if !s.able() || !b.lets(s, d) {
+	if s == nil || !b.canHave(s, d) {
 		return false
 	}
 	if s == q.next {
@@ -149,17 +147,28 @@ func (q *queue) handGrouped(b *bucket, d store.Delivery, w *Wake) bool {
 	return true
 }
 
-// takerOf is whose turn it is to take m; nil: nobody can.
-func (q *queue) takerOf(m *message.Message) *Subscription {
-	for _, s := range q.sifters {
-		if q.next != nil && s.priority <= q.priority {
-			break
-		}
-		if s.able() && s.wants(m) {
-			return s
+// canHave reports whether s can take d now and b lets it.
+func (b *bucket) canHave(s *Subscription, d store.Delivery) bool {
+	return s.able() && s.wants(d.Msg) && b.lets(s, d)
+}
+
+// takerOf is whose turn it is to have d; nil: nobody can.
+func (q *queue) takerOf(b *bucket, d store.Delivery) *Subscription {
+	i := 0
+	for ; i < len(q.sifters) && (q.next == nil || q.sifters[i].priority > q.priority); i++ {
+		if b.canHave(q.sifters[i], d) {
+			return q.sifters[i]
 		}
 	}
-	return q.next
+	if q.next != nil && b.canHave(q.next, d) {
+		return q.next
+	}
+	for ; i < len(q.sifters); i++ {
+		if b.canHave(q.sifters[i], d) {
+			return q.sifters[i]
+		}
+	}
+	return nil
 }
 
 // give hands d to s, which b lets have it.
