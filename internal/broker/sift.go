@@ -164,6 +164,9 @@ func (q *queue) obtain(s *Subscription, st store.Queue, p uint8, w *Wake) (some,
 		q.scratch = ds[:0]
 		waits = later
 		l.found = without(l.found, chosen, ds, later)
+		if later {
+			st.Foretell(l.found[:min(len(l.found), fetchAtOnce)]) // or each would wait for the store anew
+		}
 		for i := range ds {
 			ds[i].Seq |= tag
 		}

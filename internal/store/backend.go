@@ -74,7 +74,7 @@ const (
 	RecordPut      Kind = iota // Msg is stored under Seq
 	RecordAck                  // Seq to Last are removed
 	RecordMark                 // every message up to Seq, and none behind it, may have been handed out; not beyond the last put
-	RecordAttempts             // the message Seq was handed out Attempts times; written at a clean stop
+	RecordAttempts             // the message Seq was handed out Attempts times; written at a clean stop, and when one is taken far out of turn
 )
 
 // Info tells what a backend holds of one queue at start.

@@ -76,6 +76,11 @@ type Queue interface {
 	// at once.
 	Lease(dst, ds []Delivery, unseen bool) (_ []Delivery, later bool)
 
+	// Foretell says that ds, as Browse gave them, are likely to be taken by Lease soon, so
+	// that a store can prepare for all of them at once. A crash may have them count as
+	// handed out.
+	Foretell(ds []Delivery)
+
 	// Peek is Browse of what is at hand, and returns at once. Whole says that nothing else
 	// follows; else Browse has it.
 	Peek(dst []Delivery, after Seq, max int) (_ []Delivery, whole bool)

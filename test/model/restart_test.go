@@ -280,5 +280,5 @@ func (m *message) become(at string) {
 	if m.saved.least > 0 {
 		seen = m.saved.least
 	}
-	m.tries = bounds{seen, max(m.saved.most, 1)}
+	m.tries = bounds{seen, max(m.tries.most, m.saved.most, 1)}
 }

@@ -60,7 +60,7 @@ func (q *queue) Lease(dst, ds []store.Delivery, unseen bool) (_ []store.Delivery
 	before := len(dst)
 	for _, d := range ds {
 		s, wait := q.available(d)
-		if wait || s != nil && q.tail != nil && !unseen && !q.mayGo(d.Seq) {
+		if wait || s != nil && q.tail != nil && !unseen && !q.mayGo(d.Seq, s) {
 			q.leasing, later = true, true
 			continue
 		}
@@ -72,7 +72,7 @@ func (q *queue) Lease(dst, ds []store.Delivery, unseen bool) (_ []store.Delivery
 			q.spool.bytes.Add(int64(d.Msg.Size()))
 		}
 		dst = s.lease(dst, d.Seq)
-		if q.tail != nil && !unseen {
+		if q.tail != nil && !unseen && q.near(d.Seq) {
 			q.outOfTurn = max(q.outOfTurn, d.Seq)
 		}
 	}
@@ -82,6 +82,20 @@ func (q *queue) Lease(dst, ds []store.Delivery, unseen bool) (_ []store.Delivery
 		q.pageIfLow()
 	}
 	return dst, later
+}
+
+// Foretell implements store.Queue.
+func (q *queue) Foretell(ds []store.Delivery) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || q.tail == nil {
+		return
+	}
+	for _, d := range ds {
+		if s, _ := q.available(d); s != nil {
+			q.mayGo(d.Seq, s)
+		}
+	}
 }
 
 // available returns the slot of a message that is there and nobody has, or nil. Wait says that
@@ -117,18 +131,64 @@ func (q *queue) available(d store.Delivery) (_ *slot, wait bool) {
 	return s, false
 }
 
-// mayGo reports whether a message may be handed out: a crash would not forget that it was.
-// If not it asks for a mark.
-func (q *queue) mayGo(seq store.Seq) bool {
+// near reports whether a mark up to a message says of few others that they were handed out.
+func (q *queue) near(seq store.Seq) bool { return seq < q.win.fresh+aheadOf }
+
+// mayGo reports whether the message of s may be handed out: a crash would not forget that it was.
+// If not it asks for a mark, or, if that would be of too many others, for a word on it alone.
+func (q *queue) mayGo(seq store.Seq, s *slot) bool {
 	t := q.tail
-	if seq <= t.marked || seq > t.written && seq <= t.marking || seq > t.taken {
+	switch {
+	case seq <= t.marked || seq > t.written && seq <= t.marking || s.attempt > 0 || s.state&told != 0:
 		return true
+	case q.near(seq):
+		if seq > t.taken {
+			return true // it is marked when it is taken up
+		}
+		if t.wish < seq {
+			t.wish = min(seq+aheadOf, t.taken)
+			q.spool.disk.pending.mark(q)
+		}
+		return false
+	case s.state&asked == 0:
+		s.state |= asked
+		if t.tell = append(t.tell, seq); seq <= t.taken {
+			q.spool.disk.pending.mark(q)
+		}
 	}
-	if t.wish < seq {
-		t.wish = min(seq+aheadOf, t.taken)
-		q.spool.disk.pending.mark(q)
+	return seq > t.taken // it is told with it
+}
+
+// tellTries adds to rs what the backend is to know of messages that were handed out far out of turn.
+// It is for the group under way, behind its puts. Called with mu held.
+func (q *queue) tellTries(rs []store.Record) []store.Record {
+	t := q.tail
+	later := t.tell[:0]
+	for _, seq := range t.tell {
+		if seq > t.taken {
+			later = append(later, seq)
+			continue
+		}
+		t.telling = append(t.telling, seq)
+		if s := q.slotOf(seq); s != nil && (s.msg == nil || !s.msg.Volatile()) {
+			rs = append(rs, store.Record{Kind: store.RecordAttempts, Queue: q.name, Seq: seq, Attempts: 1})
+		}
 	}
-	return false
+	t.tell = later
+	return rs
+}
+
+// toldTries notes that the backend knows it.
+func (q *queue) toldTries() {
+	t := q.tail
+	for _, seq := range t.telling {
+		if _, s := q.win.at(seq); s != nil && s.msg != nil {
+			s.state = s.state&^asked | told
+		} else if s := q.ahead.slots[seq]; s != nil {
+			s.state = s.state&^asked | told
+		}
+	}
+	t.telling = t.telling[:0]
 }
 
 // settleAhead takes an acked message out that is not in the window, if it is in the state
@@ -169,7 +229,7 @@ func (q *queue) releaseAhead(seq store.Seq, attempt uint32) bool {
 		}
 		return true
 	}
-	s.state, s.attempt = 0, attempt
+	s.state, s.attempt = s.state&(asked|told), attempt
 	q.spool.bytes.Add(-int64(s.msg.Size()))
 	s.msg = nil
 	return true

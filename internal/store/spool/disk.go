@@ -60,13 +60,15 @@ type tail struct {
 
 	split     bool
 	late      []late
-	kept      []late    // volatile ones of a split queue: in memory until they are in the window
-	away      int       // messages not in the window, late ones included
-	awayBytes int64     // of those
-	paging    bool      // the pager is at it, or will be
-	err       error     // of the last page
-	leasing   bool      // a Lease waits for a mark
-	outOfTurn store.Seq // up to here messages were leased out of turn
+	kept      []late      // volatile ones of a split queue: in memory until they are in the window
+	away      int         // messages not in the window, late ones included
+	awayBytes int64       // of those
+	paging    bool        // the pager is at it, or will be
+	err       error       // of the last page
+	leasing   bool        // a Lease waits for a mark
+	outOfTurn store.Seq   // up to here messages were leased out of turn, near those whose turn it is
+	tell      []store.Seq // the backend is to know of these that they were handed out
+	telling   []store.Seq // and will, with the group under way
 	ahead     ahead
 }
 

@@ -58,6 +58,9 @@ func (g *group) build() {
 			g.records = append(g.records, store.Record{Kind: store.RecordMark, Queue: q.name, Seq: to})
 		}
 		t.wish = 0
+		if len(t.tell) > 0 {
+			g.records = q.tellTries(g.records)
+		}
 		q.mu.Unlock()
 	}
 }
@@ -149,6 +152,9 @@ func (g *group) settle(err error) (ready []*queue) {
 		t := q.tail
 		t.written = t.taken
 		t.marked = max(t.marked, t.marking)
+		if len(t.telling) > 0 {
+			q.toldTries()
+		}
 		q.wrote()
 		if t.leasing && err == nil {
 			t.leasing = false

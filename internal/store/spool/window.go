@@ -28,6 +28,8 @@ const (
 	leaving                   // acked by such a batch: gone once that is durable
 	doomed                    // its put failed while it was out: gone when it is given back
 	queued                    // in window.back
+	asked                     // the backend is to be told that it was handed out, apart from the mark
+	told                      // and knows it
 )
 
 // A chunk is a run of slots. It goes when all its messages have, so that one message that
