@@ -204,7 +204,7 @@ func (s *session) holdBack(d time.Duration, over func() bool) error {
 					return nil
 				}
 			case <-s.srv.quit:
-				return errShuttingDown()
+				return s.srv.errShuttingDown()
 			}
 		}
 	})

@@ -267,7 +267,7 @@ func (s *session) login(f *frame.Frame) error {
 	}
 	if err != nil {
 		if s.srv.ctx.Err() != nil {
-			return errShuttingDown()
+			return s.srv.errShuttingDown()
 		}
 		if !errors.Is(err, auth.ErrDenied) {
 			s.log().Error("login could not be checked", "user", string(login), "err", err)

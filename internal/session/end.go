@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"time"
 
@@ -154,6 +155,18 @@ func (s *session) undo(r run, seen bool) {
 	}
 }
 
-func errShuttingDown() *Error {
-	return errf(codeShuttingDown, "Shutting down", "The server is stopping. Connect again in a moment.")
+// errShuttingDown tells a client to come again, and when: not all in one moment.
+func (srv *Server) errShuttingDown() *Error {
+	e := errf(codeShuttingDown, "Shutting down", "The server is stopping. Connect again in a moment.")
+	span := min(time.Duration(srv.leaving.Load())*retryEach, retryMost-retryLeast)
+	e.RetryAfter = retryLeast + rand.N(span+1)
+	return e
 }
+
+// Clients that are told to come again are to come about one each retryEach, but not at once, and not
+// so late.
+const (
+	retryEach  = time.Millisecond
+	retryLeast = 200 * time.Millisecond
+	retryMost  = 10 * time.Second
+)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"stompserver/internal/broker"
 	"stompserver/internal/frame"
@@ -23,6 +24,8 @@ type Error struct {
 	Subscription string // the subscription it is about
 	Redirect     string // where the client is to go
 	Versions     bool   // say in a header version what is spoken here
+
+	RetryAfter time.Duration // when the client is to come again; 0: nothing is said
 
 	Limit string // the setting that was reached; empty: none
 }
@@ -178,6 +181,9 @@ func (e *Error) frame() *frame.Frame {
 	}
 	if e.Redirect != "" {
 		f.Header.Add("redirect", e.Redirect)
+	}
+	if e.RetryAfter > 0 {
+		f.Header.Add("retry-after", strconv.FormatInt(e.RetryAfter.Milliseconds(), 10))
 	}
 	if e.Versions {
 		f.Header.Add("version", "1.0,1.1,1.2")

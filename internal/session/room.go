@@ -63,7 +63,7 @@ func (s *session) retry(op *broker.Op, try func() bool) error {
 					}
 				}
 			case <-s.srv.quit:
-				return errShuttingDown()
+				return s.srv.errShuttingDown()
 			}
 		}
 	})

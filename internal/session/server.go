@@ -33,6 +33,7 @@ type Server struct {
 	backoff auth.Backoff // of failed logins
 
 	turns   transport.Turns // of handshakes
+	leaving atomic.Int64    // how many sessions there were at the shutdown
 	tallies [tallies]tally
 	census  census
 
@@ -201,12 +202,13 @@ func (srv *Server) Connections() int {
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.stopping = true
+	srv.leaving.Store(int64(len(srv.sessions)))
 	srv.cancel()
 	for l := range srv.listeners {
 		_ = l.Close()
 	}
 	for s := range srv.sessions {
-		s.fail(errShuttingDown())
+		s.fail(srv.errShuttingDown())
 	}
 	srv.mu.Unlock()
 

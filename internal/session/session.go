@@ -264,7 +264,7 @@ func (s *session) await(ready func() bool) error {
 			select {
 			case <-ch:
 			case <-s.srv.quit:
-				return errShuttingDown()
+				return s.srv.errShuttingDown()
 			}
 		}
 		return nil
