@@ -199,7 +199,8 @@ func TestGracefulStop(t *testing.T) {
 func TestReload(t *testing.T) {
 	r := startServer(t, map[string]string{"stompserver.conf": "server_header: one/1\nhost: 127.0.0.1\n"}, "-l", "info")
 	conf := filepath.Join(r.dir, "stompserver.conf")
-	if err := os.WriteFile(conf, []byte("server_header: two/2\nhost: localhost\n"), 0o600); err != nil {
+	there, answers := r.connect()
+	if err := os.WriteFile(conf, []byte("server_header: two/2\nhost: localhost\nlimits: {body: 10B}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.signal(syscall.SIGHUP)
@@ -210,6 +211,14 @@ func TestReload(t *testing.T) {
 		t.Errorf("log %s", line)
 	}
 	r.log("INFO reloaded")
+
+	// Limits of what clients send are for those who were there, too.
+	if _, err := io.WriteString(there, "SEND\ndestination:/queue/a\n\nmore than ten bytes\x00"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := answers.ReadString(0); err != nil || !strings.Contains(answer, "limits.body, which is 10 here") {
+		t.Errorf("answer %q: %v", answer, err)
+	}
 
 	// A file that is wrong leaves everything as it is.
 	if err := os.WriteFile(conf, []byte("prot: 1\n"), 0o600); err != nil {
