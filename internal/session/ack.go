@@ -14,9 +14,8 @@ import (
 // An ack id is "<num>-<tag>": the server's number of the subscription and that of the
 // delivery in it. Each delivery has its own, so one that is settled names nothing.
 func appendAckID(dst []byte, num, tag uint64) []byte {
-	dst = strconv.AppendUint(dst, num, 10)
-	dst = append(dst, '-')
-	return strconv.AppendUint(dst, tag, 10)
+	dst = append(appendUint(dst, num), '-')
+	return appendUint(dst, tag)
 }
 
 // parseAckID reads an ack id. It is called for each ACK.

@@ -96,7 +96,7 @@ func (sub *subscr) Lagging(n int, policy broker.Slow) {
 // appendHead begins the MESSAGE of d.
 func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 	dst = append(dst, sub.head...)
-	dst = strconv.AppendUint(dst, uint64(d.Seq), 10)
+	dst = appendUint(dst, uint64(d.Seq))
 	if (sub.seqName != "" || sub.offset) && broker.Numbered(d.Seq) {
 		dst = sub.appendNumber(dst, d)
 	}
@@ -123,6 +123,18 @@ func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 		dst = append(dst, '\n')
 	}
 	return dst
+}
+
+// appendUint is strconv.AppendUint for the numbers that each MESSAGE has, with fewer steps.
+func appendUint(dst []byte, n uint64) []byte {
+	var b [20]byte
+	i := len(b) - 1
+	for ; n >= 10; i-- {
+		b[i] = '0' + byte(n%10)
+		n /= 10
+	}
+	b[i] = '0' + byte(n)
+	return append(dst, b[i:]...)
 }
 
 // appendNumber tells the order number of d.
