@@ -209,6 +209,12 @@ func (a *Address) wildcards() []*topic {
 	return a.wild
 }
 
+// Heard reports whether anybody listens to what Publish sends to a topic.
+func (b *Broker) Heard(dest string) bool {
+	a := Address{b: b, name: dest}
+	return b.topic(dest) != nil || len(a.wildcards()) > 0
+}
+
 // Publish sends a message of the broker's own to a topic, whatever its name. It is called with
 // no lock held.
 func (b *Broker) Publish(dest, body string) {

@@ -38,8 +38,10 @@ func Start(brokers func() []*broker.Broker, interval time.Duration) *Monitor {
 				return
 			case <-tick.C:
 				for _, b := range brokers() {
-					if queues := b.Queues(); len(queues) > 0 {
-						b.Publish(Destination, Report(queues))
+					if b.Heard(Destination) { // to look at all queues of all brokers takes its time
+						if queues := b.Queues(); len(queues) > 0 {
+							b.Publish(Destination, Report(queues))
+						}
 					}
 					b.TellStats()
 				}
