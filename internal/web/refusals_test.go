@@ -88,7 +88,7 @@ func TestRefusals(t *testing.T) {
 		{"a wait that is none", "GET", "/queue/a?wait=long", "", nil, 400, `Wait is a time like 30s, at most 5m, not "long".`},
 		{"a wait without end", "GET", "/queue/a?wait=1h", "", nil, 400, `Wait is a time like 30s, at most 5m, not "1h".`},
 		{"looking at what comes", "GET", "/queue/a?wait=1s&browse=1", "", nil, 400, "Browse looks at what is there, and cannot wait."},
-		{"looking at a topic", "GET", "/topic/a?browse=1", "", nil, 400, `SUBSCRIBE has the header browser:true, but "/topic/a" is a topic: it holds nothing that could be browsed.`},
+		{"looking at a topic", "GET", "/topic/a?browse=1", "", nil, 400, `SUBSCRIBE has the header browser:true, but "/topic/a" is a topic that keeps nothing which could be browsed.`},
 		{"a name of one connection", "GET", "/temp-queue/a", "", nil, 400, "A temporary destination belongs to a STOMP connection."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
