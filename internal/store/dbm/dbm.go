@@ -60,6 +60,9 @@ const version = "1"
 // Open opens the file, or makes it. Another process that has it open is an error.
 func Open(cfg Config) (d *DBM, err error) {
 	defer guard(cfg.Path, &err)()
+	if err := checkSize(cfg.Path); err != nil {
+		return nil, err
+	}
 	db, err := bbolt.Open(cfg.Path, 0o600, &bbolt.Options{
 		Timeout: 500 * time.Millisecond, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoSync: cfg.NoSync,
 		InitialMmapSize: mapped,
