@@ -91,6 +91,7 @@ func watch() error {
 type Server struct {
 	Host string // always 127.0.0.1
 	Port int
+	HTTP int // the port of HTTP
 	PID  int
 
 	log  log
@@ -129,10 +130,10 @@ func StartIn(t testing.TB, dir string, settings ...string) *Server {
 
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		var p struct{ Stomp int }
+		var p struct{ Stomp, HTTP int }
 		data, err := os.ReadFile(ports)
 		if err == nil && json.Unmarshal(data, &p) == nil && p.Stomp != 0 {
-			s.Port = p.Stomp
+			s.Port, s.HTTP = p.Stomp, p.HTTP
 			return s
 		}
 		select {
