@@ -128,6 +128,7 @@ type Broker struct {
 	retained retained
 	shown    atomic.Uint64 // numbers what subscriptions are shown of it
 	dedupe   *dedupe
+	pauses   pauses
 	schedule *schedule
 	ends     *ledger // queues that have messages which expire
 	wild     wildcards
@@ -172,7 +173,7 @@ func New(cfg Config) (*Broker, error) {
 		b.memory.limit.Store(cfg.MemoryLimit)
 	}
 	b.memory.join(b)
-	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openKept(), b.openSpills()); err != nil {
+	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openKept(), b.openSpills(), b.openPauses()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {
@@ -254,6 +255,7 @@ func (b *Broker) queue(name string) (*queue, error) {
 	}
 	delete(b.kept, name)
 	q.adopt(nil) // nobody is there
+	q.paused = b.pauses.has(name)
 	b.queues[name] = q
 	b.memory.extra.Add(queueCost + int64(len(name)))
 	for _, f := range b.followers {

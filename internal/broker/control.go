@@ -32,8 +32,13 @@ func controlOf(dest string) control {
 	if dest == scheduleControl {
 		return (*Broker).controlSchedule
 	}
-	if strings.HasPrefix(dest, retryControl) {
+	switch {
+	case strings.HasPrefix(dest, retryControl):
 		return (*Broker).controlRetry
+	case strings.HasPrefix(dest, queueControl):
+		return (*Broker).controlQueue
+	case dest == SubscriptionControl:
+		return (*Broker).controlSubscription
 	}
 	if _, ok := statsOf(dest); ok {
 		return (*Broker).controlStats
@@ -50,8 +55,13 @@ func ControlName(dest string) (name string, ok bool) {
 	if of, ok := statsOf(dest); ok {
 		return strings.TrimSuffix(statsControl+"/"+strings.TrimPrefix(of, "/"), "/"), true
 	}
-	if rest, ok := strings.CutPrefix(dest, retryControl); ok {
-		return retryControl + strings.TrimPrefix(asQueue(rest), destination.QueuePrefix), true
+	for _, control := range []string{retryControl, queueControl} {
+		if rest, ok := strings.CutPrefix(dest, control); ok {
+			return control + strings.TrimPrefix(asQueue(rest), destination.QueuePrefix), true
+		}
+	}
+	if dest == SubscriptionControl {
+		return dest, true
 	}
 	return scheduleControl, true
 }

@@ -35,6 +35,7 @@ type queue struct {
 	browsers  []*Subscription
 	kept      *kept       // nil: there is no topic that it is behind of
 	props     *Properties // nil: it has none
+	paused    bool        // it hands out nothing
 	trimming  bool        // a goroutine makes room
 	idling    *alarm
 	aging     *alarm      // nil: none goes for its age

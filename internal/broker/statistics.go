@@ -157,7 +157,7 @@ func (b *Broker) figuresOf(dest string) []figure {
 			st = q
 		}
 	}
-	consumers := 0
+	consumers, paused := 0, b.pauses.has(dest)
 	b.mu.RLock()
 	q := b.queues[dest]
 	b.mu.RUnlock()
@@ -167,7 +167,7 @@ func (b *Broker) figuresOf(dest string) []figure {
 		q.mu.Unlock()
 	}
 	return append(all, figure{"size", st.Ready}, figure{"inflightCount", st.Unacked}, figure{"enqueueCount", st.Enqueued},
-		figure{"dequeueCount", st.Dequeued}, figure{"consumerCount", consumers}, figure{"memoryUsage", st.Bytes})
+		figure{"dequeueCount", st.Dequeued}, figure{"consumerCount", consumers}, figure{"memoryUsage", st.Bytes}, figure{"paused", paused})
 }
 
 // TellStats publishes the broker's figures, if anybody listens.

@@ -103,6 +103,7 @@ type Subscription struct {
 	blocked  bool // the consumer said no more
 	halted   bool // gets no more deliveries
 	detached bool // likewise, and others take its place
+	paused   bool // gets none for now
 
 	direct  atomic.Bool   // of a topic: nothing stands between publisher and consumer
 	jams    atomic.Bool   // of a topic: it holds back who sends
@@ -277,7 +278,7 @@ func (s *Subscription) changed(w *Wake) {
 
 // able reports whether s, of a queue, can take more. Called with mu held.
 func (s *Subscription) able() bool {
-	if !s.started || s.blocked || s.halted || s.credit <= 0 || s.window > 0 && s.bytes >= s.window {
+	if !s.started || s.blocked || s.halted || s.paused || s.q.paused && s.browser == nil || s.credit <= 0 || s.window > 0 && s.bytes >= s.window {
 		return false
 	}
 	active := s.q.single.active

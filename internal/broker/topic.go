@@ -120,11 +120,11 @@ func (s *Subscription) drain(w *Wake) {
 		s.drainSpill(w)
 	}
 	s.enough()
-	s.direct.Store(s.mode == Auto && s.started && !s.blocked && !s.detached && s.backlog.len() == 0 && !s.spilling())
+	s.direct.Store(s.mode == Auto && s.started && !s.blocked && !s.detached && !s.paused && s.backlog.len() == 0 && !s.spilling())
 }
 
 // takes reports whether the consumer can be given more. Called with own held.
-func (s *Subscription) takes() bool { return s.started && !s.blocked && !s.detached && s.credit > 0 }
+func (s *Subscription) takes() bool { return s.started && !s.blocked && !s.detached && !s.paused && s.credit > 0 }
 
 // give hands d, which was kept back, to the consumer. Called with own held.
 func (s *Subscription) give(d Delivery, w *Wake) {

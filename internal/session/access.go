@@ -181,7 +181,7 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 		a = rights.Browse
 	}
 	r := s.access.rights.Load()
-	if r == nil || broker.IsTemporary(name) {
+	if r == nil || broker.IsTemporary(name) || name == broker.SubscriptionControl {
 		return nil
 	}
 	ok, by := false, ""

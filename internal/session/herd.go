@@ -22,6 +22,7 @@ type herd struct {
 	group    *group
 	follower *broker.Follower
 	has      map[string]bool
+	paused   bool // what is new is to be, too
 }
 
 // isHerd reports whether n stands for several queues.
@@ -72,9 +73,30 @@ func (s *session) gather(h *herd) (parts []*subscr, err error) {
 		}
 		h.group.join(sub)
 		h.has[name] = true
+		if h.paused {
+			sub.bs.Pause(true, &s.wake)
+		}
 		parts = append(parts, sub)
 	}
 	return parts, nil
+}
+
+// PauseSubscription implements broker.Pauser.
+func (s *session) PauseSubscription(id string, on bool, w *broker.Wake) bool {
+	var parts []*subscr
+	if sub := s.subs.byName(id); sub != nil {
+		parts = sub.whole()
+	}
+	found := len(parts) > 0
+	for _, h := range s.herds {
+		if v, ok := h.f.Header.Get("id"); ok && string(v) == id {
+			h.paused, found, parts = on, true, h.group.parts
+		}
+	}
+	for _, p := range parts {
+		p.bs.Pause(on, w)
+	}
+	return found
 }
 
 // endHerd ends what h has.
