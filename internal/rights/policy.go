@@ -29,7 +29,7 @@ var builtin = map[string][]string{
 	"admin": nil, // everything
 	"operator": {
 		"consume /queue/monitor", "consume /topic/$sys/>", "consume /topic/ActiveMQ.Advisory.>", "write /queue/$sys/stats/>",
-		"browse >", "destroy >", "write /queue/$dlq/>", "write /queue/$schedule",
+		"browse >", "destroy >", "write /queue/$dlq/>", "write /queue/$queue/>", "write /queue/$schedule",
 	},
 	"monitor": {"consume /queue/monitor", "consume /topic/$sys/>", "consume /topic/ActiveMQ.Advisory.>", "write /queue/$sys/stats/>"},
 }
