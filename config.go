@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"stompserver/internal/broker"
+	"stompserver/internal/session"
 )
 
 // AnyPort as Config.Port lets the system pick a free port.
@@ -94,6 +95,7 @@ type Config struct {
 	NoMonitor bool // do not publish the statistics of queues to /queue/monitor
 
 	Heartbeat    Heartbeat
+	UserHeader   string // a header of each message with the login of its sender; default none
 	ServerHeader string // the server header of CONNECTED; default "stompserver/dev"
 	Limits       Limits
 	Destinations Destinations
@@ -217,6 +219,16 @@ type Destinations struct {
 	// dropped. Default 1,000,000.
 	MaxPending int
 
+	// UnknownPrefix is what a destination without a known prefix is: a topic, as in the Ruby
+	// server (default), a queue, or an error.
+	UnknownPrefix string
+
+	// DefaultVolatile has a message that does not say persistent not be stored.
+	DefaultVolatile bool
+
+	copies     session.Copies // of SetCopies
+	copiesText string
+
 	rules     []queueRule // of SetRules
 	rulesText string
 }
@@ -228,6 +240,21 @@ func (d *Destinations) SetRules(text string) (err error) {
 	d.rulesText = text
 	return err
 }
+
+// SetCopies has what is sent to some destinations sent to others too, as destinations.copy of a
+// configuration file does: text is a list such as [{from: /topic/events, to: [/queue/audit]}].
+func (d *Destinations) SetCopies(text string) (err error) {
+	d.copies, err = parseCopies(text)
+	d.copiesText = text
+	return err
+}
+
+// What a destination without a known prefix may be.
+const (
+	UnknownTopic = "topic"
+	UnknownQueue = "queue"
+	UnknownError = "error"
+)
 
 // What may be done with a damaged journal.
 const (
@@ -300,6 +327,7 @@ func (c Config) withDefaults() Config {
 	def(&d.DedupeWindow, 2*time.Minute)
 	def(&d.SlowConsumer, DropOldest)
 	def(&d.MaxPending, broker.DefaultPending)
+	def(&d.UnknownPrefix, UnknownTopic)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

@@ -172,7 +172,7 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 func TestAbsentKeysAreRefusedEverywhere(t *testing.T) {
 	keys := strings.Fields(`http.console http.base_path http.tls http.trusted_proxies http.login_ttl cluster
 		limits.disk_free
-		destinations.copy destinations.unknown_prefix destinations.separator destinations.auto_create
+		destinations.separator destinations.auto_create
 		trailing_lf soft_errors`)
 	for _, key := range keys {
 		t.Run(key, func(t *testing.T) {

@@ -67,6 +67,9 @@ func New(cfg Config) (*Server, error) {
 	if err := oneOf(cfg.Destinations.SlowConsumer, slowPolicies...); err != nil {
 		return nil, fmt.Errorf("stompserver: slow consumer: %w", err)
 	}
+	if err := oneOf(cfg.Destinations.UnknownPrefix, UnknownTopic, UnknownQueue, UnknownError); err != nil {
+		return nil, fmt.Errorf("stompserver: unknown prefix: %w", err)
+	}
 	if err := oneOf(cfg.OnDamage, RefuseDamaged, StartDamaged); err != nil {
 		return nil, fmt.Errorf("stompserver: on damage: %w", err)
 	}
@@ -157,9 +160,15 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 		ServerHeader: cfg.ServerHeader,
 		AckTimeout:   cfg.Destinations.AckTimeout,
 		Slow:         cfg.Destinations.slowness(),
+		Copies:       cfg.Destinations.copies,
+		Volatile:     cfg.Destinations.DefaultVolatile,
+		UserHeader:   cfg.UserHeader,
 		Hosts:        s.sessionHosts(&cfg),
 		Log:          cfg.Log,
 		Debug:        cfg.Debug,
+	}
+	if u := cfg.Destinations.UnknownPrefix; u != UnknownTopic {
+		sc.UnknownPrefix = u
 	}
 	if s.passwd != nil {
 		sc.Auth = auth.Several{Tokens: s.tokens, Directory: s.directory, Passwd: s.passwd}
@@ -290,8 +299,8 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// Reload takes the heart-beats, headers, Debug and SlowConsumer of cfg for the connections that are
-// made from now on, the limits of what clients send, the memory limit, users, rights and virtual hosts for
+// Reload takes the heart-beats, headers, Debug, SlowConsumer, UnknownPrefix, DefaultVolatile and copies of cfg
+// for the connections that are made from now on, the limits of what clients send, the memory limit, users, rights and virtual hosts for
 // all, and reads the password file and the certificates again, of other files too if there was TLS at New, and has the
 // directory asked about who is connected. Clients whose user is gone, who may not be in their virtual host any more, or who are subscribed to
 // what they may not read any more, are told and disconnected. Everything else of cfg, Auth among it, stays as it was at New. When a file
@@ -301,6 +310,9 @@ func (s *Server) Reload(cfg Config) error {
 	s.shows.read(false) // until it is
 	if err := oneOf(cfg.Destinations.SlowConsumer, slowPolicies...); err != nil {
 		return fmt.Errorf("stompserver: slow consumer: %w", err)
+	}
+	if err := oneOf(cfg.Destinations.UnknownPrefix, UnknownTopic, UnknownQueue, UnknownError); err != nil {
+		return fmt.Errorf("stompserver: unknown prefix: %w", err)
 	}
 	if _, err := cfg.policy(); err != nil {
 		return fmt.Errorf("stompserver: rights: %w", err)

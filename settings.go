@@ -135,6 +135,7 @@ var generalSettings = []*Setting{
 	Setting{Key: "heartbeat.receive", Doc: "the server wants a heart-beat each; 0 wants none"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Receive }),
 	Setting{Key: "heartbeat.tolerance", Doc: "silent intervals until a client is given up"}.factor(1, 1000, func(s *Settings) *float64 { return &s.Config.Heartbeat.Tolerance }),
 	Setting{Key: "heartbeat.grace", Doc: "and this much more"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Grace }),
+	Setting{Key: "user_header", Doc: "a header that each message has with the login of its sender, such as JMSXUserID; empty is none"}.with(setUserHeader, func(s *Settings) string { return s.Config.UserHeader }),
 	Setting{Key: "server_header", Doc: "the server header of CONNECTED; ${version} is this version"}.text(func(s *Settings) *string { return &s.Config.ServerHeader }),
 }
 
@@ -339,6 +340,17 @@ func setRules(s *Settings, v string) error {
 		return err
 	}
 	s.Config.Destinations.rules, s.Config.Destinations.rulesText = rules, v
+	return nil
+}
+
+func setCopies(s *Settings, v string) error { return s.Config.Destinations.SetCopies(v) }
+
+func setUserHeader(s *Settings, v string) error {
+	v = strings.TrimSpace(v)
+	if strings.ContainsAny(v, ":\\\r\n\x00") || strings.EqualFold(v, "destination") || strings.EqualFold(v, "content-length") {
+		return fmt.Errorf("%q cannot be the name of such a header", v)
+	}
+	s.Config.UserHeader = v
 	return nil
 }
 

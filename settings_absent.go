@@ -22,7 +22,7 @@ func QueueTypes() []string { return slices.Clone(queueTypes) }
 var absent = []string{
 	"http.console", "http.base_path", "http.tls", "http.trusted_proxies", "http.login_ttl", "cluster",
 	"limits.disk_free",
-	"destinations.copy", "destinations.unknown_prefix", "destinations.separator",
+	"destinations.separator",
 	"destinations.auto_create", "trailing_lf", "soft_errors",
 }
 

@@ -39,4 +39,7 @@ var limitSettings = []*Setting{
 	Setting{Key: "destinations.rules", Doc: "properties of queues and topics by their names"}.of(aList).with(setRules, func(s *Settings) string { return s.Config.Destinations.rulesText }),
 	Setting{Key: "destinations.slow_consumer", Doc: "what becomes past limits.outbox of messages for the subscriber of a topic: drop_oldest, disconnect, spill or block"}.word(func(s *Settings) *string { return &s.Config.Destinations.SlowConsumer }, slowPolicies...),
 	Setting{Key: "destinations.max_pending", Doc: "messages that wait in the store for one subscriber, with spill; past that the oldest are dropped"}.number(1, 1<<31-1, func(s *Settings) *int { return &s.Config.Destinations.MaxPending }),
+	Setting{Key: "destinations.copy", Doc: "what is sent to some destinations goes to others too: {from: NAME or pattern, to: [NAME]}"}.of(aList).with(setCopies, func(s *Settings) string { return s.Config.Destinations.copiesText }),
+	Setting{Key: "destinations.unknown_prefix", Doc: "what a destination without a known prefix is: topic, queue or error"}.word(func(s *Settings) *string { return &s.Config.Destinations.UnknownPrefix }, UnknownTopic, UnknownQueue, UnknownError),
+	Setting{Key: "destinations.default_persistent", Doc: "store a message whose SEND does not say persistent"}.unset(func(s *Settings) *bool { return &s.Config.Destinations.DefaultVolatile }),
 }

@@ -124,7 +124,9 @@ func (s *Subscription) drain(w *Wake) {
 }
 
 // takes reports whether the consumer can be given more. Called with own held.
-func (s *Subscription) takes() bool { return s.started && !s.blocked && !s.detached && !s.paused && s.credit > 0 }
+func (s *Subscription) takes() bool {
+	return s.started && !s.blocked && !s.detached && !s.paused && s.credit > 0
+}
 
 // give hands d, which was kept back, to the consumer. Called with own held.
 func (s *Subscription) give(d Delivery, w *Wake) {

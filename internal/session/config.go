@@ -29,8 +29,12 @@ type Config struct {
 	Heartbeat    Heartbeat
 	ServerHeader string // of CONNECTED; default "stompserver/dev"
 
-	AckTimeout time.Duration   // for which a delivery may stay unsettled, where SUBSCRIBE does not say; 0: any time
-	Slow       broker.Slowness // what becomes of messages for the slow subscriber of a topic
+	AckTimeout    time.Duration   // for which a delivery may stay unsettled, where SUBSCRIBE does not say; 0: any time
+	Slow          broker.Slowness // what becomes of messages for the slow subscriber of a topic
+	Copies        Copies          // what goes elsewhere as well
+	UnknownPrefix string          // what a destination without a known prefix is: "topic" (default), "queue" or "error"
+	Volatile      bool            // a SEND that does not say persistent is not stored
+	UserHeader    string          // a header of each message with its sender's login; empty: none
 
 	Log   *slog.Logger // default: none
 	Debug bool         // log every frame, without bodies and passcodes

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"strings"
 
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
@@ -39,6 +40,11 @@ func (s *session) names(f *frame.Frame) ([]destination.Name, error) {
 		return nil, errf(codeBadDestination, "Invalid destination", "The destination %s joins %d names; at most %d are possible.", cut(dest), len(all), maxParts)
 	}
 	for i := range all {
+		if all[i].Bare && hint == destination.None && s.cfg.UnknownPrefix != "" {
+			if err := s.unknown(&all[i]); err != nil {
+				return nil, err
+			}
+		}
 		if n, most := len(all[i].Spelt), s.longest(); n > most {
 			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s has %d bytes; at most %d are possible.", cut([]byte(all[i].Spelt)), n, most)
 		}
@@ -47,6 +53,20 @@ func (s *session) names(f *frame.Frame) ([]destination.Name, error) {
 		}
 	}
 	return all, nil
+}
+
+// unknown has a name without a known prefix be what the configuration says.
+func (s *session) unknown(n *destination.Name) error {
+	if _, control := broker.ControlName(n.Text); control || strings.HasPrefix(n.Text, "$share/") {
+		return nil
+	}
+	switch s.cfg.UnknownPrefix {
+	case "queue":
+		n.Kind, n.Text = destination.Queue, destination.QueuePrefix+strings.TrimPrefix(n.Text, "/")
+	case "error":
+		return errf(codeBadDestination, "Unknown destination", "The destination %s begins with none of /queue/, /topic/, /exchange/, /amq/queue/, /temp-queue/, /temp-topic/, /reply-queue/, /reply-topic/ and /dsub/.", cut([]byte(n.Spelt)))
+	}
+	return nil
 }
 
 // hintOf reads what Artemis's clients say of a name without a prefix.
@@ -136,6 +156,7 @@ type route struct {
 type part struct {
 	spelt string
 	to    broker.Address
+	copy  bool // the client does not know of it
 }
 
 // fits reports whether r is the way of f, whose header destination is dest, for who has right.
@@ -182,7 +203,20 @@ func (s *session) look(f *frame.Frame) error {
 				r.kind = Topic
 			}
 		} else {
-			r.more = append(r.more, part{n.Spelt, to})
+			r.more = append(r.more, part{spelt: n.Spelt, to: to})
+		}
+	}
+	if s.cfg.Copies != nil && !r.to.Control() {
+		copies, err := s.cfg.Copies.of(all)
+		if err != nil {
+			return err
+		}
+		for _, n := range copies {
+			to, err := s.b.Address(n.Text)
+			if err != nil {
+				return err
+			}
+			r.more = append(r.more, part{spelt: n.Spelt, to: to, copy: true})
 		}
 	}
 	s.to = r

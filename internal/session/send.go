@@ -90,6 +90,14 @@ func (s *session) message(f *frame.Frame) (*message.Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.cfg.UserHeader != "" { // also where there is no login: no other client says who it is
+		m = m.Redirect(m.Destination(), s.cfg.UserHeader, s.user.Name)
+	}
+	if s.cfg.Volatile {
+		if _, said := f.Header.Get("persistent"); !said {
+			m.SetVolatile()
+		}
+	}
 	m.SetSender(uint32(s.id))
 	if m.Special() && m.Options().OwnReply {
 		return s.replyTo(m)
@@ -144,7 +152,7 @@ func errAlone(dest string) *Error {
 func (s *session) wanted() bool {
 	ok := s.to.to.Wanted()
 	for i := range s.to.more {
-		ok = s.to.more[i].to.Wanted() && ok
+		ok = (s.to.more[i].copy || s.to.more[i].to.Wanted()) && ok
 	}
 	return ok
 }
