@@ -51,7 +51,7 @@ type Conn struct {
 	mu       sync.Mutex
 	room     sync.Cond // of mu: a subscription was read from, a receipt is awaited, or the end
 	err      error     // why the connection ended, guarded by mu
-	receipts map[string]chan error
+	receipts map[string]chan answer
 	subs     map[string]*Subscription
 	nextID   int
 
@@ -89,7 +89,7 @@ func Dial(ctx context.Context, address string, o Options) (*Conn, error) {
 func Connect(ctx context.Context, conn net.Conn, o Options) (*Conn, error) {
 	c := &Conn{
 		conn: conn, done: make(chan struct{}),
-		receipts: map[string]chan error{}, subs: map[string]*Subscription{},
+		receipts: map[string]chan answer{}, subs: map[string]*Subscription{},
 	}
 	c.room.L = &c.mu
 	if o.MaxBody == 0 {
@@ -222,7 +222,7 @@ func (c *Conn) end(err error) {
 	close(c.done)
 	_ = c.conn.Close()
 	for id, ch := range c.receipts {
-		ch <- err
+		ch <- answer{err: err}
 		delete(c.receipts, id)
 	}
 	for _, s := range c.subs {
@@ -253,7 +253,7 @@ func (c *Conn) read(r *reader) {
 		case frame.Message:
 			c.deliver(f)
 		case frame.Receipt:
-			c.confirm(f.Header.Value("receipt-id"))
+			c.confirm(f)
 		case frame.Error:
 			c.end(newServerError(f))
 			return

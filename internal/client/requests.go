@@ -77,15 +77,24 @@ func (c *Conn) failed(err error) error {
 }
 
 // Request sends f with a receipt header of its own and waits for that RECEIPT.
-func (c *Conn) Request(ctx context.Context, f *frame.Frame) error { return c.request(ctx, f, c.Write) }
+func (c *Conn) Request(ctx context.Context, f *frame.Frame) error {
+	_, err := c.request(ctx, f, c.Write)
+	return err
+}
+
+// An answer is what came of a request: the headers of its RECEIPT beyond those that each has.
+type answer struct {
+	header frame.Header
+	err    error
+}
 
 // request is Request with another way of writing the frame.
-func (c *Conn) request(ctx context.Context, f *frame.Frame, write func(*frame.Frame) error) error {
-	got := make(chan error, 1)
+func (c *Conn) request(ctx context.Context, f *frame.Frame, write func(*frame.Frame) error) (frame.Header, error) {
+	got := make(chan answer, 1)
 	c.mu.Lock()
 	if c.err != nil {
 		defer c.mu.Unlock()
-		return c.err
+		return nil, c.err
 	}
 	c.nextID++
 	id := "r-" + strconv.Itoa(c.nextID)
@@ -96,34 +105,42 @@ func (c *Conn) request(ctx context.Context, f *frame.Frame, write func(*frame.Fr
 	g := *f
 	g.Header = append(frame.Header{}, f.Header...)
 	g.Header.Add("receipt", id)
-	err := write(&g)
-	if err == nil {
-		err = c.Flush()
+	var a answer
+	a.err = write(&g)
+	if a.err == nil {
+		a.err = c.Flush()
 	}
-	if err == nil {
+	if a.err == nil {
 		select {
-		case err = <-got:
+		case a = <-got:
 		case <-ctx.Done():
-			err = &ReceiptError{f.Command, ctx.Err()}
+			a.err = &ReceiptError{f.Command, ctx.Err()}
 		}
 	} else {
 		select {
-		case err = <-got: // the frame was out already, and the server answered it and left
+		case a = <-got: // the frame was out already, and the server answered it and left
 		default:
 		}
 	}
 	c.mu.Lock()
 	delete(c.receipts, id)
 	c.mu.Unlock()
-	return err
+	return a.header, a.err
 }
 
-func (c *Conn) confirm(id string) {
+func (c *Conn) confirm(f *frame.Frame) {
+	id := f.Header.Value("receipt-id")
+	var more frame.Header
+	for _, h := range f.Header {
+		if name := string(h.Name); name != "receipt-id" && name != "content-length" {
+			more.Add(name, string(h.Value))
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ch, ok := c.receipts[id]; ok {
 		delete(c.receipts, id)
-		ch <- nil
+		ch <- answer{header: more}
 	}
 }
 
@@ -153,8 +170,8 @@ func (e *BodyError) Unwrap() error { return e.Err }
 
 // SendFrom is SendConfirmed of the next size bytes of body, which it hands on as they come. If
 // they do not all come it ends the connection, for half a frame is out, and returns a
-// *BodyError.
-func (c *Conn) SendFrom(ctx context.Context, destination string, header frame.Header, body io.Reader, size int64) error {
+// *BodyError. What it returns else is what the RECEIPT says besides.
+func (c *Conn) SendFrom(ctx context.Context, destination string, header frame.Header, body io.Reader, size int64) (frame.Header, error) {
 	return c.request(ctx, SendFrame(destination, header, nil), func(f *frame.Frame) error {
 		f.Header.Add("content-length", strconv.FormatInt(size, 10))
 		c.wmu.Lock()

@@ -25,10 +25,10 @@ func TestSendFrom(t *testing.T) {
 		}
 		h := frame.Header{{Name: []byte("note"), Value: []byte("x")}}
 		body := iotest.OneByteReader(strings.NewReader("a\x00bc and more"))
-		if err := c.SendFrom(t.Context(), "/queue/a", h, body, 4); err != nil {
+		if _, err := c.SendFrom(t.Context(), "/queue/a", h, body, 4); err != nil {
 			t.Error(err)
 		}
-		if err := c.SendFrom(t.Context(), "/queue/a", nil, strings.NewReader(""), 0); err != nil {
+		if _, err := c.SendFrom(t.Context(), "/queue/a", nil, strings.NewReader(""), 0); err != nil {
 			t.Error(err)
 		}
 	})
@@ -57,7 +57,7 @@ func TestSendFromHalfABody(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				err = c.SendFrom(t.Context(), "/queue/a", nil, tt.body, 4)
+				_, err = c.SendFrom(t.Context(), "/queue/a", nil, tt.body, 4)
 				var body *client.BodyError
 				if !errors.As(err, &body) || !errors.Is(err, tt.want) {
 					t.Errorf("error %v, want %v", err, tt.want)
@@ -81,7 +81,7 @@ func TestSendFromRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = c.SendFrom(t.Context(), "/queue/a", nil, strings.NewReader(strings.Repeat("x", 1000000)), 1000000)
+		_, err = c.SendFrom(t.Context(), "/queue/a", nil, strings.NewReader(strings.Repeat("x", 1000000)), 1000000)
 		var said *client.ServerError
 		if !errors.As(err, &said) || said.Code != "frame-too-large" {
 			t.Errorf("error %v, want the server's", err)

@@ -43,12 +43,17 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request) {
 		}
 		body, size = bytes.NewReader(all), int64(len(all))
 	}
-	err = c.SendFrom(r.Context(), r.URL.Path, header, body, size)
+	told, err := c.SendFrom(r.Context(), r.URL.Path, header, body, size)
 	in.done()
 	if err != nil {
 		_ = c.Close() // it may be in the middle of something
 		d.refuse(w, err, notEnqueued)
 		return
+	}
+	for _, h := range told {
+		if name := string(h.Name); token(name) {
+			w.Header()[prefix+name] = append(w.Header()[prefix+name], string(h.Value))
+		}
 	}
 	say(w, http.StatusOK, enqueued)
 }
