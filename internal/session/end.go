@@ -25,6 +25,11 @@ func (s *session) release() {
 		h.follower.End()
 	}
 	for _, sub := range s.subs.list {
+		if !sub.gone {
+			s.tellOf("unsubscribe", "Consumer", []*subscr{sub})
+		}
+	}
+	for _, sub := range s.subs.list {
 		sub.bs.Halt(&s.wake)
 	}
 	s.wake.Run()
