@@ -69,7 +69,7 @@ func (d *Decoder) Decode(f *Frame) error {
 func (d *Decoder) decode(f *Frame) error {
 	b := d.buf[d.r:d.w]
 	if d.phase == atStart {
-		for len(b) > 0 && (b[0] == '\n' || b[0] == '\r' && len(b) > 1 && b[1] == '\n') {
+		for len(b) > 0 && b[0] <= '\r' && (b[0] == '\n' || b[0] == '\r' && len(b) > 1 && b[1] == '\n' || b[0] == 0) {
 			b = b[1:]
 		}
 		d.r = d.w - len(b)

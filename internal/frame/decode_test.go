@@ -86,6 +86,7 @@ var samples = []struct {
 	{name: "CRLF lines in 1.0 and 1.1, as real clients send", v: frame.V10, in: "SEND\r\ndestination:/queue/a\r\n\r\nhello\x00", want: []string{`SEND "destination"="/queue/a" | "hello"`}},
 	{name: "no header, no body", v: frame.V12, in: "DISCONNECT\n\n\x00", want: []string{`DISCONNECT | ""`}},
 	{name: "EOLs before, between and behind", v: frame.V12, in: "\n\r\n\nACK\n\n\x00\n\n\r\nNACK\n\n\x00\n\r\n", want: []string{`ACK | ""`, `NACK | ""`}},
+	{name: "NUL before and between", v: frame.V12, in: "\n\x00ACK\n\n\x00\x00\n\x00\r\nNACK\n\n\x00", want: []string{`ACK | ""`, `NACK | ""`}},
 	{name: "several in one", v: frame.V12, in: "ACK\nid:1\n\n\x00ACK\nid:2\n\n\x00\nACK\nid:3\n\n\x00", want: []string{`ACK "id"="1" | ""`, `ACK "id"="2" | ""`, `ACK "id"="3" | ""`}},
 	{name: "any case, as the Ruby server took it", v: frame.V10, in: "send\ndestination:/queue/a\n\nx\x00Subscribe\n\n\x00", want: []string{`SEND "destination"="/queue/a" | "x"`, `SUBSCRIBE | ""`}},
 	{name: "unknown command", v: frame.V12, in: "HELLO\na:b\n\nc\x00", want: []string{`?HELLO "a"="b" | "c"`}},
