@@ -90,8 +90,11 @@ func (w *Writer) Group(t testing.TB, before State) ([]store.Record, State) {
 			w.next[name]++
 			w.n++
 			body := fmt.Sprintf("%d-%s", w.n, strings.Repeat("x", w.Rand.IntN(300)))
-			if w.Rand.IntN(50) == 0 {
+			switch w.Rand.IntN(100) {
+			case 0, 1:
 				body += strings.Repeat("y", 6000)
+			case 2: // of which a group may be several writes
+				body += strings.Repeat("z", vfs.ShareFrom)
 			}
 			rs = append(rs, store.Record{Kind: store.RecordPut, Queue: name, Seq: w.next[name], Msg: Message(t, name, []byte(body))})
 			if q == nil {
