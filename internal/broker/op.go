@@ -91,7 +91,9 @@ func (op *Op) Finish(err error) {
 		op.Owner.Done(op, err)
 		op.Owner = nil
 	}
-	op.leaveLine()
+	if op.turn != nil {
+		op.leaveLine()
+	}
 	op.Bytes, op.Token, op.Patient, op.News = 0, nil, false, nil
 	op.told = op.told[:0]
 	op.batch.Lazy, op.batch.Attended = false, false

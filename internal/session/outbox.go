@@ -237,12 +237,11 @@ func (o *outbox) receipt(r *receipt, v frame.Version) {
 	o.receipted++
 	o.room(receiptSize(r.id) + len(r.more))
 	n := o.begin()
-	o.chunk = append(o.chunk, "RECEIPT\nreceipt-id:"...)
-	o.chunk = frame.AppendEscaped(o.chunk, r.id, v)
+	b := frame.AppendEscaped(append(o.chunk, "RECEIPT\nreceipt-id:"...), r.id, v)
 	if r.more != nil {
-		o.chunk = append(o.chunk, r.more...)
+		b = append(b, r.more...)
 	}
-	o.chunk = append(o.chunk, "\n\n\x00\n"...)
+	o.chunk = append(b, "\n\n\x00\n"...)
 	o.end(n, nil)
 }
 
