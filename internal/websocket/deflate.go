@@ -14,7 +14,6 @@ var left = []byte{0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff}
 
 // An unpacker yields one compressed message. No window is kept from one to the next.
 type unpacker struct {
-	in   bytes.Reader
 	tail bytes.Reader
 	z    io.ReadCloser
 	text bool
@@ -24,10 +23,9 @@ var unpackers = sync.Pool{New: func() any { return &unpacker{z: flate.NewReader(
 
 func (r *Reader) startUnpack(text bool) {
 	u := unpackers.Get().(*unpacker)
-	u.in.Reset(r.packed)
 	u.tail.Reset(left)
 	u.text = text
-	_ = u.z.(flate.Resetter).Reset(io.MultiReader(&u.in, &u.tail), nil)
+	_ = u.z.(flate.Resetter).Reset(io.MultiReader(&r.packed, &u.tail), nil)
 	r.unpack = u
 }
 
@@ -57,9 +55,9 @@ func (r *Reader) Unpack(b []byte) (int, error) {
 	if u.text && !r.utf8.whole() {
 		return 0, broken(CloseInvalid, "a text ends within a character")
 	}
-	u.in.Reset(nil)
+	_ = u.z.(flate.Resetter).Reset(&u.tail, nil) // it refers to r no longer
 	unpackers.Put(u)
-	r.unpack, r.packed = nil, nil
+	r.unpack, r.packed = nil, pile{}
 	return 0, nil
 }
 

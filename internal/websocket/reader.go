@@ -34,7 +34,7 @@ type Reader struct {
 	zipped  bool // it is compressed
 	utf8    tail
 	control []byte
-	packed  []byte
+	packed  pile
 	unpack  *unpacker // the message being unpacked; nil: none
 }
 
@@ -63,10 +63,10 @@ func (r *Reader) Decode(b []byte) (n int, rest []byte, err error) {
 		case r.op >= opClose:
 			r.control = append(r.control, p...)
 		case r.zipped:
-			if r.MaxPacked > 0 && len(r.packed)+take > r.MaxPacked {
+			if r.MaxPacked > 0 && r.packed.size+take > r.MaxPacked {
 				return n, nil, broken(CloseTooBig, "a compressed message is larger than a frame may be")
 			}
-			r.packed = append(r.packed, p...)
+			r.packed.add(p)
 		default:
 			if r.message == opText && !r.utf8.check(p) {
 				return n, nil, broken(CloseInvalid, "a text is not UTF-8")
@@ -168,7 +168,7 @@ func (r *Reader) begin() error {
 			r.Began, r.Text = true, op == opText
 		}
 		r.message, r.zipped = op, rsv1
-		r.packed = r.packed[:0]
+		r.packed = pile{}
 	}
 	return nil
 }
@@ -229,7 +229,7 @@ func xor(p []byte, mask [4]byte, at int) {
 // Idle lets go of what is not needed while nothing comes.
 func (r *Reader) Idle() {
 	if r.message == 0 && r.unpack == nil {
-		r.packed = nil
+		r.packed = pile{}
 	}
 	if len(r.Reply) == 0 {
 		r.Reply = nil
@@ -240,7 +240,7 @@ func (r *Reader) Idle() {
 }
 
 // Held is how many bytes of a compressed message are kept.
-func (r *Reader) Held() int { return cap(r.packed) }
+func (r *Reader) Held() int { return r.packed.room }
 
 // Waiting reports whether a message lies unpacked in part, so that Unpack has more.
 func (r *Reader) Waiting() bool { return r.unpack != nil }
