@@ -224,14 +224,39 @@ func (r *Rights) May(action Actions, name string) (ok bool, by string) {
 	if r == nil {
 		return true, ""
 	}
+	if c := r.first(action, name); c != nil {
+		return !c.Deny, c.by()
+	}
+	return false, ""
+}
+
+// first is the rule that counts for a name, or nil.
+func (r *Rights) first(action Actions, name string) *rule {
 	own := system(name)
 	for i := range r.rules {
 		c := &r.rules[i]
 		if c.Actions&action != 0 && (c.any || own == c.system && c.match.Matches(name)) {
-			return !c.Deny, c.by()
+			return c
 		}
 	}
-	return false, ""
+	return nil
+}
+
+// MayHeld is May for the queue of a durable subscription, by its name under destination.DurablePrefix.
+// What it holds is of topic, which may be a pattern: a rule that is for all kinds of names allows what it
+// allows with the topic, and one for such queues allows it by itself.
+func (r *Rights) MayHeld(action Actions, queue string, topic pattern.Pattern) (ok bool, by string) {
+	if r == nil {
+		return true, ""
+	}
+	c := r.first(action, queue)
+	switch {
+	case c == nil:
+		return false, ""
+	case c.Deny || !c.any && strings.HasPrefix(c.match.String(), destination.DurablePrefix):
+		return !c.Deny, c.by()
+	}
+	return r.MayAll(action, topic)
 }
 
 // MayAll is May for all the names that p stands for. That several rules allow them together does

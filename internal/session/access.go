@@ -185,13 +185,19 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 		return nil
 	}
 	ok, by := false, ""
-	if broker.IsPattern(name) {
-		p, err := pattern.Parse(name)
-		if err != nil {
+	of, held := s.holds(name)
+	switch {
+	case held || broker.IsPattern(name):
+		p, err := pattern.Parse(of)
+		switch {
+		case err != nil:
 			return errf(codeBadDestination, "Invalid destination", "The destination %s cannot be used: %s.", cut([]byte(spelt)), strings.TrimPrefix(err.Error(), "pattern: "))
+		case held:
+			ok, by = r.MayHeld(a, name, p)
+		default:
+			ok, by = r.MayAll(a, p)
 		}
-		ok, by = r.MayAll(a, p)
-	} else {
+	default:
 		if asked, control := broker.ControlName(name); control {
 			name = asked
 		}
@@ -210,6 +216,17 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 	s.srv.census.denied.add(a.String())
 	s.log().Info("access refused", "user", user, "action", a.String(), "vhost", s.lodging.host, "destination", name, "rule", by)
 	return errf(codeAccess, "access_refused", "%s may not %s %s here.", who, deeds[a], cut([]byte(spelt)))
+}
+
+// holds returns what is in the queue of a durable subscription, which is of a topic or of a pattern of
+// topics; of another name it returns that.
+func (s *session) holds(name string) (topic string, held bool) {
+	if strings.HasPrefix(name, destination.DurablePrefix) {
+		if d, ok := s.b.Bound(name); ok {
+			return d.Topic, true
+		}
+	}
+	return name, false
 }
 
 // who is the name of the client; it does not change while the reader, or who holds mu, asks.
