@@ -36,7 +36,9 @@ type durables struct {
 	trie    pattern.Trie[*durable]
 	version atomic.Uint64 // counts the changes, those of which topics keep messages too; 0 while there never was one
 
-	mu     sync.Mutex // guards what follows
+	mu sync.Mutex // of who makes, changes or ends one
+
+	table  sync.RWMutex // guards what follows for those who do not hold mu; the last of all locks
 	byName map[string]*durable
 }
 
@@ -84,7 +86,9 @@ func (d *durables) add(one Durable) error {
 		return fmt.Errorf("%w: %w", ErrWildcard, err)
 	}
 	e := &durable{Durable: one, pattern: p}
+	d.table.Lock()
 	d.byName[one.Queue] = e
+	d.table.Unlock()
 	d.ledger.b.memory.extra.Add(e.size())
 	d.trie.Add(p, e)
 	d.version.Add(1)
@@ -92,7 +96,9 @@ func (d *durables) add(one Durable) error {
 }
 
 func (d *durables) remove(e *durable) {
+	d.table.Lock()
 	delete(d.byName, e.Queue)
+	d.table.Unlock()
 	d.ledger.b.memory.extra.Add(-e.size())
 	d.trie.Remove(e.pattern, e)
 	d.version.Add(1)
@@ -109,6 +115,8 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 		return ErrWildcard
 	}
 	d := &b.durables
+	var w Wake
+	defer w.Run() // with no lock held
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old := d.byName[one.Queue]
@@ -131,7 +139,7 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 		}
 	}
 	if old == nil {
-		b.feedKept(d.byName[one.Queue])
+		b.feedKept(d.byName[one.Queue], &w)
 	}
 	if one.Shared {
 		d.byName[one.Queue].users++
@@ -178,8 +186,8 @@ func (b *Broker) Unbind(queue string) bool {
 // Bound returns the durable subscription whose messages queue holds.
 func (b *Broker) Bound(queue string) (Durable, bool) {
 	d := &b.durables
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.table.RLock()
+	defer d.table.RUnlock()
 	if e := d.byName[queue]; e != nil {
 		return e.Durable, true
 	}
@@ -189,8 +197,8 @@ func (b *Broker) Bound(queue string) (Durable, bool) {
 // bound reports whether the queue belongs to a durable subscription.
 func (b *Broker) bound(queue string) bool {
 	d := &b.durables
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.table.RLock()
+	defer d.table.RUnlock()
 	return d.byName[queue] != nil
 }
 

@@ -171,16 +171,14 @@ func (s *Subscription) showKept(all []*keptMessage) {
 }
 
 // feedKept gives a new durable subscription what its topics keep.
-func (b *Broker) feedKept(d *durable) {
+func (b *Broker) feedKept(d *durable, w *Wake) {
 	for _, m := range b.retainedFor(d.Topic, &d.pattern) {
 		if d.Filter == nil || d.Filter.Wants(m.shown) {
 			a, err := b.address(d.Queue)
 			if err != nil {
 				return
 			}
-			var w Wake
-			a.Send(m.shown, NewOp(nil), &w)
-			w.Run()
+			a.Send(m.shown, NewOp(nil), w)
 		}
 	}
 }

@@ -106,14 +106,14 @@ type DurableStats struct {
 // Durables returns them.
 func (b *Broker) Durables() (st DurableStats) {
 	d := &b.durables
-	d.mu.Lock()
+	d.table.RLock()
 	var names []string
 	for name, one := range d.byName {
 		if !one.Shared {
 			names = append(names, name)
 		}
 	}
-	d.mu.Unlock()
+	d.table.RUnlock()
 	for _, name := range names {
 		b.mu.RLock()
 		q := b.queues[name]
