@@ -41,6 +41,7 @@ type browser struct {
 	seen    int
 	reading bool // a goroutine is at it
 	again   bool // something came since it looked last
+	called  bool // likewise, or may be seen that was there
 	over    bool
 
 	// What a resumed client may have missed. Exact says that it has all up to the cursor.
@@ -93,7 +94,7 @@ func (q *queue) detachBrowser(s *Subscription) {
 // browse has s read on, if it can take more. Called with q.mu held.
 func (q *queue) browse(s *Subscription, w *Wake) {
 	t := s.browser
-	t.again = true
+	t.again, t.called = true, true
 	switch {
 	case t.reading || t.over || !s.able():
 	case q.kept == nil:
@@ -116,11 +117,13 @@ func (s *Subscription) read() {
 		st := t.next(s, &w)
 		p := t.lane
 		after := t.cursor[max(p, 0)]
+		t.called = false
 		q.mu.Unlock()
 		w.Run()
 		if st == nil {
 			return
 		}
+		shown := st.Shown() // before it is read: what is held by then may never be
 		ds, _, err := st.Page(nil, after, browsePage, pageBytes)
 		missed := false
 		if err == nil && t.exact && p == message.DefaultPriority {
@@ -134,8 +137,15 @@ func (s *Subscription) read() {
 			t.over = true
 		case len(ds) == 0:
 			t.lane--
+		case ds[0].Seq > shown:
+			if !t.called { // else it may be by now
+				t.reading = false
+				q.mu.Unlock()
+				return
+			}
 		default:
-			t.show(s, ds, &w)
+			n, _ := slices.BinarySearchFunc(ds, shown+1, bySeq)
+			t.show(s, ds[:n], &w)
 		}
 		q.mu.Unlock()
 		w.Run()

@@ -231,6 +231,7 @@ func (s *Subscription) readKept() {
 		after, from, exact := t.place(), k.from, t.exact
 		q.mu.Unlock()
 		w.Run()
+		shown := q.st.Shown() // before it is read: what is held by then may never be
 		ds, first := []store.Delivery(nil), store.Seq(0)
 		if ds, _, err = q.st.Page(nil, after, browsePage, pageBytes); err != nil {
 			continue
@@ -241,7 +242,7 @@ func (s *Subscription) readKept() {
 			}
 		}
 		q.mu.Lock()
-		n, held, now := 0, k.held(), nowMilli()
+		n, held, now := 0, min(k.held(), shown+1), nowMilli()
 		for n < len(ds) && ds[n].Seq < held {
 			n++
 		}

@@ -94,6 +94,11 @@ type Queue interface {
 	// follow.
 	Page(dst []Delivery, after Seq, max int, size int64) (_ []Delivery, more bool, _ error)
 
+	// Shown is the Seq up to which nothing was put by a batch of several changes that is not
+	// durable. What follows, which Browse gives too, may still never come to be; the store calls
+	// ready when Shown is worth asking again.
+	Shown() Seq
+
 	// Stats tells depth and counters.
 	Stats() Stats
 

@@ -38,6 +38,9 @@ func (d *disk) refuse(puts []*store.Batch, err error) {
 			q := changes[i].Queue.(*queue)
 			q.mu.Lock()
 			q.settled(&changes[i], false)
+			if q.leasing {
+				d.pending.mark(q) // somebody may wait for what was held
+			}
 			q.mu.Unlock()
 		}
 		b.Finish(err)
@@ -64,6 +67,9 @@ func (p *pending) takePuts() (puts []*store.Batch) {
 		if putsOnly(b.Changes()) {
 			puts = append(puts, b)
 			p.bytes -= sizeOf(b)
+			if !b.Lazy {
+				p.awaited--
+			}
 		} else {
 			kept = append(kept, b)
 		}

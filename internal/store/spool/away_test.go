@@ -102,13 +102,16 @@ func TestAway(t *testing.T) {
 		ds = s.fetch("x:1 d:1 e:1")
 		held := s.put("f")
 		s.written("put f, mark 9")
-		refused, kept := s.put("g"), s.commit(func(b *store.Batch) {
+		refused, kept := s.commit(func(b *store.Batch) {
+			b.Put(s.q, storetest.Message(s, "/queue/a", []byte("g")))
+			b.Put(s.q, storetest.Message(s, "/queue/a", []byte("g2")))
+		}), s.commit(func(b *store.Batch) {
 			b.Ack(s.q, ds[0].Seq)
 			b.Put(s.q, storetest.Message(s, "/queue/a", []byte("h")))
 		})
 		s.gate <- nil
 		<-held
-		s.written("put g, ack 4-4, put h, mark 11")
+		s.written("put g, put g2, ack 4-4, put h, mark 12")
 		r.told(gone)
 		s.gate <- fmt.Errorf("%w: %w", store.ErrAway, gone)
 		for _, done := range []<-chan error{refused, s.put("w")} {
@@ -119,18 +122,21 @@ func TestAway(t *testing.T) {
 		s.pending(kept)
 		r.told(nil)
 		r.back <- nil
-		s.written("ack 4-4, put h, mark 11")
+		s.written("ack 4-4, put h, mark 12")
 		s.gate <- nil
 		if err := <-kept; err != nil {
 			t.Error(err)
 		}
 		ds = append(ds[1:], s.fetch("f:1 h:1")...)
 		acked := s.ack(ds...)
-		s.written("ack 7-7, ack 8-8, ack 9-9, ack 11-11")
+		s.written("ack 7-7, ack 8-8, ack 9-9, ack 12-12")
 		s.gate <- nil
 		<-acked
 		if n, st := s.st.Bytes(), s.q.Stats(); n != 0 || st.Ready != 0 || st.Leased != 0 {
 			t.Errorf("%d bytes of nothing, %+v", n, st)
+		}
+		if shown := s.q.Shown(); shown != s.q.Stats().Last {
+			t.Errorf("all is durable, and shown up to %d of %d", shown, s.q.Stats().Last)
 		}
 		s.close()
 		<-r.givenUp

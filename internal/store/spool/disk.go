@@ -65,7 +65,8 @@ type tail struct {
 	awayBytes int64       // of those
 	paging    bool        // the pager is at it, or will be
 	err       error       // of the last page
-	leasing   bool        // a Lease waits for a mark
+	leasing   bool        // a Lease waits for a mark, or somebody for what is held
+	holding   holding     // what is held
 	outOfTurn store.Seq   // up to here messages were leased out of turn, near those whose turn it is
 	tell      []store.Seq // the backend is to know of these that they were handed out
 	telling   []store.Seq // and will, with the group under way
@@ -180,6 +181,9 @@ func (q *queue) takePut(c *store.Change, whole bool) {
 		t.split = true
 	}
 	t.last++
+	if whole {
+		t.holding.add(t.last)
+	}
 	if !t.split {
 		q.win.skipTo(t.last)
 		q.apply(c)
@@ -265,6 +269,7 @@ func (q *queue) wantsPage() bool {
 // with mu held.
 func (q *queue) settled(c *store.Change, ok bool) {
 	if c.Msg != nil {
+		q.holding.remove(c.Seq)
 		if ok {
 			q.show(c.Seq)
 		} else {

@@ -149,6 +149,17 @@ func (q *queue) Page(dst []store.Delivery, after store.Seq, n int, size int64) (
 	return q.browseDisk(dst, after, n-found, size, written)
 }
 
+// Shown implements store.Queue.
+func (q *queue) Shown() store.Seq {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.tail == nil || q.holding.empty() {
+		return q.lastSeq()
+	}
+	q.leasing = true
+	return q.holding.first() - 1
+}
+
 // Stats implements store.Queue.
 func (q *queue) Stats() store.Stats {
 	q.mu.Lock()

@@ -195,6 +195,9 @@ func (m *model) check(h *harness, step int) {
 	if s.Leased != len(m.leased) || s.Ready+s.Leased != len(m.held) {
 		h.Fatalf("step %d: %+v, want %d held and %d of them leased", step, s, len(m.held), len(m.leased))
 	}
+	if shown := m.q.Shown(); shown != s.Last {
+		h.Fatalf("step %d: all is durable, and shown up to %d of %d", step, shown, s.Last)
+	}
 	got, err := m.q.Browse(nil, 0, len(m.held)+1)
 	if err != nil {
 		h.Fatal(err)
