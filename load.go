@@ -302,6 +302,7 @@ func (l *loader) finish() {
 	}
 	under(s.WorkingDir, &s.Config.LDAP.CA)
 	under(s.WorkingDir, &s.Config.LDAP.BindPasscodeFile)
+	l.checkTLS()
 	l.checkAccess()
 	l.checkVHosts()
 	l.checkLDAP()

@@ -68,19 +68,49 @@ func (t *TLS) on() bool {
 	return t.Cert != "" || t.Key != "" || len(t.More) > 0 || len(t.ACME.Hosts) > 0
 }
 
+// checkTLS says what is wrong with TLS, as far as that can be told without its files; key is the
+// setting that it is about.
+func (c *Config) checkTLS() (key string, err error) {
+	t := &c.TLS
+	asked := t.ClientAuth != "" && t.ClientAuth != "none"
+	if !t.on() {
+		none := errors.New("there is no TLS: certificates of clients want tls.cert and tls.key")
+		switch {
+		case t.ClientCA != "":
+			return "tls.client_ca", none
+		case asked:
+			return "tls.client_auth", none
+		case t.LoginFromCert != "":
+			return "tls.login_from_cert", none
+		}
+		for _, l := range c.Listeners {
+			if len(l.Protocols) > 0 && !slices.ContainsFunc(l.Protocols, func(p string) bool { return p == "stomp" || p == "ws" }) {
+				return "listeners", fmt.Errorf("the listener %s speaks TLS only, and there is no tls.cert", l.Address)
+			}
+		}
+		return "", nil
+	}
+	switch half := errors.New("tls.cert and tls.key belong together, and one is missing"); {
+	case t.Cert == "" && t.Key != "":
+		return "tls.key", half
+	case t.Cert != "" && t.Key == "":
+		return "tls.cert", half
+	case t.Cert == "" && len(t.ACME.Hosts) == 0:
+		return "tls.certificates", errors.New("the first pair is tls.cert and tls.key, which are missing")
+	case asked && t.ClientCA == "":
+		return "tls.client_auth", errors.New("tls.client_auth wants tls.client_ca: the certificates that sign those of clients")
+	}
+	if err := transport.CheckACMEHosts(t.ACME.Hosts); err != nil {
+		return "tls.acme.hosts", fmt.Errorf("tls.%w", err)
+	}
+	return "", nil
+}
+
 // openTLS reads the certificates, if there are to be any.
 func (s *Server) openTLS() error {
 	t := s.cfg.TLS
-	if !t.on() {
-		if t.ClientCA != "" || t.ClientAuth != "" && t.ClientAuth != "none" || t.LoginFromCert != "" {
-			return errors.New("there is no TLS: certificates of clients want tls.cert and tls.key")
-		}
-		for _, l := range s.cfg.Listeners {
-			if len(l.Protocols) > 0 && !slices.ContainsFunc(l.Protocols, func(p string) bool { return p == "stomp" || p == "ws" }) {
-				return fmt.Errorf("the listener %s speaks TLS only, and there is no tls.cert", l.Address)
-			}
-		}
-		return nil
+	if _, err := s.cfg.checkTLS(); err != nil || !t.on() {
+		return err
 	}
 	var err error
 	if s.acme, err = t.ACME.open(s.cfg.Log); err != nil {

@@ -203,6 +203,16 @@ func formatListeners(all []Listener) string {
 	return inBrackets(words)
 }
 
+// checkTLS says what is wrong with TLS when all settings are known.
+func (l *loader) checkTLS() {
+	if key, err := l.s.Config.checkTLS(); err != nil {
+		l.problem(l.s.sources[key], "%v", err)
+	}
+	if t := l.s.Config.TLS; t.on() && t.LoginFromCert != "" && (t.ClientAuth == "" || t.ClientAuth == "none") {
+		l.warn("%s: tls.login_from_cert has no effect: tls.client_auth is none", l.s.sources["tls.login_from_cert"])
+	}
+}
+
 // files are those that t names.
 func (t *TLS) files() []*string {
 	all := []*string{&t.Cert, &t.Key, &t.ClientCA, &t.ACME.CA, &t.ACME.Cache}

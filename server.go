@@ -83,7 +83,7 @@ func New(cfg Config) (*Server, error) {
 	if _, err := cfg.policy(); err != nil {
 		return nil, fmt.Errorf("stompserver: rights: %w", err)
 	}
-	if err := cfg.VHosts.check(&cfg); err != nil {
+	if _, err := cfg.VHosts.check(&cfg); err != nil {
 		return nil, fmt.Errorf("stompserver: vhosts: %w", err)
 	}
 	if cfg.Auth {
@@ -318,7 +318,7 @@ func (s *Server) Reload(cfg Config) error {
 		return fmt.Errorf("stompserver: rights: %w", err)
 	}
 	cfg.VHosts.Enabled = s.cfg.VHosts.Enabled
-	if err := cfg.VHosts.check(&cfg); err != nil {
+	if _, err := cfg.VHosts.check(&cfg); err != nil {
 		return fmt.Errorf("stompserver: vhosts: %w", err)
 	}
 	cfg.Log = s.cfg.Log

@@ -78,7 +78,10 @@ func parseVHosts(text string) ([]VHost, error) {
 		}
 		all = append(all, one)
 	}
-	return all, checkVHosts(all)
+	if err := checkVHosts(all); err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 // maxVHost is how long a name may be, in bytes, as stores write it.
@@ -165,29 +168,31 @@ func (v *VHosts) Named(name string) (string, bool) {
 	return DefaultVHost, name == "" || name == "/" || name == DefaultVHost
 }
 
-// check says what is wrong with virtual hosts when all else of c is known.
-func (v *VHosts) check(c *Config) error {
+// check says what is wrong with virtual hosts when all else of c is known; key is the setting that
+// it is about, "" for the rights, which are several.
+func (v *VHosts) check(c *Config) (key string, err error) {
+	const list, rules = "vhosts.list", "destinations.rules"
 	if err := checkVHosts(v.List); err != nil {
-		return err
+		return list, err
 	}
 	names := []string{DefaultVHost}
 	for _, one := range v.List {
 		names = append(names, one.Name)
 		if len(one.Users)+len(one.Roles) > 0 && !c.Auth {
-			return fmt.Errorf("virtual host %s: users and roles say who may enter, but auth is off: everybody could; set auth: true", one.Name)
+			return list, fmt.Errorf("virtual host %s: users and roles say who may enter, but auth is off: everybody could; set auth: true", one.Name)
 		}
 	}
 	p, err := c.policy()
 	if err != nil {
-		return nil // which is told of elsewhere
+		return "", nil // which is told of elsewhere
 	}
 	if p != nil {
 		for _, host := range p.Hosts() {
 			switch {
 			case !v.Enabled:
-				return fmt.Errorf("a rule is for clients \"in %s\", but vhosts.enabled is not set", host)
+				return "", fmt.Errorf("a rule is for clients \"in %s\", but vhosts.enabled is not set", host)
 			case !slices.Contains(names, host):
-				return fmt.Errorf("a rule is for clients \"in %s\", which is no name in vhosts.list", host)
+				return "", fmt.Errorf("a rule is for clients \"in %s\", which is no name in vhosts.list", host)
 			}
 		}
 	}
@@ -195,33 +200,35 @@ func (v *VHosts) check(c *Config) error {
 		switch {
 		case r.host == "":
 		case !v.Enabled:
-			return fmt.Errorf("a rule of destinations.rules is for the virtual host %s, but vhosts.enabled is not set", r.host)
+			return rules, fmt.Errorf("a rule of destinations.rules is for the virtual host %s, but vhosts.enabled is not set", r.host)
 		case !slices.Contains(names, r.host):
-			return fmt.Errorf("a rule of destinations.rules is for the virtual host %s, which is no name in vhosts.list", r.host)
+			return rules, fmt.Errorf("a rule of destinations.rules is for the virtual host %s, which is no name in vhosts.list", r.host)
 		}
 	}
 	for _, one := range v.List {
 		for _, role := range one.Roles {
 			if !p.Known(role) {
-				return fmt.Errorf("virtual host %s: there is no role %s; there are %s", one.Name, role, strings.Join(p.RoleNames(), ", "))
+				return list, fmt.Errorf("virtual host %s: there is no role %s; there are %s", one.Name, role, strings.Join(p.RoleNames(), ", "))
 			}
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // checkVHosts says what is wrong with virtual hosts when all settings are known.
 func (l *loader) checkVHosts() {
 	s := l.s
-	src := s.sources["vhosts.list"]
-	if src.Kind == "" {
-		src = s.sources["vhosts.enabled"]
-	}
-	if err := s.Config.VHosts.check(&s.Config); err != nil {
+	if key, err := s.Config.VHosts.check(&s.Config); err != nil {
+		src := s.sources[key]
+		for _, key := range []string{"roles", "users", "anonymous.allow"} { // the first that may have the rule
+			if src.Kind == "" {
+				src = s.sources[key]
+			}
+		}
 		l.problem(src, "%v", err)
 	}
 	if s.Given("vhosts.list") && !s.Config.VHosts.Enabled {
-		l.warn("%s: vhosts.list has no effect: vhosts.enabled is not set", src)
+		l.warn("%s: vhosts.list has no effect: vhosts.enabled is not set", s.sources["vhosts.list"])
 	}
 }
 

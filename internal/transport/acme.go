@@ -42,13 +42,21 @@ type ACME struct {
 	have map[string]bool
 }
 
+// CheckACMEHosts says whether all of them are names that an authority gives a certificate to here.
+func CheckACMEHosts(hosts []string) error {
+	for _, host := range hosts {
+		if !strings.Contains(strings.Trim(host, "."), ".") || strings.ContainsAny(host, "*:/ ") || net.ParseIP(host) != nil {
+			return fmt.Errorf("acme: %q is not the name of a host, such as stomp.example.org", host)
+		}
+	}
+	return nil
+}
+
 // OpenACME looks the configuration over. Nobody is asked yet.
 func OpenACME(cfg ACMEConfig) (*ACME, error) {
 	a := &ACME{cfg: cfg, have: make(map[string]bool)}
-	for _, host := range cfg.Hosts {
-		if !strings.Contains(strings.Trim(host, "."), ".") || strings.ContainsAny(host, "*:/ ") {
-			return nil, fmt.Errorf("acme: %q is not the name of a host, such as stomp.example.org", host)
-		}
+	if err := CheckACMEHosts(cfg.Hosts); err != nil {
+		return nil, err
 	}
 	if len(cfg.Hosts) == 0 {
 		return nil, errors.New("acme: there is no host to have a certificate for")
