@@ -2,7 +2,6 @@ package stompserver
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -235,6 +234,5 @@ func yamlText(s string) string {
 			return text
 		}
 	}
-	quoted, _ := json.Marshal(s) // of a string: one line, and YAML too
-	return string(quoted)
+	return quotedYAML(s)
 }

@@ -87,8 +87,11 @@ func inBrackets[T any](all []T) string {
 }
 
 func quotedYAML(s string) string {
-	text, _ := json.Marshal(s) // of a string: it does not fail, and YAML reads it
-	return string(text)
+	var text strings.Builder
+	e := json.NewEncoder(&text) // of a string: it does not fail, and YAML reads it
+	e.SetEscapeHTML(false)      // > is for people to read
+	_ = e.Encode(s)
+	return strings.TrimSuffix(text.String(), "\n")
 }
 
 func parseWords(v string) ([]string, error) {

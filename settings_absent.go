@@ -10,7 +10,7 @@ import (
 var (
 	queueTypes  = []string{"memory", "journal", "file", "dbm", "activerecord"}
 	queuesToBe  = []string{"jetstream"}
-	queuesKnown = "memory, journal, file, dbm, activerecord (or sql), jetstream"
+	queuesKnown = "memory, journal, file, dbm, activerecord (or sql)"
 )
 
 // QueueTypes are the queue types of this build.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -58,11 +58,21 @@ func printConfig(g *globals, s *stompserver.Settings) error {
 		}
 		return nil
 	}
-	tw := tabwriter.NewWriter(g.Stdout, 0, 0, 2, ' ', 0)
+	// A list of users may be longer than all else is wide: it does not push the others' sources aside.
+	const wide = 50
+	keys, values := 0, 0
 	for _, t := range stompserver.All() {
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", t.Key, t.YAML(s), s.Source(t))
+		keys = max(keys, len(t.Key))
+		if n := utf8.RuneCountInString(t.YAML(s)); n <= wide {
+			values = max(values, n)
+		}
 	}
-	return tw.Flush()
+	for _, t := range stompserver.All() {
+		if _, err := fmt.Fprintf(g.Stdout, "%-*s  %-*s  %s\n", keys, t.Key, values, t.YAML(s), s.Source(t)); err != nil {
+			return ioError("standard output", err)
+		}
+	}
+	return nil
 }
 
 func warn(w io.Writer, warnings []string) {
@@ -76,7 +86,11 @@ func newCheckConfigCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check-config [options] [FILE]",
 		Short: "Check a configuration file and exit",
-		Args:  words(0, 1),
+		Long: `Check a configuration file and exit.
+
+All problems are told, with their lines; then the exit code is 78. Files that it names and that cannot be read here are
+warned of only: they may be there where the server runs.`,
+		Args: words(0, 1),
 
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, files []string) error {
@@ -88,6 +102,9 @@ func newCheckConfigCommand(g *globals) *cobra.Command {
 				o.File = files[0]
 			}
 			s, err := load(o)
+			if err == nil {
+				s.Warnings = append(s.Warnings, s.FileWarnings()...)
+			}
 			if g.JSON {
 				return printCheck(g, s, err)
 			}

@@ -36,7 +36,7 @@ var serveFlags = []serveFlag{
 	{name: "config", short: 'C', arg: "CONFIGFILE", doc: "Configuration File (default: stompserver.conf)"},
 	{name: "port", short: 'p', arg: "PORT", key: "port", doc: "Change the port (default: 61613; 0 picks a free one)"},
 	{name: "host", short: 'b', arg: "ADDR", key: "host", doc: "Change the host (default: localhost; * for all addresses)"},
-	{name: "queuetype", short: 'q', arg: "QUEUETYPE", key: "queue", doc: "Queue type (memory) (default: memory)"},
+	{name: "queuetype", short: 'q', arg: "QUEUETYPE", key: "queue", doc: "Queue type (memory|journal|file|dbm|activerecord) (default: memory)"},
 	{name: "working-dir", shown: "working_dir", short: 'w', arg: "DIR", key: "working_dir", doc: "Change the working directory (default: current directory)"},
 	{name: "storage", short: 's', arg: "DIR", key: "storage", doc: "Change the storage directory (default: .stompserver, relative to working_dir)"},
 	{name: "debug", short: 'd', key: "debug", doc: "Turn on debug messages"},

@@ -157,7 +157,8 @@ func report(w io.Writer, err error) {
 	}
 	var bad *stompserver.ConfigError
 	if !errors.As(err, &bad) {
-		fmt.Fprintf(w, "stompserver: %v\n", err)
+		// The package says its name as well.
+		fmt.Fprintf(w, "stompserver: %s\n", strings.TrimPrefix(err.Error(), "stompserver: "))
 		return
 	}
 	for _, p := range bad.Problems {

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -36,8 +37,8 @@ func newTLSCommand(g *globals) *cobra.Command {
 		Use:   "self-signed [DIR]",
 		Short: "Write server.pem and server.key",
 		Long: `Write a certificate that signs itself, server.pem, and its private key, server.key,
-for trials. Clients have to be told to trust the certificate, or not to look. Files that
-are there are not replaced.`,
+for trials. Clients have to be told to trust the certificate, or not to look. DIR is the
+current directory, and is made if it is missing. Files that are there are not replaced.`,
 		Args: words(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := "."
@@ -98,6 +99,9 @@ func selfSigned(g *globals, dir string, names []string, days int) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return &exitError{exitIO, fmt.Errorf("cannot make %s: %w", dir, fileCause(err))}
+	}
 	certFile, keyFile := filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key")
 	if err := writePEM(keyFile, 0o600, "PRIVATE KEY", secret); err != nil {
 		return &exitError{exitIO, err}
@@ -116,7 +120,10 @@ func selfSigned(g *globals, dir string, names []string, days int) error {
 // writePEM writes a file that must not be there.
 func writePEM(name string, mode os.FileMode, kind string, der []byte) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("cannot write %s: it is there already; remove it, or name another directory", name)
+	case err != nil:
 		return fmt.Errorf("cannot write %s: %w", name, fileCause(err))
 	}
 	err = pem.Encode(f, &pem.Block{Type: kind, Bytes: der})
