@@ -33,7 +33,8 @@ func TestHealth(t *testing.T) {
 		{"quiet", true, []string{"--api", api.URL, "--quiet"}, "", 0, "", ""},
 		{"not ready", false, []string{"--api", api.URL, "--ready"}, "", 1, "", `503 Service Unavailable: {"ready":false}`},
 		{"works all the same", false, []string{"--api", api.URL}, "", 0, "ok from /healthz\n", ""},
-		{"nobody there", true, []string{"--api", "http://127.0.0.1:1"}, "", 1, "", "connection refused"},
+		{"nobody there", true, []string{"--api", "http://127.0.0.1:1"}, "", 1, "", "stompserver: cannot reach http://127.0.0.1:1: connection refused. Is a server running there, with HTTP? Name another address with --api.\n"},
+		{"TLS where there is none", true, []string{"--api", strings.Replace(api.URL, "http:", "https:", 1)}, "", 1, "", ": it does not speak TLS there. Without TLS the address begins with http://.\n"},
 		{"no address", true, []string{"--api", "http://[::1"}, "", 2, "", "--api"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

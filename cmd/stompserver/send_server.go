@@ -206,6 +206,10 @@ func clientError(err error) error {
 func cannotReach(err *client.DialError) error {
 	hint := "Name another broker with --server."
 	switch {
+	case err.Untrusted():
+		hint = "Trust it with --ca FILE, or for trials with --insecure."
+	case err.NoTLS():
+		hint = "Without TLS its address begins with stomp:// or ws://."
 	case err.Connected:
 		hint = "Is that a STOMP broker? Name another with --server."
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -213,7 +217,15 @@ func cannotReach(err *client.DialError) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		hint = "Name another broker with --server, or wait longer with --timeout."
 	}
-	return &exitError{Code: exitUnavailable, Err: fmt.Errorf("%w. %s", err, hint)}
+	return &exitError{Code: exitUnavailable, Err: fmt.Errorf("%w%s %s", err, stop(err), hint)}
+}
+
+// stop is the full stop behind err, if it has none.
+func stop(err error) string {
+	if strings.HasSuffix(err.Error(), ".") {
+		return ""
+	}
+	return "."
 }
 
 // disconnect takes leave of the broker. An error is that something sent before was not

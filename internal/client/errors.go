@@ -2,10 +2,13 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -49,7 +52,49 @@ func (e *DialError) reason() string {
 	case e.Connected && (errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF) || errors.Is(e.Err, syscall.ECONNRESET)):
 		return "it closed the connection without an answer"
 	}
-	return cause(e.Err).Error()
+	var (
+		unknown x509.UnknownAuthorityError
+		name    x509.HostnameError
+		ended   x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(e.Err, &unknown):
+		return "its certificate is signed by nobody who is trusted here"
+	case errors.As(e.Err, &name) && name.Certificate != nil:
+		return "its certificate is not for " + name.Host + ": it is for " + strings.Join(names(name.Certificate), ", ")
+	case errors.As(e.Err, &ended) && ended.Reason == x509.Expired:
+		return "its certificate has expired, or is not valid yet"
+	case e.NoTLS():
+		return "it does not speak TLS there"
+	}
+	return strings.TrimPrefix(cause(e.Err).Error(), "websocket: ")
+}
+
+// names are those that a certificate is for.
+func names(c *x509.Certificate) []string {
+	all := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		all = append(all, ip.String())
+	}
+	if len(all) == 0 {
+		all = append(all, "no name")
+	}
+	return all
+}
+
+// Untrusted reports whether the server's certificate is of nobody who is trusted.
+func (e *DialError) Untrusted() bool {
+	var unknown x509.UnknownAuthorityError
+	return errors.As(e.Err, &unknown)
+}
+
+// NoTLS reports whether the server answered a TLS hello with something else, or with the alert of one
+// that speaks no TLS, or no TLS of this client's.
+func (e *DialError) NoTLS() bool {
+	var other tls.RecordHeaderError
+	var op *net.OpError
+	return errors.As(e.Err, &other) || // the alert is of a type that crypto/tls keeps to itself
+		errors.As(e.Err, &op) && op.Op == "remote error" && op.Err.Error() == "tls: handshake failure"
 }
 
 // A ReceiptError says that the server did not confirm a frame before the context of the
