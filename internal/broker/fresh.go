@@ -122,12 +122,14 @@ func (k *kept) forget(q *queue) {
 		if s := it.state.Load(); s == freshHeld || s == freshWanted {
 			break
 		}
-		if it.seq > k.relayed || it.seq > low && len(k.items)-n <= freshMessages && k.size <= freshBytes {
-			break
+		if !it.failed() {
+			if it.seq > k.relayed || it.seq > low && len(k.items)-n <= freshMessages && k.size <= freshBytes {
+				break
+			}
+			k.from = it.seq + 1
 		}
 		k.size -= it.msg.Size()
 		q.b.Drop(it.msg)
-		k.from = it.seq + 1
 		n++
 	}
 	if n == 0 {

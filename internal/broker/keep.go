@@ -149,7 +149,10 @@ func (k *kept) relay(w *Wake) {
 		if it.waits() {
 			return
 		}
-		if k.relayed = it.seq; it.failed() || !k.heard() {
+		if it.failed() { // what comes next may have its number
+			continue
+		}
+		if k.relayed = it.seq; !k.heard() {
 			continue
 		}
 		k.to.publish(it.msg.Redirect(it.msg.Destination(), StreamOffset, decimal(it.seq)), w)

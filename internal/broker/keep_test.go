@@ -1,8 +1,10 @@
 package broker_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -12,6 +14,8 @@ import (
 	"stompserver/internal/broker"
 	"stompserver/internal/pattern"
 	"stompserver/internal/store"
+	"stompserver/internal/store/spool"
+	"stompserver/internal/store/storetest"
 )
 
 func keeping(t testing.TB, b *broker.Broker, dest string, p broker.Properties) {
@@ -293,4 +297,66 @@ func TestKeptTopicIsForgotten(t *testing.T) {
 			x.Error("it keeps messages that nothing bounds")
 		}
 	})
+}
+
+// A remote is a backend whose storage goes away when the test says so.
+type remote struct {
+	storetest.Reference
+	told func(error)
+}
+
+func (r *remote) Away(told func(error)) { r.told = told }
+func (r *remote) Wait() error           { return nil }
+func (r *remote) GiveUp()               {}
+
+// TestKeptWhileAway checks that what a store refuses, whose numbers others get then, costs those nothing who
+// listen, be it to the topic or to a pattern, and holds no memory.
+func TestKeptWhileAway(t *testing.T) {
+	r := &remote{}
+	st, err := spool.Open(spool.Config{Backend: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := broker.New(broker.Config{Store: st, Durable: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		b.Close()
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	keeping(t, b, "/topic/a", broker.Properties{})
+	a, err := b.Address("/topic/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w broker.Wake
+	listen := func(dest string) *taker {
+		s := &taker{}
+		if s.sub, err = b.Subscribe(dest, broker.Options{Consumer: s, Budget: &broker.Budget{Limit: 1 << 20}}); err != nil {
+			t.Fatal(err)
+		}
+		s.sub.Start(&w)
+		return s
+	}
+	all := []*taker{listen("/topic/a"), listen("/topic/*")}
+	a.Send(newMessage(t, "/topic/a", "1"), broker.NewOp(nil), &w)
+	before := b.Stats().MemoryUsed
+	r.told(errors.New("it does not answer"))
+	for range 100 {
+		a.Send(newMessage(t, "/topic/a", "refused"), broker.NewOp(nil), &w)
+	}
+	if used := b.Stats().MemoryUsed - before; used > 0 {
+		t.Errorf("%d bytes are held for what was refused", used)
+	}
+	r.told(nil)
+	a.Send(newMessage(t, "/topic/a", "2"), broker.NewOp(nil), &w)
+	a.Send(newMessage(t, "/topic/a", "3"), broker.NewOp(nil), &w)
+	for _, s := range all {
+		if got := s.bodies(); !slices.Equal(got, []string{"1", "2", "3"}) {
+			t.Errorf("one has got %q", got)
+		}
+	}
 }
