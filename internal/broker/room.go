@@ -53,7 +53,16 @@ func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, er
 			}
 		})
 	}
-	return q.mortal(q.ranked(m)), nil
+	return q.mortal(q.ranked(q.lasting(m))), nil
+}
+
+// lasting is m as it is put where what is delivered is kept: there all is stored. What is gone after a
+// restart would have its number given to another, which who goes on behind that would miss.
+func (q *queue) lasting(m *message.Message) *message.Message {
+	if !q.props.NonDestructive || !m.Volatile() || isTempQueue(q.name) {
+		return m
+	}
+	return m.Redirect(m.Destination(), "persistent", "").Stored()
 }
 
 // errWait says that a sender has to wait, and that nothing has happened.
