@@ -63,8 +63,9 @@ func (b *Broker) KeptQueue(topic string) (queue string, ok bool) {
 	return keptName(topic), b.mayBeKept(topic)
 }
 
-// openKept opens the queues in the store that lose messages by their age, so that they do; those of
-// topics that no rule has keep anything any more are left alone, and told of.
+// openKept opens the queues in the store that lose messages by their age, so that they do, and those that keep
+// the last of each key: what they hold is looked through for its keys, which would hold up everybody later.
+// Those of topics that no rule has keep anything any more are left alone, and told of.
 func (b *Broker) openKept() error {
 	var open []string
 	orphans := 0
@@ -77,7 +78,7 @@ func (b *Broker) openKept() error {
 		switch p := b.props.of(name); {
 		case p == nil && of:
 			orphans++
-		case p != nil && p.MaxAge > 0:
+		case p != nil && (p.MaxAge > 0 || p.LastValue):
 			open = append(open, name)
 		}
 	}

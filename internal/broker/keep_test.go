@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -359,4 +360,70 @@ func TestKeptWhileAway(t *testing.T) {
 			t.Errorf("one has got %q", got)
 		}
 	}
+}
+
+// A slow backend has who reads wait while it is told to.
+type slow struct {
+	*storetest.Reference
+	gate atomic.Pointer[chan struct{}]
+}
+
+func (s *slow) Read(dst []store.Record, queue string, after store.Seq, n int, size int64) ([]store.Record, bool, error) {
+	if gate := s.gate.Load(); gate != nil {
+		<-*gate
+	}
+	return s.Reference.Read(dst, queue, after, n, size)
+}
+
+// TestTableIsReadAtStart checks that what a topic has of each key, which is looked through before the next
+// one takes the place of one of them, is so when the server starts: later it would hold up everybody.
+func TestTableIsReadAtStart(t *testing.T) {
+	r := &slow{Reference: &storetest.Reference{}}
+	all, err := pattern.Parse("/topic/table")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(do func(a *broker.Address)) {
+		st, err := spool.Open(spool.Config{Backend: r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := broker.New(broker.Config{Store: st, Durable: true, Rules: []broker.Rule{{Match: all, Properties: broker.Properties{NonDestructive: true, LastValue: true}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := b.Address("/topic/table")
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(&a)
+		b.Close()
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var w broker.Wake
+	put := func(a *broker.Address, key string) {
+		a.Send(newMessage(t, "/topic/table", "x", "_AMQ_LVQ_NAME", key), broker.NewOp(nil), &w)
+	}
+	run(func(a *broker.Address) {
+		put(a, "a")
+		put(a, "b")
+	})
+	run(func(a *broker.Address) {
+		gate := make(chan struct{})
+		r.gate.Store(&gate)
+		sent := make(chan struct{})
+		go func() {
+			put(a, "c")
+			close(sent)
+		}()
+		select {
+		case <-sent:
+		case <-time.After(5 * time.Second):
+			t.Error("one who sends waits for the disk, and holds up all others")
+		}
+		close(gate)
+		<-sent
+	})
 }
