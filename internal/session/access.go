@@ -38,7 +38,11 @@ func (s *session) admitAs(user *auth.Identity, anonymous bool) error {
 	defer a.mu.Unlock()
 	a.known, a.user = true, user
 	a.client = rights.Client{User: user.Name, Anonymous: anonymous, ID: s.client, Host: s.lodging.host, Grant: user.Grant}
-	s.entitle(s.srv.cfg.Load().Rights)
+	cfg := s.srv.cfg.Load()
+	if err := a.stands(cfg.Auth); err != nil { // the list may have changed since it was asked
+		return err
+	}
+	s.entitle(cfg.Rights)
 	a.expire(user.Expires, s)
 	return s.mayKeepAll()
 }
@@ -55,6 +59,20 @@ func (a *access) expire(at time.Time, s *session) {
 		s.log().Info("login expired", "user", a.name())
 		s.fail(errf(codeLoginFailed, "Login expired", "The token of this connection has expired. A CONNECT with a new one in time keeps a connection."))
 	})
+}
+
+// stands looks again who the client is, if that is in a list of users. Called with mu held.
+func (a *access) stands(by auth.Authenticator) *Error {
+	list, ok := by.(auth.Roster)
+	if !ok || !a.user.Listed {
+		return nil
+	}
+	now := list.Still(a.user)
+	if now == nil {
+		return errf(codeLoginFailed, "Login withdrawn", "The user of this connection is no longer known here.")
+	}
+	a.client.Grant = now.Grant
+	return nil
 }
 
 // farthest is how long a login is watched at most.
@@ -97,14 +115,12 @@ func (s *session) recheck(cfg *Config) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	loggedIn := a.known && s.cfg.Auth != nil
-	if list, ok := cfg.Auth.(auth.Roster); ok && loggedIn && a.user.Listed {
-		now := list.Still(a.user)
-		if now == nil {
+	if loggedIn {
+		if err := a.stands(cfg.Auth); err != nil {
 			s.log().Info("connection ended: its user was removed", "user", a.client.User)
-			s.fail(errf(codeLoginFailed, "Login withdrawn", "The user of this connection is no longer known here."))
+			s.fail(err)
 			return
 		}
-		a.client.Grant = now.Grant
 	}
 	if s.lodging.entered && cfg.Hosts != nil { // after its roles are what they are now
 		if _, err := s.mayBeIn(cfg); err != nil {

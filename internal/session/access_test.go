@@ -2,10 +2,12 @@ package session_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"stompserver/internal/auth"
+	"stompserver/internal/broker"
 	"stompserver/internal/rights"
 	"stompserver/internal/session"
 	"stompserver/test/transcript"
@@ -80,4 +82,36 @@ func TestAnotherUserOnAConnection(t *testing.T) {
 	p.Send("CONNECT\naccept-version:1.2\nlogin:b\npasscode:x\n\n^@")
 	p.Expect("ERROR\nmessage:Server cancelled subscription\nsubscription:0\nerror-code:access-refused\n")
 	p.Closed()
+}
+
+// A list knows one user, who is taken off it while somebody looks whether the passcode is right.
+type list struct {
+	asked, answer chan struct{}
+	gone          atomic.Bool
+}
+
+func (l *list) Authenticate(_ context.Context, login, _ string) (*auth.Identity, error) {
+	l.asked <- struct{}{}
+	<-l.answer
+	return &auth.Identity{Name: login, Listed: true}, nil
+}
+
+func (l *list) Still(id *auth.Identity) *auth.Identity {
+	if l.gone.Load() {
+		return nil
+	}
+	return id
+}
+
+// TestUserGoneWhileLoggingIn: a user who is taken off the list is not let in by a login that was under way.
+func TestUserGoneWhileLoggingIn(t *testing.T) {
+	l := &list{asked: make(chan struct{}), answer: make(chan struct{})}
+	s := newServer(t, broker.Config{}, session.Config{Auth: l})
+	p := s.dial(t)
+	p.Send("CONNECT\naccept-version:1.2\nhost:x\nlogin:joe\npasscode:x\n\n^@")
+	<-l.asked
+	l.gone.Store(true)
+	s.srv.Recheck()
+	close(l.answer)
+	p.Expect("ERROR\nmessage:Login withdrawn\nerror-code:login-failed\n")
 }
