@@ -117,8 +117,31 @@ func writeBanner(w io.Writer, s *stompserver.Settings, addrs, http []net.Addr, k
 	if s.LogFile != "" {
 		line("Log", s.LogFile, "")
 	}
-	line("Try", "stompserver send /queue/hello hi      stompserver subscribe /queue/hello", "")
+	const send, subscribe = "stompserver send /queue/hello hi", "stompserver subscribe /queue/hello"
+	if with := reaching(s, addrs[0].(*net.TCPAddr)); with == "" {
+		line("Try", send+"      "+subscribe, "")
+	} else {
+		line("Try", send+with, "")
+		line("", subscribe+with, "")
+	}
 	fmt.Fprintf(w, "ready in %d ms, Ctrl-C to stop\n", took.Milliseconds())
+}
+
+// reaching are the flags with which the commands reach a server that listens at a, and are let in.
+func reaching(s *stompserver.Settings, a *net.TCPAddr) (with string) {
+	const their = 61613 // at 127.0.0.1, without flags
+	at := shown(a)
+	switch {
+	case a.Port == their && (a.IP.IsUnspecified() || a.IP.Equal(net.IPv4(127, 0, 0, 1))):
+	case a.IP.To4() == nil && !a.IP.IsUnspecified():
+		with = " --server '" + at + "'" // brackets mean something to a shell
+	default:
+		with = " --server " + at
+	}
+	if s.Config.Auth {
+		with += " --login NAME"
+	}
+	return with
 }
 
 // shown is an address that a client on this machine can use.

@@ -36,7 +36,8 @@ stompserver dev                                               pid 4242
   WebSocket  ws://192.0.2.7:61613/ws       for stompjs
   Storage    memory                        what is kept
   Access     any machine, no login         anyone who reaches this port may use it; ask for logins with -a
-  Try        stompserver send /queue/hello hi      stompserver subscribe /queue/hello
+  Try        stompserver send /queue/hello hi --server 192.0.2.7:61613
+             stompserver subscribe /queue/hello --server 192.0.2.7:61613
 ready in 18 ms, Ctrl-C to stop
 `},
 		{name: "with logins and debug", addr: "::1", flags: []stompserver.FlagValue{{Key: "auth", Name: "-a", Value: "true"}, {Key: "debug", Name: "-d", Value: "true"}}, want: `
@@ -46,7 +47,8 @@ stompserver dev                                               pid 4242
   Storage    memory                        what is kept
   Access     this machine, with login      open it with -b ADDR
   Debug      frames are logged
-  Try        stompserver send /queue/hello hi      stompserver subscribe /queue/hello
+  Try        stompserver send /queue/hello hi --server '[::1]:61613' --login NAME
+             stompserver subscribe /queue/hello --server '[::1]:61613' --login NAME
 ready in 18 ms, Ctrl-C to stop
 `},
 	} {
