@@ -92,7 +92,7 @@ func (l *loader) checkACME() {
 			return
 		}
 	}
-	if len(a.Hosts) > 0 && !a.AcceptTerms {
+	if len(a.Hosts) > 0 && !a.AcceptTerms && !l.wrong["tls.acme.accept_terms"] {
 		l.problem(l.s.sources["tls.acme.hosts"], "tls.acme.hosts is set, but not that the terms of the authority are accepted: read them, and set tls.acme.accept_terms: true")
 	}
 }

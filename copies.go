@@ -23,7 +23,7 @@ func parseCopies(text string) (session.Copies, error) {
 	for i, one := range list {
 		c, err := parseCopy(one)
 		if err != nil {
-			return nil, fmt.Errorf("entry %d: %w", i+1, err)
+			return nil, &itemError{"entry", i + 1, err}
 		}
 		all = append(all, c)
 	}

@@ -130,6 +130,9 @@ func (c Config) OpenDirectory() (*auth.Directory, error) {
 func (l *loader) checkLDAP() {
 	c := &l.s.Config
 	if !c.LDAP.on() {
+		if l.wrong["ldap.url"] {
+			return
+		}
 		plain := defaultSettings(l.Dir, l.Version)
 		for _, t := range directorySettings {
 			if t.Value(l.s) != t.Value(plain) {

@@ -102,7 +102,7 @@ func (e *ConfigError) Error() string {
 // Load reads the settings: a flag beats the environment, which beats the file, which beats
 // the default. An error is a *ConfigError.
 func Load(o LoadOptions) (*Settings, error) {
-	l := loader{LoadOptions: o}
+	l := loader{LoadOptions: o, wrong: make(map[string]bool)}
 	if l.Dir == "" {
 		l.Dir, _ = os.Getwd()
 	}
@@ -141,6 +141,7 @@ type loader struct {
 	LoadOptions
 	s        *Settings
 	problems []Problem
+	wrong    map[string]bool // keys of settings that were not set, for what was to be: what follows is no news
 }
 
 func (l *loader) problem(src Source, format string, args ...any) {
@@ -157,6 +158,7 @@ func (l *loader) set(t *Setting, value string, src Source) {
 			err = fmt.Errorf("%s: %w", t.Key, err)
 		}
 		l.problem(src, "%v", err)
+		l.wrong[t.Key] = true
 		return
 	}
 	l.s.sources[t.Key] = src
@@ -191,7 +193,40 @@ func (l *loader) readFile() {
 	l.s.Warnings = append(l.s.Warnings, warnings...)
 	for _, e := range entries {
 		src.Line = e.line
-		l.set(settingByKey[e.key], e.value, src)
+		l.setEntry(e, src)
+	}
+}
+
+// setEntry sets what stands in a file. Of a list all items are told that are wrong by themselves, or else
+// the first that is wrong beside the others, with their own lines.
+func (l *loader) setEntry(e entry, src Source) {
+	t, before := settingByKey[e.key], len(l.problems)
+	l.set(t, e.value, src)
+	if len(l.problems) == before || len(e.items) == 0 {
+		return
+	}
+	var all []Problem
+	for i, one := range e.items {
+		alone := *l.s
+		err := t.set(&alone, one.value)
+		if err == nil {
+			continue
+		}
+		var which *itemError
+		if errors.As(err, &which) {
+			which.n = i + 1
+		}
+		src.Line = one.line
+		all = append(all, Problem{src, t.Key + ": " + err.Error()})
+	}
+	if len(all) > 0 {
+		l.problems = append(l.problems[:before], all...)
+		return
+	}
+	var which *itemError
+	whole := *l.s
+	if err := t.set(&whole, e.value); errors.As(err, &which) && which.n <= len(e.items) {
+		l.problems[before].Source.Line = e.items[which.n-1].line
 	}
 }
 

@@ -16,7 +16,24 @@ type entry struct {
 	key   string // of a Setting, not its alias
 	value string
 	line  int
+	items []item // of a list
 }
+
+// An item is one of a list.
+type item struct {
+	value string // a list of it alone
+	line  int
+}
+
+// An itemError says which item of a list is wrong, counted from 1.
+type itemError struct {
+	what string
+	n    int
+	err  error
+}
+
+func (e *itemError) Error() string { return fmt.Sprintf("%s %d: %v", e.what, e.n, e.err) }
+func (e *itemError) Unwrap() error { return e.err }
 
 // parseFile reads the YAML of a configuration file. Keys may be written as Ruby symbols,
 // with a leading colon, and mixed with plain ones. A key without a value is not set.
@@ -156,12 +173,20 @@ func (p *fileParser) value(t *Setting, line int, v *yaml.Node) {
 	switch {
 	case isNull(v):
 	case t.kind == aList && v.Kind == yaml.SequenceNode:
-		text, err := yaml.Marshal(inOneLine(v))
+		text, err := lineOf(v)
 		if err != nil {
 			p.problem(line, "%s: %v", t.Key, err)
 			return
 		}
-		p.entries = append(p.entries, entry{t.Key, strings.Join(strings.Fields(string(text)), " "), line})
+		e := entry{key: t.Key, value: text, line: line}
+		for _, one := range v.Content {
+			if text, err := lineOf(&yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{one}}); err == nil {
+				e.items = append(e.items, item{text, one.Line})
+			}
+		}
+		p.entries = append(p.entries, e)
+	case t.kind == aList && v.Kind != yaml.ScalarNode:
+		p.problem(line, `%s is a list: each entry of it begins with "- "`, t.Key)
 	case v.Kind != yaml.ScalarNode:
 		p.problem(line, "%s takes one value", t.Key)
 	default:
@@ -170,9 +195,15 @@ func (p *fileParser) value(t *Setting, line int, v *yaml.Node) {
 			text, _ = unsymbol(text)
 		}
 		if text != "" {
-			p.entries = append(p.entries, entry{t.Key, text, line})
+			p.entries = append(p.entries, entry{key: t.Key, value: text, line: line})
 		}
 	}
+}
+
+// lineOf is the YAML of n in one line.
+func lineOf(n *yaml.Node) (string, error) {
+	text, err := yaml.Marshal(inOneLine(n))
+	return strings.Join(strings.Fields(string(text)), " "), err
 }
 
 // inOneLine has n and what it holds written with brackets and braces.

@@ -153,6 +153,39 @@ stompserver.conf:2: unknown key "prot"; did you mean "port"?`},
 		{"no rule", "auth: true\nusers: [{name: a, allow: [sing /queue/a]}]", `stompserver.conf:2: users: user 1: a: allow: "sing /queue/a": "sing" is nothing that can be done with a destination: there are read, write, consume, browse, create, destroy, *`},
 		{"no role", "auth: true\nusers: [{name: a, roles: [smith]}]", "stompserver.conf:2: user a: there is no role smith; there are admin, default, monitor, operator"},
 		{"role built in", "auth: true\nroles: [{name: admin}]", "stompserver.conf:2: the role admin is built in; give yours another name"},
+		{"all that is wrong in a list, each with its line", `auth: true
+users:
+  - {name: a, passcode: geheim}
+  - {name: b}
+  - name: c
+    allow: [sing /queue/a]
+  - foo
+roles:
+  - {name: d, alow: []}
+  - {name: e}
+`, `stompserver.conf:3: users: user 1: a: passcode is no hash; make one with: stompserver passwd hash
+stompserver.conf:5: users: user 3: c: allow: "sing /queue/a": "sing" is nothing that can be done with a destination: there are read, write, consume, browse, create, destroy, *
+stompserver.conf:7: users: it is not a list of users such as {name: app, allow: ["write /queue/jobs.*"]}; known are name, passcode, passcode_file, allow and roles
+stompserver.conf:9: roles: it is not a list of roles such as {name: shop, allow: ["write /queue/jobs.*"]}`},
+		{"what follows from what is wrong is not told", `auth: maybe
+roles:
+  - {name: a, alow: []}
+users:
+  - {name: b, roles: [a]}
+anonymous: {allow: [sing it]}
+ldap: {url: "ftp://x", base: dc=x}
+`, `stompserver.conf:1: auth: "maybe" is neither true nor false
+stompserver.conf:3: roles: it is not a list of roles such as {name: shop, allow: ["write /queue/jobs.*"]}
+stompserver.conf:6: anonymous.allow: "sing it": "sing" is nothing that can be done with a destination: there are read, write, consume, browse, create, destroy, *
+stompserver.conf:7: ldap.url: "ftp://x" is not the address of a directory, such as ldaps://ldap.example.org`},
+		{"what is wrong in a list beside the others", "auth: true\nusers:\n  - {name: a}\n  - {name: b}\n  - {name: a}\n", "stompserver.conf:5: users: user 3: a is there already"},
+		{"rules", "destinations:\n  rules:\n    - {match: /queue/a, ttl: 5s}\n    - {match: /queue/b, ttl: soon}\n    - {match: /queue/c, when_full: explode}\n", `stompserver.conf:4: destinations.rules: rule 2: ttl: "soon" is not a time: write a number and ms, s, m, h or d
+stompserver.conf:5: destinations.rules: rule 3: when_full: "explode" is not reject, drop_new, drop_head, dead_letter or block`},
+		{"listeners", "listeners:\n  - {address: \":1\"}\n  - {address: here}\n  - {addres: \":2\"}\n", `stompserver.conf:3: listeners: listener 2: address: "here" is neither HOST:PORT nor unix:FILE: it is not like HOST:PORT
+stompserver.conf:4: listeners: listener 3: addres is not known; known are address, protocols and trusted_proxies`},
+		{"virtual hosts", "vhosts:\n  enabled: true\n  list:\n    - a\n    - {nam: b}\n    - c d\n    - a\n", `stompserver.conf:5: vhosts.list: virtual host 2: it is not like {name: shop, aliases: [shop.example.org]}; known are name, aliases, users, roles, connections, stopped and redirect
+stompserver.conf:6: vhosts.list: virtual host 3: name: "c d" has a blank or a control character in it, or is no UTF-8`},
+		{"list as a section", "auth: true\nusers: {name: a}", `stompserver.conf:2: users is a list: each entry of it begins with "- "`},
 		{"roles' keys", "auth: true\nroles: [{nam: x}]", `stompserver.conf:2: roles: it is not a list of roles such as {name: shop, allow: ["write /queue/jobs.*"]}`},
 		{"certificate without a key", "tls: {cert: a.pem}", "stompserver.conf:1: tls.cert and tls.key belong together, and one is missing"},
 		{"key without a certificate", "port: 1\ntls: {key: a.key}", "stompserver.conf:2: tls.cert and tls.key belong together, and one is missing"},

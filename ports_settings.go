@@ -58,7 +58,7 @@ func setPairs(s *Settings, v string) error {
 	s.Config.TLS.More = nil
 	for i, p := range list {
 		if p.Cert == "" || p.Key == "" {
-			return fmt.Errorf("pair %d: it needs both cert and key", i+1)
+			return &itemError{"pair", i + 1, errors.New("it needs both cert and key")}
 		}
 		s.Config.TLS.More = append(s.Config.TLS.More, KeyPair(p))
 	}
@@ -141,7 +141,7 @@ func parseListeners(v string) ([]Listener, error) {
 	for i, one := range list {
 		l, err := parseListener(one)
 		if err != nil {
-			return nil, fmt.Errorf("listener %d: %w", i+1, err)
+			return nil, &itemError{"listener", i + 1, err}
 		}
 		all = append(all, l)
 	}

@@ -27,7 +27,7 @@ func parseRules(text string) ([]queueRule, error) {
 	for i, one := range list {
 		r, err := parseRule(one)
 		if err != nil {
-			return nil, fmt.Errorf("rule %d: %w", i+1, err)
+			return nil, &itemError{"rule", i + 1, err}
 		}
 		rules = append(rules, r)
 	}

@@ -46,9 +46,13 @@ var accessSettings = []*Setting{
 		func(s *Settings, v string) (err error) { s.Config.Roles, err = parseRoles(v); return err },
 		func(s *Settings) string { return formatRoles(s.Config.Roles) }),
 	Setting{Key: "anonymous.allow", Doc: "rights of clients without a login: a list of rules such as \"read /topic/news.>\"; without any they are not let in"}.of(aList).with(
-		func(s *Settings, v string) (err error) {
-			if s.Config.Anonymous, err = parseWords(v); err == nil {
-				_, err = rights.ParseRules(s.Config.Anonymous)
+		func(s *Settings, v string) error {
+			words, err := parseWords(v)
+			if err == nil {
+				_, err = rights.ParseRules(words)
+			}
+			if err == nil {
+				s.Config.Anonymous = words
 			}
 			return err
 		},
@@ -125,10 +129,10 @@ func parseUsers(text string) ([]User, error) {
 	for i, one := range list {
 		u := User(one)
 		if err := u.check(); err != nil {
-			return nil, fmt.Errorf("user %d: %w", i+1, err)
+			return nil, &itemError{"user", i + 1, err}
 		}
 		if slices.ContainsFunc(all, func(o User) bool { return o.Name == u.Name }) {
-			return nil, fmt.Errorf("user %d: %s is there already", i+1, u.Name)
+			return nil, &itemError{"user", i + 1, fmt.Errorf("%s is there already", u.Name)}
 		}
 		all = append(all, u)
 	}
@@ -166,9 +170,9 @@ func parseRoles(text string) ([]Role, error) {
 	for i, r := range list {
 		switch {
 		case r.Name == "":
-			return nil, fmt.Errorf("role %d has no name", i+1)
+			return nil, &itemError{"role", i + 1, errors.New("it has no name")}
 		case seen[r.Name]:
-			return nil, fmt.Errorf("role %d: %s is there already", i+1, r.Name)
+			return nil, &itemError{"role", i + 1, fmt.Errorf("%s is there already", r.Name)}
 		}
 		seen[r.Name] = true
 		if _, err := rights.ParseRules(r.Allow); err != nil {
@@ -271,10 +275,10 @@ func (l *loader) checkAccess() {
 		return
 	}
 	src := s.sources[key]
-	if !s.Config.Auth {
+	if !s.Config.Auth && !l.wrong["auth"] {
 		l.problem(src, "%s is set, but auth is off: nobody would be asked for a login, and everybody could do everything; set auth: true", key)
 	}
-	if _, err := s.Config.policy(); err != nil {
+	if _, err := s.Config.policy(); err != nil && !l.wrong["roles"] {
 		l.problem(src, "%v", err)
 	}
 }

@@ -73,7 +73,7 @@ func parseVHosts(text string) ([]VHost, error) {
 				err = yaml.Load(part, &one, yaml.WithKnownFields())
 			}
 			if err != nil {
-				return nil, fmt.Errorf("virtual host %d is not like {name: shop, aliases: [shop.example.org]}; known are name, aliases, users, roles, connections, stopped and redirect", i+1)
+				return nil, &itemError{"virtual host", i + 1, errors.New("it is not like {name: shop, aliases: [shop.example.org]}; known are name, aliases, users, roles, connections, stopped and redirect")}
 			}
 		}
 		all = append(all, one)
@@ -112,10 +112,10 @@ func checkVHosts(list []VHost) error {
 	}
 	for i, one := range list {
 		if err := name(one.Name, one.Name); err != nil {
-			return fmt.Errorf("virtual host %d: name: %w", i+1, err)
+			return &itemError{"virtual host", i + 1, fmt.Errorf("name: %w", err)}
 		}
 		if len(destination.HostedPrefix(one.Name)) > len(destination.HostedPrefix("x"))-1+maxVHost {
-			return fmt.Errorf("virtual host %d: name: %q is longer than %d bytes, where / and %% count as three", i+1, one.Name, maxVHost)
+			return &itemError{"virtual host", i + 1, fmt.Errorf("name: %q is longer than %d bytes, where / and %% count as three", one.Name, maxVHost)}
 		}
 	}
 	for _, one := range list {
@@ -218,7 +218,7 @@ func (v *VHosts) check(c *Config) (key string, err error) {
 // checkVHosts says what is wrong with virtual hosts when all settings are known.
 func (l *loader) checkVHosts() {
 	s := l.s
-	if key, err := s.Config.VHosts.check(&s.Config); err != nil {
+	if key, err := s.Config.VHosts.check(&s.Config); err != nil && !l.wrong["auth"] && !l.wrong["roles"] && !l.wrong["vhosts.enabled"] && !l.wrong["vhosts.list"] {
 		src := s.sources[key]
 		for _, key := range []string{"roles", "users", "anonymous.allow"} { // the first that may have the rule
 			if src.Kind == "" {

@@ -20,8 +20,8 @@ func TestParseVHosts(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"shop":                                            "not a list",
-		"[{nam: shop}]":                                   "virtual host 1 is not like",
-		"[[shop]]":                                        "virtual host 1 is not like",
+		"[{nam: shop}]":                                   "virtual host 1: it is not like",
+		"[[shop]]":                                        "virtual host 1: it is not like",
 		"[{name: \"\"}]":                                  "it is empty",
 		"[{name: \"a b\"}]":                               "blank",
 		"[{name: \"a\\nb\"}]":                             "blank",
