@@ -283,7 +283,7 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 func TestPortInUse(t *testing.T) {
 	r := startServer(t, nil)
 	_, port, _ := strings.Cut(r.addr, ":")
-	cmd := exec.Command("stompserver", "-p", port)
+	cmd := exec.Command("stompserver", "-p", port, "--http=off") // which another test may have at 8161
 	cmd.Dir = t.TempDir()
 	out, err := cmd.CombinedOutput()
 	want := fmt.Sprintf("stompserver: cannot listen on 127.0.0.1:%s: address already in use. Another program listens there (the old stompserver?); stop it, or choose a port with -p.\n", port)
