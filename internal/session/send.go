@@ -159,10 +159,13 @@ func (s *session) wanted() bool {
 
 // sendParts adds m to tx for each destination of the route, and returns what it costs.
 func (s *session) sendParts(tx *broker.Transaction, m *message.Message) {
+	others := make([]*message.Message, len(s.to.more)) // made first: what is sent is the broker's, which marks it
+	for i := range s.to.more {
+		others[i] = m.Redirect(s.to.more[i].spelt)
+	}
 	tx.Send(&s.to.to, m)
 	for i := range s.to.more {
-		p := &s.to.more[i]
-		tx.Send(&p.to, m.Redirect(p.spelt))
+		tx.Send(&s.to.more[i].to, others[i])
 	}
 }
 
