@@ -82,8 +82,9 @@ func (q *queue) attachBrowser(s *Subscription) {
 	}
 }
 
-func (q *queue) detachBrowser(s *Subscription) {
+func (q *queue) detachBrowser(s *Subscription, w *Wake) {
 	q.subs--
+	q.left(q.props != nil && q.props.NonDestructive && q.kept == nil, w) // where all who consume browse
 	if i := slices.Index(q.browsers, s); i >= 0 {
 		if q.browsers = slices.Delete(q.browsers, i, i+1); len(q.browsers) == 0 {
 			q.browsers = nil

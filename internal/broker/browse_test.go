@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"stompserver/internal/broker"
 	"stompserver/internal/pattern"
@@ -115,6 +116,42 @@ func TestBrowsersSeeWhatIsDurable(t *testing.T) {
 				b.Close()
 				if err := st.Close(); err != nil {
 					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A queue that goes when nobody was there for a while does so too when the last who was there browsed, and one that
+// goes with its last consumer when that followed what it keeps.
+func TestQueueGoesAfterBrowsers(t *testing.T) {
+	for name, p := range map[string]broker.Properties{
+		"idle":                  {IdleAfter: time.Minute},
+		"idle, keeps":           {IdleAfter: time.Minute, NonDestructive: true},
+		"deletes itself, keeps": {AutoDelete: true, NonDestructive: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, broker.Config{}, func(x *bubble) {
+				if _, err := x.b.Declare("/queue/a", p, true); err != nil {
+					x.Fatal(err)
+				}
+				x.send("/queue/a", "1")
+				s := &taker{}
+				var err error
+				if s.sub, err = x.b.Subscribe("/queue/a", broker.Options{Consumer: s, Browse: &broker.Browse{Follow: true}}); err != nil {
+					x.Fatal(err)
+				}
+				var w broker.Wake
+				s.sub.Start(&w)
+				time.Sleep(2 * time.Minute)
+				if !x.b.Exists("/queue/a") {
+					x.Error("it is gone while somebody browses it")
+				}
+				s.sub.Close(0, &w)
+				w.Run()
+				time.Sleep(2 * time.Minute)
+				if x.b.Exists("/queue/a") {
+					x.Error("it is still there")
 				}
 			})
 		})

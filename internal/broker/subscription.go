@@ -354,7 +354,7 @@ func (s *Subscription) Detach(w *Wake) {
 	s.halted, s.detached = true, true
 	switch {
 	case s.browser != nil:
-		s.q.detachBrowser(s)
+		s.q.detachBrowser(s, w)
 	case s.q != nil:
 		s.changed(w) // it has no turn any more when another takes its place
 		s.q.detach(s, w)

@@ -113,10 +113,16 @@ func (q *queue) detach(s *Subscription, w *Wake) {
 		q.single.active = nil
 		q.elect(w)
 	}
+	q.left(true, w)
+}
+
+// left has the queue go, at once or after a while, if nobody is there any more. Consumed says that it
+// was a consumer who left. Called with q.mu held.
+func (q *queue) left(consumed bool, w *Wake) {
 	if q.props == nil || q.subs > 0 {
 		return
 	}
-	if q.props.AutoDelete {
+	if q.props.AutoDelete && consumed {
 		q.dying = true
 		w.queues = append(w.queues, q)
 		return
