@@ -157,23 +157,23 @@ func (c *DirectoryConfig) complete() error {
 	case (c.BindDN == "") != (c.BindFile == ""):
 		return errors.New("bind_dn and bind_passcode_file belong together, and one is missing")
 	case c.UserDN != "":
-		if err := checkDN("user_dn", fill(c.UserDN, ldap.EscapeDN, "x", "")); err != nil {
+		if err := checkDN("user_dn", c.UserDN, fill(c.UserDN, ldap.EscapeDN, "x", "")); err != nil {
 			return err
 		}
 		where = c.UserDN
 	default:
-		if err := checkFilter("filter", fill(c.Filter, ldap.EscapeFilter, "x", "")); err != nil {
+		if err := checkFilter("filter", c.Filter, fill(c.Filter, ldap.EscapeFilter, "x", "")); err != nil {
 			return err
 		}
 	}
 	if !strings.Contains(where, "{username}") {
 		return fmt.Errorf("%q would be every user's: it needs {username}, which stands for the login", where)
 	}
-	if err := checkFilter("groups.filter", fill(c.Groups.Filter, ldap.EscapeFilter, "x", "cn=x")); err != nil {
+	if err := checkFilter("groups.filter", c.Groups.Filter, fill(c.Groups.Filter, ldap.EscapeFilter, "x", "cn=x")); err != nil {
 		return err
 	}
 	for name, dn := range map[string]string{"bind_dn": c.BindDN, "base": c.Base, "groups.base": c.Groups.Base} {
-		if err := checkDN(name, dn); err != nil {
+		if err := checkDN(name, dn, dn); err != nil {
 			return err
 		}
 	}
@@ -187,16 +187,18 @@ func (c *DirectoryConfig) complete() error {
 	return nil
 }
 
-func checkDN(name, dn string) error {
+// checkDN does so for the name of an entry.
+func checkDN(name, written, dn string) error {
 	if _, err := ldap.ParseDN(dn); err != nil {
-		return fmt.Errorf("%s: %q is not the name of an entry, such as ou=people,dc=example,dc=org", name, dn)
+		return fmt.Errorf("%s: %q is not the name of an entry, such as ou=people,dc=example,dc=org", name, written)
 	}
 	return nil
 }
 
-func checkFilter(name, filter string) error {
+// checkFilter looks at a filter as it is with a user in it, and names it as it was written.
+func checkFilter(name, written, filter string) error {
 	if _, err := ldap.CompileFilter(filter); err != nil {
-		return fmt.Errorf("%s: %q is not a filter, such as (uid={username})", name, filter)
+		return fmt.Errorf("%s: %q is not a filter, such as (uid={username})", name, written)
 	}
 	return nil
 }
