@@ -150,7 +150,7 @@ func asError(err error) (e *Error, known bool) {
 	case errors.Is(err, broker.ErrNoSchedule):
 		return errNotFound("Nothing waits by that schedule id: it was sent, or cancelled."), true
 	case errors.Is(err, broker.ErrControl):
-		return errf(codeBadHeader, "Invalid header", "%s.", strings.TrimPrefix(err.Error(), broker.ErrControl.Error()+": ")), true
+		return errf(codeBadHeader, "Invalid header", "A SEND to this destination asks the server for something: %s.", strings.TrimPrefix(err.Error(), broker.ErrControl.Error()+": ")), true
 	case errors.As(err, &sel):
 		return errf(codeBadSelector, "Invalid selector", "The selector cannot be understood: at character %d: %s\n%s", sel.Character(), sel.Reason, sel.Excerpt()), true
 	case errors.As(err, &h):

@@ -169,7 +169,14 @@ func (s *session) openWeb(b []byte) (early []byte, err error) {
 	case !s.secure && !s.port.speaks(Web|Plain):
 		return nil, s.sendAway(answer(http.StatusBadRequest, "This port wants TLS.", nil), "HTTP without TLS")
 	case !websocket.Wants(r):
-		hint := "This port speaks STOMP and STOMP within WebSocket, not HTTP. " + s.port.Hint
+		words := "STOMP and STOMP within WebSocket"
+		switch {
+		case !s.port.speaks(how):
+			words = "STOMP"
+		case !s.port.speaks(want):
+			words = "STOMP within WebSocket"
+		}
+		hint := "This port speaks " + words + ", not HTTP. " + s.port.Hint
 		return nil, s.sendAway(answer(http.StatusBadRequest, strings.TrimSpace(hint), nil), "HTTP")
 	case !s.port.speaks(how):
 		return nil, s.sendAway(answer(http.StatusForbidden, "This port speaks "+map[Speech]string{Plain: "STOMP", Secure: "STOMP within TLS"}[want]+", and no WebSocket.", nil), "WebSocket")
