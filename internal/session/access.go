@@ -163,13 +163,23 @@ func anonymous(p *rights.Policy) bool { return p != nil && len(p.Anonymous) > 0 
 func (s *session) mayKeep(sub *subscr) *Error {
 	a := max(sub.needs, rights.Consume)
 	err := s.mayOf(a, sub.right(), sub.spelt)
-	if err == nil && sub.of != "" && !strings.HasPrefix(sub.dest, destination.DurablePrefix) {
+	if err == nil && sub.of != "" && (!strings.HasPrefix(sub.dest, destination.DurablePrefix) || s.another(sub.dest)) {
 		err = s.mayOf(a, sub.dest, sub.dest)
 	}
 	if err != nil {
 		err.Message, err.Subscription = "Server cancelled subscription", sub.id
 	}
 	return err
+}
+
+// another reports whether a durable subscription is of another user. Called with access.mu held, or by the
+// reader.
+func (s *session) another(queue string) bool {
+	if s.access.rights.Load() == nil {
+		return false
+	}
+	d, ok := s.b.Bound(queue)
+	return ok && !d.Shared && d.Owner != "" && d.Owner != s.access.who()
 }
 
 // right is the name that a right to the subscription is asked for: of a durable one its topic.
