@@ -319,6 +319,17 @@ func (c Config) May(who Asked, action, destination string) (Verdict, error) {
 	return Verdict{ok, by}, nil
 }
 
+// Knows reports whether a user of that name may be there. Only where tokens, certificates and a directory
+// log nobody in is it told from the password file and Users; else anybody may be.
+func (c Config) Knows(user string) bool {
+	named := slices.ContainsFunc(c.Users, func(u User) bool { return u.Name == user })
+	if named || !c.Auth || c.JWT.on() || c.LDAP.on() || c.TLS.LoginFromCert != "" {
+		return true
+	}
+	file, err := auth.Config{AllowEmpty: c.AllowEmptyPasswords, Users: c.logins(), Others: true}.OpenPasswd(c.PasswdFiles...)
+	return err != nil || file.Lists(user)
+}
+
 // Rules are the rules in force for who, in their order, each behind whose it is.
 func (c Config) Rules(who Asked) ([]string, error) {
 	p, err := c.policy()

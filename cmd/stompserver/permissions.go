@@ -117,6 +117,9 @@ func (p *permissionsCommand) asked(args []string) (stompserver.Config, stompserv
 		if who.Roles, err = s.Config.UserRoles(p.ctx, who.User); err != nil {
 			return stompserver.Config{}, who, nil, directoryError(who.User, err)
 		}
+		if !p.g.Quiet && !s.Config.Knows(who.User) {
+			fmt.Fprintf(p.g.Stderr, "stompserver: note: neither users nor the password file has a user %s, who so cannot log in\n", show(who.User))
+		}
 	}
 	return s.Config, who, args, nil
 }
