@@ -72,6 +72,7 @@ func manual1(p *page, root *cobra.Command) {
 	p.item("INT, TERM", "Stop: clients are told and served out, for at most ten seconds. A second one stops at once.")
 	p.item("HUP", "Read configuration and password file again. What needs a restart is named in the log.")
 	p.item("USR1", "Open the log file again.")
+	p.item("USR2", "Restart, as another version if the program's file was replaced. No connection is refused meanwhile.")
 	p.section("EXIT STATUS")
 	for _, c := range []struct {
 		code int
