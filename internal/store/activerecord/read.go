@@ -103,7 +103,7 @@ func (s *Store) Read(dst []store.Record, queue string, after store.Seq, max int,
 		if err != nil {
 			return dst[:begin], false, fmt.Errorf("%s: %w", s.cfg.Database, err)
 		}
-		if more, after = p.more, p.last; !more {
+		if more, after = p.more, p.last; !more || p.last == p.after { // none may be read
 			break
 		}
 	}
