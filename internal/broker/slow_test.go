@@ -122,7 +122,7 @@ func TestSpill(t *testing.T) {
 			for _, c := range cs {
 				consumers.Go(func() { // well behind, then close behind
 					for c.at() < count && !t.Failed() {
-						if n := sent.Load(); n > count/2 || n%5000 > 4000 || r == nil {
+						if n := sent.Load(); n > count/2 || n%5000 > 4000 {
 							c.resume()
 						} else {
 							time.Sleep(time.Millisecond)
