@@ -6,6 +6,7 @@ import "sync"
 // order in which they came. The first alone tries, when something has left the queue, and when it is through the next: so
 // nobody passes them who comes later, and none tries in vain.
 type line struct {
+	of    string     // the queue or topic that it is before
 	mu    sync.Mutex // the last of all locks
 	turns []*turn
 }
@@ -90,6 +91,14 @@ func (op *Op) leaveLine() {
 		}
 		return
 	}
+}
+
+// WaitsFor is the queue that the operation was told to wait for, or the topic; empty: for none.
+func (op *Op) WaitsFor() string {
+	if op.turn == nil {
+		return ""
+	}
+	return op.turn.line.of
 }
 
 // Room has a value when an operation that was told to wait is worth trying again. It is another

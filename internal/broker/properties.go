@@ -46,7 +46,7 @@ const NoDeadLetter = "none"
 type Properties struct {
 	MaxMessages   int
 	MaxBytes      int64
-	WhenFull      Full          // default Reject
+	WhenFull      Full          // default Block, or DropHead for what is NonDestructive
 	TTL           time.Duration // the longest that a message may live
 	MaxDeliveries int
 	DeadLetter    string        // a queue, with * for the name of this one behind /queue/; or NoDeadLetter
@@ -159,7 +159,10 @@ func (p *properties) of(queue string) *Properties {
 	if all == (Properties{}) {
 		return nil
 	}
-	or(&all.WhenFull, Reject)
+	if all.NonDestructive { // nothing but making room ever leaves it
+		or(&all.WhenFull, DropHead)
+	}
+	or(&all.WhenFull, Block)
 	if all.DeadLetter = DeadLetterOf(queue, all.DeadLetter); isSystem(all.DeadLetter) {
 		all.DeadLetter = ""
 	}
@@ -209,8 +212,8 @@ func (q *queue) adopt(w *Wake) {
 		}
 		q.elect(w)
 	}
-	if q.props != nil && q.props.WhenFull == Block && q.line == nil {
-		q.line = new(line)
+	if q.props != nil && q.props.WhenFull == Block && q.bounded() && q.line == nil {
+		q.line = &line{of: q.name}
 	}
 	q.line.roomy()
 	q.openLast()

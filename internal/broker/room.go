@@ -46,7 +46,7 @@ func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, er
 			return nil, &FullError{Queue: q.name, Reason: "maxlen"}
 		}
 	}
-	if p.WhenFull == Block {
+	if p.WhenFull == Block && q.bounded() {
 		op.Finally(func(err error) {
 			if err != nil { // it takes no room
 				q.line.roomy()

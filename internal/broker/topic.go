@@ -30,7 +30,7 @@ func (b *Broker) joinTopic(name string, s *Subscription) {
 	defer b.mu.Unlock()
 	t := b.topics[name]
 	if t == nil {
-		t = &topic{name: name, prefix: b.nextPrefix('t')}
+		t = &topic{name: name, prefix: b.nextPrefix('t'), line: line{of: name}}
 		t.subs.Store(new([]*Subscription))
 		b.topics[name] = t
 	}

@@ -27,7 +27,7 @@ func isPattern(dest string) bool {
 // joinWildcard makes s a subscriber of all topics that p matches.
 func (b *Broker) joinWildcard(name string, p pattern.Pattern, s *Subscription) {
 	b.mu.Lock()
-	t := &topic{name: name, prefix: b.nextPrefix('t'), pattern: &p}
+	t := &topic{name: name, prefix: b.nextPrefix('t'), pattern: &p, line: line{of: name}}
 	b.mu.Unlock()
 	t.subs.Store(&[]*Subscription{s})
 	s.t, s.listed = t, true

@@ -145,7 +145,11 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 		if !ok {
 			continue
 		}
-		if p.WhenFull, ok = policies[strings.ToLower(string(bytes.TrimSpace(v)))]; !ok {
+		policy, ok := policies[strings.ToLower(string(bytes.TrimSpace(v)))]
+		if policy != broker.FullUnset {
+			p.WhenFull = policy
+		}
+		if !ok {
 			return p, errHeader(f.Command, name, v, "drop-head, reject-publish, reject-publish-dlx, drop head, drop tail, block, or DROP, FAIL, BLOCK, PAGE")
 		}
 	}

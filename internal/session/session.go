@@ -73,6 +73,7 @@ type session struct {
 	held    int            // bytes of unfinished frames counted as memory
 	paused  atomic.Bool
 	waited  bool  // for memory, at least once
+	blocked int64 // when it was told last that it waits for room, since the server's start
 	owing   bool  // so much is owed to the client that it is to read first
 	bursts  uint8 // how often bytes came, roughly; it stops at firstBursts
 
