@@ -1,9 +1,10 @@
 // Package dbm keeps queues in one file of bbolt, as the Ruby server kept them in a dbm.
 //
-// The file holds two buckets. "queues" has a record for each queue, under its name: what
+// The file holds three buckets. "queues" has a record for each queue, under its name: what
 // Info tells. "messages" has the messages, under the number of their queue and their Seq,
 // both big-endian, so that a queue lies together and in order: a CRC-32C of what follows,
-// how often the message was handed out, and its stored form (message.AppendRecord).
+// how often the message was handed out, and its stored form (message.AppendRecord). "parts"
+// has the bodies of large ones.
 package dbm
 
 import (
@@ -20,7 +21,6 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
-	"stompserver/internal/message"
 	"stompserver/internal/store"
 	"stompserver/internal/vfs"
 )
@@ -35,14 +35,19 @@ type Config struct {
 
 // A DBM is a store.Backend.
 type DBM struct {
-	db   *bbolt.DB
-	path string
-
-	mu     sync.Mutex // guards what follows
-	queues map[string]*record
-	lastID uint64
+	db     *bbolt.DB
+	update func(func(*bbolt.Tx) error) error // of db
+	path   string
+	sizes  sizes
 	floor  store.Seq
-	buf    []byte
+
+	// What follows belongs to Write.
+	lastID  uint64
+	unswept bool // there may be parts without a message
+	buf     []byte
+
+	mu     sync.Mutex         // guards what follows; Write alone changes it
+	queues map[string]*record // none of which is changed
 }
 
 var _ store.Backend = (*DBM)(nil)
@@ -73,8 +78,11 @@ func Open(cfg Config) (d *DBM, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 	}
-	d = &DBM{db: db, path: cfg.Path, queues: make(map[string]*record)}
-	if err := db.Update(d.load); err != nil {
+	d = &DBM{db: db, update: db.Update, path: cfg.Path, sizes: usualSizes, queues: make(map[string]*record)}
+	if err = db.Update(d.load); err == nil && d.unswept {
+		err = d.sweepUp()
+	}
+	if err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 	}
@@ -120,9 +128,15 @@ func (d *DBM) load(tx *bbolt.Tx) error {
 	if f := meta.Get(floorKey); len(f) == 8 {
 		d.floor = store.Seq(binary.BigEndian.Uint64(f))
 	}
-	if _, err := tx.CreateBucketIfNotExists(messagesBucket); err != nil {
+	messages, err := tx.CreateBucketIfNotExists(messagesBucket)
+	if err != nil {
 		return err
 	}
+	parts, err := tx.CreateBucketIfNotExists(partsBucket)
+	if err != nil {
+		return err
+	}
+	_, _, d.unswept = firstStray(parts, messages)
 	queues, err := tx.CreateBucketIfNotExists(queuesBucket)
 	if err != nil {
 		return err
@@ -191,54 +205,78 @@ func keySeq(k []byte) store.Seq { return store.Seq(binary.BigEndian.Uint64(k[8:]
 // Write implements store.Backend.
 func (d *DBM) Write(rs []store.Record) (err error) {
 	defer guard(d.path, &err)()
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if len(rs) == 0 {
 		return nil
 	}
-	touched := make(map[string]*record) // as they will be, if this succeeds
-	lastID := d.lastID
-	err = d.db.Update(func(tx *bbolt.Tx) error {
-		w := writer{tx: tx, messages: tx.Bucket(messagesBucket), buf: d.buf[:0]}
-		w.messages.FillPercent = 0.95 // keys come in order
-		for i := range rs {
-			r := touched[rs[i].Queue]
-			if r == nil {
-				if was := d.queues[rs[i].Queue]; was != nil {
-					r = new(record)
-					*r = *was
-				} else {
-					lastID++
-					r = &record{id: lastID}
-				}
-				touched[rs[i].Queue] = r
-			}
-			if err := w.apply(r, &rs[i]); err != nil {
-				return err
-			}
+	if d.unswept {
+		if err := d.sweepUp(); err != nil {
+			return fmt.Errorf("%s: %w", d.path, err)
 		}
-		queues := tx.Bucket(queuesBucket)
-		for name, r := range touched {
-			if err := queues.Put([]byte(name), r.append(nil)); err != nil {
-				return err
-			}
-		}
-		d.buf = w.buf
-		return nil
-	})
+	}
+	touched := d.touch(rs) // as they will be, if this succeeds
+	w := newPartWriter(&d.sizes, rs, touched)
+	if err = d.writeAhead(w); err == nil {
+		err = d.update(func(tx *bbolt.Tx) error { return d.apply(tx, w) })
+	}
 	if cap(d.buf) > mostKept {
 		d.buf = nil
 	}
 	if err != nil {
 		if vfs.IsFull(err) {
-			return fmt.Errorf("%s: %w: %w", d.path, store.ErrFull, err)
+			err = fmt.Errorf("%w: %w", store.ErrFull, err)
+			if d.unswept {
+				err = errors.Join(err, d.sweepUp())
+			}
 		}
 		return fmt.Errorf("%s: %w", d.path, err)
 	}
-	d.lastID = lastID
+	d.unswept = false
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for name, r := range touched {
 		d.queues[name] = r
 	}
+	return nil
+}
+
+// touch makes a copy of the record of each queue of rs.
+func (d *DBM) touch(rs []store.Record) map[string]*record {
+	touched := make(map[string]*record)
+	for i := range rs {
+		if touched[rs[i].Queue] != nil {
+			continue
+		}
+		r := new(record)
+		if was := d.queues[rs[i].Queue]; was != nil {
+			*r = *was
+		} else {
+			d.lastID++
+			r.id = d.lastID
+		}
+		touched[rs[i].Queue] = r
+	}
+	return touched
+}
+
+// apply makes the changes of a Write, and puts those parts that are not there yet.
+func (d *DBM) apply(tx *bbolt.Tx, p *partWriter) error {
+	if err := p.put(tx, p.left); err != nil {
+		return err
+	}
+	w := writer{tx: tx, messages: tx.Bucket(messagesBucket), parts: tx.Bucket(partsBucket), sizes: p.sizes, buf: d.buf[:0]}
+	w.messages.FillPercent = 0.95 // keys come in order
+	for i := range p.rs {
+		if err := w.apply(p.touched[p.rs[i].Queue], &p.rs[i]); err != nil {
+			return err
+		}
+	}
+	queues := tx.Bucket(queuesBucket)
+	for name, r := range p.touched {
+		if err := queues.Put([]byte(name), r.append(nil)); err != nil {
+			return err
+		}
+	}
+	d.buf = w.buf
 	return nil
 }
 
@@ -250,6 +288,8 @@ const mostKept = 8 << 20
 type writer struct {
 	tx       *bbolt.Tx
 	messages *bbolt.Bucket
+	parts    *bbolt.Bucket
+	sizes    *sizes
 	buf      []byte
 	keys     [][]byte
 }
@@ -270,11 +310,11 @@ func (w *writer) apply(r *record, rec *store.Record) error {
 		if v == nil {
 			return nil
 		}
-		m, _, err := parseValue(v)
+		v, err := w.tried(v, rec.Attempts)
 		if err != nil {
 			return nil // it says so when it is read
 		}
-		return w.messages.Put(w.key(r.id, rec.Seq), w.value(m, rec.Attempts))
+		return w.messages.Put(w.key(r.id, rec.Seq), v)
 	}
 	return nil
 }
@@ -295,40 +335,7 @@ func (w *writer) key(id uint64, seq store.Seq) []byte {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func (w *writer) value(m *message.Message, attempts uint32) []byte {
-	v := append(w.room(4 + binary.MaxVarintLen32 + m.RecordSize())[:0], 0, 0, 0, 0)
-	v = binary.AppendUvarint(v, uint64(attempts))
-	v = m.AppendRecord(v)
-	binary.BigEndian.PutUint32(v, crc32.Checksum(v[4:], castagnoli))
-	w.buf = w.buf[:len(w.buf)+len(v)]
-	return v
-}
-
 var errDamaged = errors.New("its checksum does not fit: the message is damaged")
-
-func parseValue(v []byte) (m *message.Message, attempts uint32, err error) {
-	if len(v) < 5 || crc32.Checksum(v[4:], castagnoli) != binary.BigEndian.Uint32(v) {
-		return nil, 0, errDamaged
-	}
-	n, size := binary.Uvarint(v[4:])
-	if size <= 0 {
-		return nil, 0, errDamaged
-	}
-	m, err = message.ParseRecord(v[4+size:])
-	return m, uint32(n), err
-}
-
-// sizeOf is the Size of the message of v, which is not made for that.
-func sizeOf(v []byte) (int, error) {
-	if len(v) < 5 {
-		return 0, errDamaged
-	}
-	_, n := binary.Uvarint(v[4:])
-	if n <= 0 {
-		return 0, errDamaged
-	}
-	return message.SizeOfRecord(v[4+n:])
-}
 
 func (w *writer) remove(r *record, first, last store.Seq) error {
 	c := w.messages.Cursor()
@@ -339,6 +346,11 @@ func (w *writer) remove(r *record, first, last store.Seq) error {
 			r.bytes -= int64(n)
 		}
 		w.keys = append(w.keys, k)
+		if liesInParts(v) {
+			if err := removeParts(w.parts, r.id, keySeq(k), 0); err != nil {
+				return err
+			}
+		}
 	}
 	for _, k := range w.keys {
 		if err := w.messages.Delete(k); err != nil {
@@ -367,7 +379,7 @@ func (d *DBM) Read(dst []store.Record, queue string, after store.Seq, max int, s
 				more = true
 				return nil
 			}
-			m, attempts, err := parseValue(v)
+			m, attempts, err := parse(tx, k, v)
 			if err != nil {
 				return fmt.Errorf("message %d of %s: %w", keySeq(k), queue, err)
 			}
