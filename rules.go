@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -84,12 +85,8 @@ func parseRule(one map[string]yaml.Node) (r queueRule, err error) {
 			return r, err
 		}
 	}
-	if _, ok := one["retain"]; ok {
-		for _, name := range []string{"max_messages", "max_bytes", "when_full"} {
-			if _, ok := one[name]; ok {
-				return r, fmt.Errorf("retain and %s cannot be together: what is kept makes room for what comes", name)
-			}
-		}
+	if err := together(one, &r.Properties); err != nil {
+		return r, err
 	}
 	if topic && r.Properties.LastValue {
 		r.Properties.NonDestructive = true // there is no other way for a topic to have one
@@ -97,14 +94,40 @@ func parseRule(one map[string]yaml.Node) (r queueRule, err error) {
 	return r, nil
 }
 
+// together refuses what contradicts itself.
+func together(one map[string]yaml.Node, p *broker.Properties) error {
+	for name, others := range map[string][]string{
+		"retain": {"max_messages", "max_bytes", "when_full", "ring"},
+		"ring":   {"max_messages", "when_full"},
+	} {
+		if _, ok := one[name]; !ok {
+			continue
+		}
+		for _, other := range others {
+			if _, ok := one[other]; ok {
+				return fmt.Errorf("%s and %s cannot be together: what is kept makes room for what comes", name, other)
+			}
+		}
+	}
+	switch {
+	case p.NonDestructive && p.Durable == broker.No:
+		return errors.New("durable: false cannot be here: what keeps what it delivers is stored")
+	case p.DispatchAfter > 0 && p.Consumers == 0:
+		return errors.New("delay_before_dispatch wants consumers_before_dispatch: it is how long that many are waited for")
+	}
+	return nil
+}
+
 // known are the properties, and ofTopics those that topics can have.
 var (
 	known = map[string]bool{
 		"retain": true, "max_messages": true, "max_bytes": true, "when_full": true, "ttl": true, "max_deliveries": true, "max_priority": true, "dead_letter": true,
 		"auto_delete": true, "idle_after": true, "single_active": true, "last_value": true, "last_value_key": true, "non_destructive": true,
+		"durable": true, "exclusive": true, "type": true, "ring": true, "priorities": true, "dedupe_window": true,
+		"consumers_before_dispatch": true, "delay_before_dispatch": true,
 		"slow_consumer": true, "max_pending": true,
 	}
-	ofTopics   = map[string]bool{"retain": true, "last_value": true, "last_value_key": true, "slow_consumer": true, "max_pending": true}
+	ofTopics   = map[string]bool{"retain": true, "last_value": true, "last_value_key": true, "slow_consumer": true, "max_pending": true, "dedupe_window": true}
 	topicsOnly = map[string]bool{"slow_consumer": true, "max_pending": true}
 )
 
@@ -120,9 +143,7 @@ func setRetain(p *broker.Properties, v yaml.Node) error {
 		var err error
 		switch name {
 		case "age":
-			if p.MaxAge, err = parseDuration(value); err == nil && p.MaxAge <= 0 {
-				err = fmt.Errorf("%q is no time above 0", value)
-			}
+			p.MaxAge, err = positive(value)
 		case "bytes":
 			if p.MaxBytes, err = parseSize(value); err == nil && p.MaxBytes <= 0 {
 				err = fmt.Errorf("%q is no size above 0", value)
@@ -144,6 +165,15 @@ func setRetain(p *broker.Properties, v yaml.Node) error {
 	return nil
 }
 
+// positive reads a time above 0.
+func positive(value string) (time.Duration, error) {
+	d, err := parseDuration(value)
+	if err == nil && d <= 0 {
+		err = fmt.Errorf("%q is no time above 0", value)
+	}
+	return d, err
+}
+
 func setProperty(p *broker.Properties, name, value string) (err error) {
 	switch name {
 	case "max_bytes":
@@ -152,10 +182,14 @@ func setProperty(p *broker.Properties, name, value string) (err error) {
 		p.TTL, err = parseDuration(value)
 	case "idle_after":
 		p.IdleAfter, err = parseDuration(value)
+	case "dedupe_window":
+		p.DedupeWindow, err = positive(value)
+	case "delay_before_dispatch":
+		p.DispatchAfter, err = positive(value)
 	default:
 		err = p.Set(name, value)
 		if errors.Is(err, broker.ErrNoProperty) {
-			return fmt.Errorf("%s is not known; known are match, vhost, retain, max_messages, max_bytes, when_full, ttl, max_deliveries, max_priority, dead_letter, auto_delete, idle_after, single_active, last_value, last_value_key, non_destructive, slow_consumer and max_pending", name)
+			return fmt.Errorf("%s is not known; known are match, vhost, retain, max_messages, max_bytes, ring, when_full, ttl, max_deliveries, dead_letter, priorities, max_priority, durable, type, auto_delete, idle_after, exclusive, single_active, last_value, last_value_key, non_destructive, dedupe_window, consumers_before_dispatch, delay_before_dispatch, slow_consumer and max_pending", name)
 		}
 		return err
 	}

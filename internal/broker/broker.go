@@ -103,6 +103,7 @@ var (
 	ErrSystem   = errors.New("broker: destination is one of the broker's own")
 	ErrWildcard = errors.New("broker: destination is a pattern")
 	ErrNotOwner = errors.New("broker: destination belongs to another connection")
+	ErrTaken    = errors.New("broker: queue is exclusive, and another connection has it")
 )
 
 // A Broker holds the destinations. It may be used from any goroutine.
@@ -173,7 +174,7 @@ func New(cfg Config) (*Broker, error) {
 		b.memory.limit.Store(cfg.MemoryLimit)
 	}
 	b.memory.join(b)
-	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openKept(), b.openSpills(), b.openPauses()); err != nil {
+	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openKept(), b.openSpills(), b.openPauses(), b.openExclusive()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {
@@ -254,8 +255,9 @@ func (b *Broker) queue(name string) (*queue, error) {
 		}
 	}
 	delete(b.kept, name)
+	q.halted = b.pauses.has(name)
+	q.paused = q.halted
 	q.adopt(nil) // nobody is there
-	q.paused = b.pauses.has(name)
 	b.queues[name] = q
 	b.memory.extra.Add(queueCost + int64(len(name)))
 	for _, f := range b.followers {

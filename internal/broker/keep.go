@@ -134,7 +134,7 @@ func (q *queue) keepFor(topic string) {
 // laneOfMessage is the priority that m has in the queue. What is behind a topic has one series of
 // numbers: its order is that in which the messages came.
 func (q *queue) laneOfMessage(m *message.Message) uint8 {
-	if q.kept != nil {
+	if q.kept != nil || q.props != nil && q.props.Priorities == No {
 		return message.DefaultPriority
 	}
 	return m.Options().Priority

@@ -138,10 +138,8 @@ func (b *Broker) apply(queue string, on bool, w *Wake) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.paused = on
-	for _, s := range q.single.all {
-		s.changed(w)
-	}
+	q.halted = on
+	q.pausedOrNot(w)
 }
 
 // Pause has s get nothing until it is called again with on false. What is on its way comes.

@@ -39,6 +39,24 @@ func ParseFull(word string) (Full, bool) {
 	return FullUnset, false
 }
 
+// A Choice is yes or no, or left to who else has a say.
+type Choice uint8
+
+// The choices.
+const (
+	Unsaid Choice = iota
+	Yes
+	No
+)
+
+// Choose is the Choice of a truth value.
+func Choose(on bool) Choice {
+	if on {
+		return Yes
+	}
+	return No
+}
+
 // NoDeadLetter as the queue of the dead letters has messages dropped instead.
 const NoDeadLetter = "none"
 
@@ -62,6 +80,13 @@ type Properties struct {
 	NonDestructive bool
 	MaxAge         time.Duration // of the oldest that it keeps so
 
+	Durable       Choice        // No: what it holds is gone after a restart, and so is that it was declared
+	Priorities    Choice        // No: what comes first goes first, whatever its priority
+	Exclusive     bool          // it is of the connection that subscribes first, and goes with that
+	Consumers     int           // it hands out nothing until so many consumers are there
+	DispatchAfter time.Duration // or until the first has been there for so long; 0: it waits for them
+	DedupeWindow  time.Duration // for which names are remembered of what is sent to it
+
 	// What follows is of topics, and of rules alone.
 	Slow       Slow // what becomes of messages that a subscription does not take in time
 	MaxPending int  // and how many wait in the store
@@ -83,6 +108,12 @@ func (p Properties) over(q Properties) Properties {
 	or(&p.KeyHeader, q.KeyHeader)
 	or(&p.NonDestructive, q.NonDestructive)
 	or(&p.MaxAge, q.MaxAge)
+	or(&p.Durable, q.Durable)
+	or(&p.Priorities, q.Priorities)
+	or(&p.Exclusive, q.Exclusive)
+	or(&p.Consumers, q.Consumers)
+	or(&p.DispatchAfter, q.DispatchAfter)
+	or(&p.DedupeWindow, q.DedupeWindow)
 	return p
 }
 
@@ -152,6 +183,9 @@ func (p *properties) of(queue string) *Properties {
 	}
 	for _, r := range p.rules {
 		if r.Match.Matches(name) {
+			if r.Properties.bounded() { // what comes of its own bound is its own to say
+				or(&r.Properties.WhenFull, whenFull(r.Properties.NonDestructive || all.NonDestructive))
+			}
 			all = r.Properties.over(all)
 			break
 		}
@@ -159,14 +193,20 @@ func (p *properties) of(queue string) *Properties {
 	if all == (Properties{}) {
 		return nil
 	}
-	if all.NonDestructive { // nothing but making room ever leaves it
-		or(&all.WhenFull, DropHead)
-	}
-	or(&all.WhenFull, Block)
+	or(&all.WhenFull, whenFull(all.NonDestructive))
 	if all.DeadLetter = DeadLetterOf(queue, all.DeadLetter); isSystem(all.DeadLetter) {
 		all.DeadLetter = ""
 	}
 	return &all
+}
+
+// whenFull is what becomes of a message for a full queue if nobody says it. In one that keeps what it delivers
+// there would never be room.
+func whenFull(keeps bool) Full {
+	if keeps {
+		return DropHead
+	}
+	return Block
 }
 
 // DeadLetterOf fills in the star of the property for a queue.
@@ -216,39 +256,10 @@ func (q *queue) adopt(w *Wake) {
 		q.line = &line{of: q.name}
 	}
 	q.line.roomy()
+	q.gateAsWanted(w)
 	q.openLast()
 	q.ages()
 	q.idle()
-}
-
-// Declare says which properties a queue is to have, if it is made now and fresh says so too. They are
-// kept as long as the queue; one that is there already keeps those it has, which same tells. The
-// error is ErrSystem: its dead letters cannot go to a queue of the broker's own.
-func (b *Broker) Declare(queue string, p Properties, fresh bool) (same bool, err error) {
-	if isSystem(DeadLetterOf(queue, p.DeadLetter)) {
-		return false, ErrSystem
-	}
-	props := &b.props
-	b.mu.RLock() // first, as where a queue is made; and none is made meanwhile
-	props.mu.Lock()
-	old, known := props.declared[queue]
-	makes := !known && fresh && b.IsQueue(queue) && !b.there(queue)
-	if makes {
-		props.declared[queue] = p
-	}
-	props.mu.Unlock()
-	b.mu.RUnlock()
-	if !makes {
-		return known && old == p, nil
-	}
-	if _, ok := keptTopic(queue); ok {
-		b.durables.version.Add(1)
-	}
-	if isTemp(queue) {
-		return true, nil
-	}
-	props.ledger.set(queue, p.fields()...)
-	return true, nil
 }
 
 // Keeps reports whether dest is a queue or topic that keeps what it delivers.
@@ -258,49 +269,6 @@ func (b *Broker) Keeps(dest string) bool {
 	}
 	p := b.props.of(dest)
 	return p != nil && p.NonDestructive
-}
-
-// forgetProperties is for a queue that is forgotten.
-func (b *Broker) forgetProperties(queue string) {
-	p := &b.props
-	p.mu.Lock()
-	_, known := p.declared[queue]
-	delete(p.declared, queue)
-	p.mu.Unlock()
-	if known && !isTemp(queue) {
-		p.ledger.drop(queue)
-	}
-}
-
-func (p Properties) fields() []string {
-	return []string{
-		"q-max_messages", strconv.Itoa(p.MaxMessages), "q-max_bytes", strconv.FormatInt(p.MaxBytes, 10), "q-when_full", fullNames[p.WhenFull],
-		"q-ttl", p.TTL.String(), "q-max_deliveries", strconv.Itoa(p.MaxDeliveries), "q-dead_letter", p.DeadLetter,
-		"q-auto_delete", strconv.FormatBool(p.AutoDelete), "q-idle_after", p.IdleAfter.String(), "q-single_active", strconv.FormatBool(p.SingleActive),
-		"q-max_priority", strconv.Itoa(p.MaxPriority), "q-last_value", strconv.FormatBool(p.LastValue), "q-non_destructive", strconv.FormatBool(p.NonDestructive),
-		"q-key_header", p.KeyHeader, "q-max_age", p.MaxAge.String(),
-	}
-}
-
-func readProperties(row *message.Message) (p Properties) {
-	value := func(name string) string { v, _ := row.Header(name); return v }
-	p.MaxMessages, _ = strconv.Atoi(value("q-max_messages"))
-	p.MaxBytes, _ = strconv.ParseInt(value("q-max_bytes"), 10, 64)
-	p.WhenFull, _ = ParseFull(value("q-when_full"))
-	p.TTL, _ = time.ParseDuration(value("q-ttl"))
-	p.MaxDeliveries, _ = strconv.Atoi(value("q-max_deliveries"))
-	if p.DeadLetter = value("q-dead_letter"); isSystem(p.DeadLetter) {
-		p.DeadLetter = "" // of a server that let clients ask for it
-	}
-	p.AutoDelete = value("q-auto_delete") == "true"
-	p.IdleAfter, _ = time.ParseDuration(value("q-idle_after"))
-	p.SingleActive = value("q-single_active") == "true"
-	p.MaxPriority, _ = strconv.Atoi(value("q-max_priority"))
-	p.LastValue = value("q-last_value") == "true"
-	p.NonDestructive = value("q-non_destructive") == "true"
-	p.KeyHeader = value("q-key_header")
-	p.MaxAge, _ = time.ParseDuration(value("q-max_age"))
-	return p
 }
 
 // MostPriority is the highest MaxPriority, as in RabbitMQ.

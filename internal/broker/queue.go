@@ -35,7 +35,10 @@ type queue struct {
 	browsers  []*Subscription
 	kept      *kept       // nil: there is no topic that it is behind of
 	props     *Properties // nil: it has none
-	paused    bool        // it hands out nothing
+	halted    bool        // somebody asked that it hand out nothing
+	gate      *gate       // nil: it waits for no number of consumers
+	owner     uint64      // the connection that it is of, if it is exclusive; 0: none yet
+	paused    bool        // for either reason
 	trimming  bool        // a goroutine makes room
 	idling    *alarm
 	aging     *alarm      // nil: none goes for its age

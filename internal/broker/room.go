@@ -10,7 +10,9 @@ import (
 // What becomes of messages that a queue has no room for.
 
 // bounded reports whether the queue may hold only so much.
-func (q *queue) bounded() bool { return q.props.MaxMessages > 0 || q.props.MaxBytes > 0 }
+func (q *queue) bounded() bool { return q.props.bounded() }
+
+func (p *Properties) bounded() bool { return p.MaxMessages > 0 || p.MaxBytes > 0 }
 
 // fits reports whether the queue may hold what is more. Called with q.mu held.
 func (q *queue) fits(messages int, bytes int64) bool {
@@ -57,8 +59,12 @@ func (q *queue) admit(m *message.Message, op *Op, w *Wake) (*message.Message, er
 }
 
 // lasting is m as it is put where what is delivered is kept: there all is stored. What is gone after a
-// restart would have its number given to another, which who goes on behind that would miss.
+// restart would have its number given to another, which who goes on behind that would miss. A queue that is
+// not durable stores nothing.
 func (q *queue) lasting(m *message.Message) *message.Message {
+	if q.props.Durable == No && !q.props.NonDestructive {
+		return m.Unstored()
+	}
 	if !q.props.NonDestructive || !m.Volatile() || isTempQueue(q.name) {
 		return m
 	}

@@ -26,7 +26,32 @@ func (p *Properties) Set(name, value string) (err error) {
 			return wrong("drop_oldest, disconnect, spill or block")
 		}
 		p.Slow = slow
-	case "max_messages", "max_deliveries", "max_pending":
+	case "ring":
+		if p.MaxMessages, err = strconv.Atoi(value); err != nil || p.MaxMessages < 1 {
+			return wrong("a whole number above 0")
+		}
+		p.WhenFull = DropHead
+	case "type":
+		switch value {
+		case "classic":
+		case "quorum":
+			p.Durable = Yes
+		case "stream":
+			p.NonDestructive = true
+		default:
+			return wrong("classic, quorum or stream")
+		}
+	case "durable", "priorities":
+		on, e := strconv.ParseBool(value)
+		if e != nil {
+			return wrong("true or false")
+		}
+		if name == "durable" {
+			p.Durable = Choose(on)
+		} else {
+			p.Priorities = Choose(on)
+		}
+	case "max_messages", "max_deliveries", "max_pending", "consumers_before_dispatch":
 		n, e := strconv.Atoi(value)
 		if e != nil || n < 1 {
 			return wrong("a whole number above 0")
@@ -36,6 +61,8 @@ func (p *Properties) Set(name, value string) (err error) {
 			p.MaxMessages = n
 		case "max_pending":
 			p.MaxPending = n
+		case "consumers_before_dispatch":
+			p.Consumers = n
 		default:
 			p.MaxDeliveries = n
 		}
@@ -61,7 +88,7 @@ func (p *Properties) Set(name, value string) (err error) {
 			return wrong("the name of a header")
 		}
 		p.LastValue, p.KeyHeader = true, value
-	case "auto_delete", "single_active", "last_value", "non_destructive":
+	case "auto_delete", "single_active", "last_value", "non_destructive", "exclusive":
 		on, e := strconv.ParseBool(value)
 		if e != nil {
 			return wrong("true or false")
@@ -73,6 +100,8 @@ func (p *Properties) Set(name, value string) (err error) {
 			p.SingleActive = on
 		case "last_value":
 			p.LastValue = on
+		case "exclusive":
+			p.Exclusive = on
 		default:
 			p.NonDestructive = on
 		}

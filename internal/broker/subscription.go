@@ -111,7 +111,7 @@ type Subscription struct {
 }
 
 // Subscribe attaches a consumer to dest, a name as package destination gives it. Nothing is
-// delivered before Start. The error is ErrNotOwner, ErrSystem, ErrWildcard or the store's.
+// delivered before Start. The error is ErrNotOwner, ErrTaken, ErrSystem, ErrWildcard or the store's.
 func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 	if !b.owns(o.Owner, dest) {
 		return nil, ErrNotOwner
@@ -174,6 +174,10 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 			q.mu.Unlock()
 			continue
 		}
+		if !q.ownedBy(o.Owner) {
+			q.mu.Unlock()
+			return nil, ErrTaken
+		}
 		s.q, s.mu = q, &q.mu
 		if o.Timeout > 0 && o.Mode != Auto {
 			s.patience = &patience{limit: o.Timeout, until: make(map[uint64]int64), lost: make(map[uint64]bool)}
@@ -208,6 +212,9 @@ func (s *Subscription) Start(w *Wake) {
 	s.mu.Lock()
 	first := !s.started
 	s.started = true
+	if s.q != nil && s.q.gate != nil {
+		s.q.gateCounts(w)
+	}
 	switch {
 	case len(kept) == 0 || !first:
 	case s.t != nil:

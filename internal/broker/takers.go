@@ -106,6 +106,9 @@ func (q *queue) detach(s *Subscription, w *Wake) {
 	if i := slices.Index(q.single.all, s); i >= 0 {
 		q.single.all = slices.Delete(q.single.all, i, i+1)
 	}
+	if q.gate != nil {
+		q.gateCounts(w)
+	}
 	if s.exclusive || q.single.always {
 		q.single.want--
 	}
@@ -142,6 +145,12 @@ func (q *queue) elect(w *Wake) {
 			q.single.active = s
 		}
 	}
+	q.taken(w)
+}
+
+// taken has those take turns who can take more now, all of them before anything is handed out. Called with q.mu
+// held; w is nil where nobody can have been waiting.
+func (q *queue) taken(w *Wake) {
 	for _, s := range q.single.all {
 		switch able := s.able(); {
 		case s.sift != nil || s.taking == able:

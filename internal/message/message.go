@@ -68,6 +68,14 @@ func (m *Message) Stored() *Message {
 	return &Message{dest: m.dest, head: m.head, tail: m.tail, opt: m.opt, arrived: m.arrived, sender: m.sender, max: m.max, plain: m.plain, joined: m.joined}
 }
 
+// Unstored is m as no store keeps it whatever its sender said: m itself, if it said that.
+func (m *Message) Unstored() *Message {
+	if m.volat {
+		return m
+	}
+	return &Message{dest: m.dest, head: m.head, tail: m.tail, opt: m.opt, arrived: m.arrived, sender: m.sender, max: m.max, plain: m.plain, joined: m.joined, volat: true}
+}
+
 // Body is the body. It must not be changed.
 func (m *Message) Body() []byte { return m.tail[:len(m.tail)-len(Tail)] }
 

@@ -58,6 +58,9 @@ func (s *session) gather(h *herd) (parts []*subscr, err error) {
 		if h.has[name] {
 			continue
 		}
+		if s.b.Exclusive(name) {
+			continue // it is for who names it
+		}
 		if !s.subs.room(s.lim.Subscriptions) {
 			e := s.errManySubscriptions()
 			e.Subscription = h.f.Header.Value("id")

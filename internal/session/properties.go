@@ -81,12 +81,24 @@ func mayDeclare(f *frame.Frame) bool {
 		switch {
 		case bytes.HasPrefix(name, []byte("x-")), bytes.HasPrefix(name, []byte("quota")):
 			return true
-		case string(name) == "auto-delete", string(name) == "full_policy", string(name) == "address-full-policy", string(name) == "ring-size", string(name) == "last-value", string(name) == "non-destructive":
+		}
+		switch string(name) {
+		case "auto-delete", "ring-size", "last-value", "non-destructive", "durable", "priorities", "consumers-before-dispatch", "delay-before-dispatch",
+			"max-messages", "max_messages", "max-bytes", "max_bytes", "when-full", "when_full", "full_policy", "address-full-policy":
 			return true
+		case "persistent":
+			return f.Command != frame.Send // where it is about the message
 		}
 	}
 	return false
 }
+
+// The headers of limits, those whose names are the configuration's first.
+var (
+	maxMessages = []string{"max-messages", "max_messages", "x-max-length", "quota_messages"}
+	maxBytes    = []string{"max-bytes", "max_bytes", "x-max-length-bytes", "quota"}
+	whenFull    = []string{"when-full", "when_full", "x-overflow", "full_policy", "address-full-policy"}
+)
 
 // properties reads what the headers of RabbitMQ, Apollo and Artemis say of a queue.
 func properties(f *frame.Frame) (p broker.Properties, err error) {
@@ -103,8 +115,8 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 	span := func(names ...string) time.Duration {
 		return time.Duration(min(int64(count(names...)), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 	}
-	p.MaxMessages = count("x-max-length", "quota_messages")
-	p.MaxBytes = int64(count("x-max-length-bytes", "quota"))
+	p.MaxMessages = count(maxMessages...)
+	p.MaxBytes = int64(count(maxBytes...))
 	p.TTL = span("x-message-ttl")
 	p.IdleAfter = span("x-expires")
 	p.MaxDeliveries = count("x-delivery-limit")
@@ -131,16 +143,18 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 			return p, errHeader(f.Command, "x-max-age", v, "a number and Y, M, D, h, m or s, such as 7D")
 		}
 	}
-	if p.MaxMessages > 0 || p.MaxBytes > 0 {
+	if f.Header.Value("x-max-length") != "" || f.Header.Value("x-max-length-bytes") != "" {
 		p.WhenFull = broker.DropHead // as RabbitMQ does
-		if f.Header.Value("quota_messages") != "" || f.Header.Value("quota") != "" {
-			p.WhenFull = broker.Block // as Apollo does
+	}
+	for _, name := range []string{"quota_messages", "quota", "max-messages", "max_messages", "max-bytes", "max_bytes"} {
+		if f.Header.Value(name) != "" {
+			p.WhenFull = broker.FullUnset // block, as Apollo and a rule do
 		}
 	}
 	if n := count("ring-size"); err == nil && n > 0 {
 		p.MaxMessages, p.WhenFull = n, broker.DropHead
 	}
-	for _, name := range []string{"x-overflow", "full_policy", "address-full-policy"} {
+	for _, name := range whenFull {
 		v, ok := f.Header.Get(name)
 		if !ok {
 			continue
@@ -150,13 +164,62 @@ func properties(f *frame.Frame) (p broker.Properties, err error) {
 			p.WhenFull = policy
 		}
 		if !ok {
-			return p, errHeader(f.Command, name, v, "drop-head, reject-publish, reject-publish-dlx, drop head, drop tail, block, or DROP, FAIL, BLOCK, PAGE")
+			return p, errHeader(f.Command, name, v, "block, reject, drop_head, drop_new, dead_letter, or drop-head, reject-publish, reject-publish-dlx, drop head, drop tail, or DROP, FAIL, BLOCK, PAGE")
 		}
 	}
 	if key := f.Header.Value("x-dead-letter-routing-key"); key != "" && f.Header.Value("x-dead-letter-exchange") == "" {
 		p.DeadLetter = destination.QueuePrefix + strings.TrimPrefix(key, destination.QueuePrefix)
 	}
+	if err == nil {
+		err = lasts(f, &p)
+	}
+	if err == nil {
+		err = dispatches(f, &p)
+	}
 	return p, err
+}
+
+// lasts reads whether a queue is durable, which is so if nobody says something else, and whether it heeds
+// priorities. The header persistent is about the queue on SUBSCRIBE, as in RabbitMQ, and about the message on SEND.
+func lasts(f *frame.Frame, p *broker.Properties) error {
+	names := []string{"durable", "persistent"}
+	if f.Command == frame.Send {
+		names = names[:1]
+	}
+	durable, err := flag(f, true, names...)
+	if err != nil {
+		return err
+	}
+	switch kind := f.Header.Value("x-queue-type"); kind {
+	case "", "classic":
+		if !durable {
+			p.Durable = broker.No
+		}
+	case "quorum", "stream": // which are durable
+	default:
+		return errHeader(f.Command, "x-queue-type", []byte(kind), "classic, quorum or stream")
+	}
+	heeds, err := flag(f, true, "priorities")
+	if !heeds {
+		p.Priorities = broker.No
+	}
+	return err
+}
+
+// dispatches reads when the queue begins to hand out, as Artemis has it.
+func dispatches(f *frame.Frame, p *broker.Properties) (err error) {
+	if p.Consumers, err = number(f, 0, 0, math.MaxInt32, "consumers-before-dispatch"); err != nil {
+		return err
+	}
+	after, err := number(f, -1, -1, math.MaxInt32, "delay-before-dispatch")
+	if err != nil || after < 0 {
+		return err
+	}
+	if p.Consumers == 0 {
+		return errHeader(f.Command, "delay-before-dispatch", []byte(f.Header.Value("delay-before-dispatch")), "that consumers-before-dispatch is there as well, which it bounds the wait for,")
+	}
+	p.DispatchAfter = max(time.Duration(after)*time.Millisecond, time.Millisecond)
+	return nil
 }
 
 // ages are the units of RabbitMQ's x-max-age.
@@ -182,4 +245,5 @@ var policies = map[string]broker.Full{
 	"drop tail": broker.DropNew, "drop": broker.DropNew,
 	"reject-publish": broker.Reject, "fail": broker.Reject, "block": broker.Block, "page": broker.FullUnset,
 	"reject-publish-dlx": broker.DeadLetterIt,
+	"reject":             broker.Reject, "drop_head": broker.DropHead, "drop_new": broker.DropNew, "dead_letter": broker.DeadLetterIt,
 }

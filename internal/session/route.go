@@ -128,12 +128,15 @@ func (s *session) temporary(name string, topic bool) (string, error) {
 	return text, nil
 }
 
-// dropTemporary ends the connection's temporary destinations.
+// dropTemporary ends the connection's temporary destinations, and the queues that it has for itself.
 func (s *session) dropTemporary() {
 	for _, text := range s.temps {
 		s.b.DropTemporary(text)
 	}
-	s.temps = nil
+	for _, queue := range s.exclusive {
+		s.b.Abandon(queue, s.id)
+	}
+	s.temps, s.exclusive = nil, nil
 }
 
 func errNotFound(format string, args ...any) *Error {
@@ -237,6 +240,8 @@ func asDestinationError(err error) (*Error, bool) {
 		return errf(codeBadDestination, "Invalid destination", "Names that begin with /queue/$ and /topic/$ are the server's own."), true
 	case errors.Is(err, broker.ErrWildcard):
 		return errf(codeBadDestination, "Invalid destination", "A pattern of names can be subscribed to, not sent to. Send to several destinations with commas between them."), true
+	case errors.Is(err, broker.ErrTaken):
+		return errf(codeAccess, "access_refused", "The queue is exclusive: the connection that subscribed to it first has it alone, until it ends."), true
 	case errors.Is(err, broker.ErrNotOwner):
 		return errf(codeAccess, "access_refused", "Only the connection that made a temporary destination can subscribe to it."), true
 	}

@@ -77,17 +77,18 @@ type session struct {
 	owing   bool  // so much is owed to the client that it is to read first
 	bursts  uint8 // how often bytes came, roughly; it stops at firstBursts
 
-	to     route
-	unlike bool              // the frame being handled wants another queue than there is
-	client string            // the client-id of CONNECT
-	temps  map[string]string // the names of temporary destinations, and what stands behind them
-	subs   subTable
-	herds  []*herd
-	txs    map[string]*broker.Transaction
-	txSize int
-	budget broker.Budget
-	news   broker.News
-	wake   broker.Wake
+	to        route
+	unlike    bool              // the frame being handled wants another queue than there is
+	client    string            // the client-id of CONNECT
+	temps     map[string]string // the names of temporary destinations, and what stands behind them
+	exclusive []string          // queues that it may have for itself
+	subs      subTable
+	herds     []*herd
+	txs       map[string]*broker.Transaction
+	txSize    int
+	budget    broker.Budget
+	news      broker.News
+	wake      broker.Wake
 
 	uncommitted atomic.Int64
 	waiting     atomic.Pointer[chan struct{}] // signalled when something ends that the reader may wait for

@@ -143,6 +143,9 @@ func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
 	if sub.bs, err = s.b.Subscribe(dest, o); err != nil {
 		return err
 	}
+	if !sub.topic && s.b.Exclusive(dest) && !slices.Contains(s.exclusive, dest) {
+		s.exclusive = append(s.exclusive, dest)
+	}
 	sub.vain = o.Mode != broker.Auto && sub.bs.Mode() == broker.Auto // it may acknowledge, which changes nothing
 	sub.head = append(sub.head, "MESSAGE\n"...)
 	if sub.named {
