@@ -67,11 +67,20 @@ func (b *Broker) openDedupe() error {
 		for _, row := range ds {
 			dest, _ := row.Msg.Header("dest")
 			name, _ := row.Msg.Header(keyHeader)
-			m := d.note(dest, name, row.Msg.Arrived()+max(d.window, 0).Milliseconds())
+			m := d.note(dest, name, row.Msg.Arrived()+max(d.windowOf(dest), 0).Milliseconds())
 			m.seq, m.settled = row.Seq, true
+			m.id, _ = row.Msg.Header(idHeader)
 		}
 		d.mu.Unlock()
 	}
+}
+
+// windowOf is for how long names are remembered of what is sent to dest.
+func (d *dedupe) windowOf(dest string) time.Duration {
+	if p := d.b.props.of(dest); p != nil && p.DedupeWindow > 0 {
+		return p.DedupeWindow
+	}
+	return d.window
 }
 
 // note makes a mark. Called with mu held.
@@ -95,13 +104,13 @@ func (d *dedupe) note(dest, name string, until int64) *mark {
 
 // claim returns the mark of a name at a destination. Fresh says that the caller made it, and
 // must have it settled.
-func (d *dedupe) claim(dest, name string) (m *mark, fresh bool) {
+func (d *dedupe) claim(dest, name string, window time.Duration) (m *mark, fresh bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if n := d.dests[dest]; n != nil && n.marks[name] != nil {
 		return n.marks[name], false
 	}
-	return d.note(dest, name, nowMilli()+d.window.Milliseconds()), true
+	return d.note(dest, name, nowMilli()+window.Milliseconds()), true
 }
 
 // settle says what became of the message of m.
@@ -200,17 +209,18 @@ func (d *dedupe) drop(seqs []store.Seq) []store.Seq {
 // before. It reports false if t has to wait: then it is committed again by itself.
 func (t *Transaction) names(op *Op) bool {
 	d := t.b.dedupe
-	if d.window <= 0 {
-		return true
-	}
 	var claimed []*mark
 	kept := t.steps[:0:0]
 	for i, st := range t.steps {
-		if st.msg == nil || !st.msg.Special() || st.msg.Options().Dedupe == "" {
+		window := time.Duration(0)
+		if st.msg != nil && st.msg.Special() && st.msg.Options().Dedupe != "" {
+			window = d.windowOf(st.dest)
+		}
+		if window <= 0 {
 			kept = append(kept, st)
 			continue
 		}
-		m, fresh := d.claim(st.dest, st.msg.Options().Dedupe)
+		m, fresh := d.claim(st.dest, st.msg.Options().Dedupe, window)
 		switch {
 		case fresh:
 			st.mark = m
@@ -264,7 +274,11 @@ func (d *dedupe) wait(m *mark, op *Op, t *Transaction, steps []step, claimed []*
 func (t *Transaction) nameSent(op *Op, st step, q *queue) {
 	d := t.b.dedupe
 	at := op.batch.Len() - 1
-	op.batch.Put(d.st, note(d.st.Name(), st.mark.name, []string{"dest", st.mark.dest}))
+	facts := []string{"dest", st.mark.dest}
+	if q != nil && t.b.cfg.Durable && !isTempQueue(q.name) && !q.pinned.Load() { // into which others put at any time
+		facts = append(facts, idHeader, q.prefix+strconv.FormatUint(uint64(t.seqOf(op, at)|laneTag(q.laneOfMessage(st.msg))), 10))
+	}
+	op.batch.Put(d.st, note(d.st.Name(), st.mark.name, facts))
 	m := st.mark
 	op.Finally(func(err error) {
 		id, row := "", store.Seq(0)
@@ -277,4 +291,22 @@ func (t *Transaction) nameSent(op *Op, st step, q *queue) {
 		}
 		d.settle(m, row, id, err)
 	})
+}
+
+// idHeader has the id of the message in the row of a name.
+const idHeader = "id"
+
+// seqOf is the Seq that the message at a place in op's batch is going to have. Its queue is locked.
+func (t *Transaction) seqOf(op *Op, at int) store.Seq {
+	if t.puts == nil {
+		t.puts = make(map[store.Queue]store.Seq)
+	}
+	changes := op.batch.Changes()
+	for ; t.counted <= at; t.counted++ {
+		if c := changes[t.counted]; c.Msg != nil {
+			t.puts[c.Queue]++
+		}
+	}
+	st := changes[at].Queue
+	return st.Stats().Last + t.puts[st]
 }

@@ -14,6 +14,9 @@ type Transaction struct {
 	b     *Broker
 	steps []step
 	bytes int
+
+	puts    map[store.Queue]store.Seq // how many of the batch's first counted changes put into each queue; nil: nobody asked
+	counted int
 }
 
 // A step is one SEND, or the ACK or NACK of some deliveries of a subscription.
