@@ -50,11 +50,12 @@ fuzz:
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 
 # Crashes by the hundred: of the journal on a file system that loses what was not synced, and of
-# the server by SIGKILL.
+# the server by SIGKILL, under load and in random programs.
 CRASHES ?= 500
 crash:
 	$(GO) test -count=1 -timeout 2h -v -run Crash ./internal/store/journal -journal.rounds=$(CRASHES)
 	$(GO) test -count=1 -timeout 2h -v -run Kill ./test/durable -durable.kills=$(CRASHES)
+	$(GO) test -count=1 -timeout 2h -v -run Kill ./test/model -model.kills=$(CRASHES)
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(BENCHFLAGS) $$($(GO) list ./... | grep -v /test/)

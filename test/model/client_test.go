@@ -19,7 +19,8 @@ type reply struct {
 type client struct {
 	name string
 	conn net.Conn
-	out  chan string // written by a goroutine: a pipe has no room
+	out  chan string   // written by a goroutine: a pipe has no room
+	news chan struct{} // has a value when something came
 
 	mu   sync.Mutex
 	came []reply
@@ -27,12 +28,14 @@ type client struct {
 	wg   sync.WaitGroup
 
 	// What the model knows of it.
-	subs []*subscription // not unsubscribed
-	tx   *transaction    // open; nil: none
+	connected bool
+	given     []reply         // MESSAGEs that were not looked at yet
+	subs      []*subscription // not unsubscribed
+	tx        *transaction    // open; nil: none
 }
 
 func newClient(name string, conn net.Conn) *client {
-	c := &client{name: name, conn: conn, out: make(chan string, 1000)}
+	c := &client{name: name, conn: conn, out: make(chan string, 1000), news: make(chan struct{}, 1)}
 	c.wg.Go(func() { // ended by close
 		for text := range c.out {
 			if _, err := conn.Write([]byte(text)); err != nil {
@@ -79,13 +82,23 @@ func (c *client) read() {
 			c.mu.Lock()
 			c.came = append(c.came, r)
 			c.mu.Unlock()
+			c.tell()
 		}
 		if err != nil {
 			c.mu.Lock()
 			c.err = err
 			c.mu.Unlock()
+			c.tell()
 			return
 		}
+	}
+}
+
+// tell says that there is news.
+func (c *client) tell() {
+	select {
+	case c.news <- struct{}{}:
+	default:
 	}
 }
 
@@ -96,6 +109,13 @@ func (c *client) take() []reply {
 	came := c.came
 	c.came = nil
 	return came
+}
+
+// lost tells why the connection has ended.
+func (c *client) lost() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 // close breaks the connection off.

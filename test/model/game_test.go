@@ -1,36 +1,24 @@
 package model_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strings"
-	"testing/synctest"
 	"time"
-
-	"stompserver/internal/broker"
-	"stompserver/internal/session"
-	"stompserver/internal/store"
 )
 
-// A game is a server, its clients, and the model of both. It runs in a bubble of synctest.
+// A game is a server, its clients, and the model of both.
 type game struct {
-	place    place
-	lasting  bool // what is kept outlives the process
-	window   int64
+	world    world
+	lasting  bool          // what is kept outlives the process
 	delay    time.Duration // of redelivery
 	buries   bool          // what expired
+	slowly   int64         // times are so many times as long
 	trace    []string
 	step     int
 	messages int
 	requests int
-
-	store    store.Store
-	broker   *broker.Broker
-	sessions *session.Server
 
 	clients  []*client
 	queues   map[string]*queue
@@ -48,19 +36,9 @@ func (g *game) logf(format string, args ...any) {
 }
 
 func (g *game) start() error {
-	var err error
-	if g.store, err = g.place.open(g.window); err != nil {
+	if err := g.world.start(g); err != nil {
 		return err
 	}
-	g.broker, err = broker.New(broker.Config{
-		Store: g.store, Durable: g.lasting, MakeFilter: session.MakeFilter, MaxDeliveries: maxDeliveries,
-		DeadLetterExpired: g.buries, DeleteIdleAfter: -1,
-		Redelivery: broker.Redelivery{Delay: g.delay, Multiplier: 2},
-	})
-	if err != nil {
-		return err
-	}
-	g.sessions = session.NewServer(g.broker, session.Config{})
 	g.queues = map[string]*queue{}
 	for _, name := range append([]string{deadLetters}, queues...) {
 		g.queues[name] = &queue{name: name, owners: map[string]*subscription{}}
@@ -74,18 +52,10 @@ func (g *game) stop() error {
 		c.close()
 	}
 	g.clients = nil
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	err := g.sessions.Shutdown(ctx)
-	g.broker.Close()
-	return errors.Join(err, g.store.Close())
+	return g.world.stop()
 }
 
-func (g *game) dial(name string) *client {
-	here, there := net.Pipe()
-	g.sessions.ServeConn(there, nil)
-	return newClient(name, here)
-}
+func (g *game) dial(name string) *client { return newClient(name, g.world.dial()) }
 
 func now() int64 { return time.Now().UnixMilli() }
 
@@ -126,29 +96,7 @@ func (g *game) confirmed(r *request) {
 }
 
 // settle waits until nobody does anything, and compares what came.
-func (g *game) settle() error {
-	synctest.Wait()
-	g.tick()
-	return g.compare()
-}
-
-// pass lets time pass, and stops at each moment at which something is to happen.
-func (g *game) pass(d time.Duration) error {
-	for end := now() + d.Milliseconds(); now() < end; {
-		next := end
-		for _, m := range g.all {
-			if at := m.due(); at > now() {
-				next = min(next, at)
-			}
-		}
-		time.Sleep(time.Duration(next-now()) * time.Millisecond)
-		g.step++ // what arrives does so later than what arrived before
-		if err := g.settle(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (g *game) settle() error { return g.world.settle(g) }
 
 // due is when something is to happen to m; 0: never.
 func (m *message) due() int64 {
@@ -225,8 +173,10 @@ func (g *game) putBack(m *message, delay int64) {
 	}
 }
 
-// lose has the client be gone.
+// lose breaks the connection of c off.
 func (g *game) lose(c *client) {
+	c.close()
+	g.world.left(c)
 	g.clients = slices.DeleteFunc(g.clients, func(o *client) bool { return o == c })
 	if c.tx != nil {
 		g.abort(c)
@@ -250,6 +200,9 @@ func (g *game) abort(c *client) {
 	}
 	c.tx = nil
 }
+
+// tell tells what happened, and what the model holds.
+func (g *game) tell() string { return strings.Join(g.trace, "\n") + "\n" + g.describe() }
 
 // describe tells what the model holds.
 func (g *game) describe() string {

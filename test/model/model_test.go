@@ -12,44 +12,101 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"stompserver/test/process"
 )
 
 var (
 	seedFlag     = flag.Uint64("model.seed", 0, "of the first program; 0 picks one")
 	programsFlag = flag.Int("model.programs", 20, "how many are played on each store")
+	killsFlag    = flag.Int("model.kills", 4, "how many programs are played on each store of the built server, which they kill")
 	stepsFlag    = flag.Int("model.steps", 120, "of each")
 	storesFlag   = flag.String("model.stores", "", "which ones, with commas between; default all")
 )
 
+func TestMain(m *testing.M) { process.Main(m, race) }
+
 // TestModel plays random programs on every store. One that fails is made as short as possible.
 func TestModel(t *testing.T) {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64() >> 16
-	}
 	for _, name := range sortedKeys(stores) {
-		if *storesFlag != "" && !slices.Contains(strings.Split(*storesFlag, ","), name) {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			t.Logf("-model.seed %d", seed)
-			for i := range uint64(*programsFlag) {
-				program := generate(seed+i, *stepsFlag)
-				if _, err := run(t, name, seed+i, program); err != nil {
-					if report(t, name, seed+i, program, err); t.Failed() {
-						return
-					}
-				}
-			}
+		playOn(t, name, *programsFlag, 1, once(func(seed uint64, program []step) (*game, error) { return run(t, name, seed, program) }))
+	}
+}
+
+// outsides are the kinds of stores of the built server, each with its settings.
+var outsides = map[string][]string{
+	"journal":      {"STOMPSERVER_QUEUE=journal"},
+	"file":         {"STOMPSERVER_QUEUE=file"},
+	"dbm":          {"STOMPSERVER_QUEUE=dbm"},
+	"activerecord": {"STOMPSERVER_QUEUE=activerecord"},
+}
+
+// TestKill plays random programs with the built server, which is killed again and again.
+func TestKill(t *testing.T) {
+	for _, name := range sortedKeys(outsides) {
+		playOn(t, name, *killsFlag, 4, player{
+			play: func(seed uint64, program []step) (*game, error) { return runOutside(t, name, seed, program, patience) },
+			again: func(seed uint64, program []step) (*game, error) {
+				return runOutside(t, name, seed, program, patience/10)
+			},
+			tries: 3, keep: true,
 		})
 	}
 }
 
+// A player plays programs.
+type player struct {
+	play  func(seed uint64, program []step) (*game, error)
+	again func(seed uint64, program []step) (*game, error) // one that has failed
+	tries int                                              // how often, until one that passes is said to pass
+	keep  bool                                             // what happens once is an error
+}
+
+// once is a player of programs of which nothing but chance within the server is different each time.
+func once(play func(seed uint64, program []step) (*game, error)) player {
+	return player{play: play, again: play, tries: 1}
+}
+
+// fails plays a program that may fail.
+func (p player) fails(seed uint64, program []step) (g *game, err error) {
+	for range p.tries {
+		if g, err = p.again(seed, program); err != nil {
+			break
+		}
+	}
+	return g, err
+}
+
+// playOn plays programs on a store.
+func playOn(t *testing.T, name string, programs, crashes int, p player) {
+	if *seedFlag == 0 {
+		*seedFlag = rand.Uint64() >> 16
+	}
+	if *storesFlag != "" && !slices.Contains(strings.Split(*storesFlag, ","), name) {
+		return
+	}
+	t.Run(name, func(t *testing.T) {
+		t.Logf("-model.seed %d", *seedFlag)
+		for i := range uint64(programs) {
+			seed := *seedFlag + i
+			program := generate(seed, *stepsFlag, crashes)
+			if g, err := p.play(seed, program); err != nil {
+				if report(t, g, seed, program, err, p); t.Failed() {
+					return
+				}
+			}
+		}
+	})
+}
+
 // report makes the program short and tells what it does.
-func report(t *testing.T, name string, seed uint64, program []step, err error) {
+func report(t *testing.T, g *game, seed uint64, program []step, err error, p player) {
 	t.Logf("-model.seed %d: %v", seed, err)
+	if p.keep {
+		t.Errorf("-model.seed %d: %v\n%s", seed, err, g.tell())
+	}
 	for range 2 { // what groups share is dealt anew each time, and is none of the model's business
-		if _, again := run(t, name, seed, program); again == nil {
+		if _, again := p.fails(seed, program); again == nil {
 			t.Logf("-model.seed %d: it does not happen again", seed)
 			return
 		}
@@ -59,7 +116,7 @@ func report(t *testing.T, name string, seed uint64, program []step, err error) {
 		shorter := false
 		for at := 0; at < len(program) && time.Now().Before(deadline); {
 			without := slices.Concat(program[:at], program[min(at+size, len(program)):])
-			if _, e := run(t, name, seed, without); e != nil && class(e) == class(err) {
+			if _, e := p.fails(seed, without); e != nil && class(e) == class(err) {
 				program, shorter = without, true
 			} else {
 				at += size
@@ -69,11 +126,11 @@ func report(t *testing.T, name string, seed uint64, program []step, err error) {
 			size /= 2
 		}
 	}
-	g, again := run(t, name, seed, program)
+	g, again := p.fails(seed, program)
 	if err = again; err == nil {
 		t.Fatalf("-model.seed %d: it fails, and its short form only now and then: %v", seed, program)
 	}
-	t.Errorf("-model.seed %d: %v\n%s\n%s%v", seed, err, strings.Join(g.trace, "\n"), g.describe(), program)
+	t.Errorf("-model.seed %d: %v\n%s%v", seed, err, g.tell(), program)
 }
 
 // class is what an error says, whatever it says it of.
@@ -90,12 +147,12 @@ func class(err error) string {
 }
 
 // generate makes a program.
-func generate(seed uint64, steps int) []step {
+func generate(seed uint64, steps, crashes int) []step {
 	r := rand.New(rand.NewPCG(seed, 1))
 	kinds := []string{}
 	for kind, n := range map[string]int{
 		"connect": 2, "send": 14, "retain": 1, "subscribe": 5, "unsubscribe": 1, "ack": 9, "nack": 6, "begin": 2, "commit": 2, "abort": 1,
-		"leave": 1, "sleep": 3, "browse": 1, "restart": 1, "crash": 1,
+		"leave": 1, "sleep": 3, "browse": 1, "restart": 1, "crash": crashes,
 	} {
 		for range n {
 			kinds = append(kinds, kind)
@@ -109,8 +166,26 @@ func generate(seed uint64, steps int) []step {
 			s.n[i] = r.IntN(1000)
 		}
 		program = append(program, s)
+		if s.kind == "restart" || s.kind == "crash" { // everybody is gone
+			program = append(program, step{kind: "connect"}, step{kind: "connect"}, step{kind: "subscribe", n: s.n})
+		}
 	}
 	return program
+}
+
+// runOutside plays a program with the built server.
+func runOutside(t *testing.T, name string, seed uint64, program []step, patience time.Duration) (g *game, err error) {
+	dir, err := os.MkdirTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	r := rand.New(rand.NewPCG(seed, 2))
+	g = &game{
+		world: &outside{t: t, dir: dir, settings: outsides[name], patience: patience}, lasting: true, slowly: 200_000, buries: r.IntN(2) == 0,
+		byBody: map[string]*message{}, open: map[string]*request{}, retained: []entry{{}},
+	}
+	return g, g.playAll(program)
 }
 
 // run plays a program.
@@ -126,23 +201,27 @@ func run(t *testing.T, name string, seed uint64, program []step) (g *game, err e
 	}
 	r := rand.New(rand.NewPCG(seed, 2))
 	g = &game{
-		place: stores[name](dir), lasting: name != "memory",
-		window: pick([]int64{0, 2000, 1}, r.IntN(3)), delay: pick([]time.Duration{0, 0, 50 * time.Millisecond}, r.IntN(3)), buries: r.IntN(2) == 0,
-		byBody: map[string]*message{}, open: map[string]*request{}, retained: []entry{{}},
+		world:   &bubble{place: stores[name](dir), window: pick([]int64{0, 2000, 1}, r.IntN(3))},
+		lasting: name != "memory", delay: pick([]time.Duration{0, 0, 50 * time.Millisecond}, r.IntN(3)), buries: r.IntN(2) == 0,
+		slowly: 1, byBody: map[string]*message{}, open: map[string]*request{}, retained: []entry{{}},
 	}
-	synctest.Test(t, func(*testing.T) {
-		if err = g.start(); err != nil {
-			return
-		}
-		for i, s := range program {
-			if err = g.play(s); err != nil {
-				err = fmt.Errorf("step %d, %v: %w", i, s, err)
-				break
-			}
-		}
-		if e := g.stop(); err == nil {
-			err = e
-		}
-	})
+	synctest.Test(t, func(*testing.T) { err = g.playAll(program) })
 	return g, err
+}
+
+// playAll plays a program from start to stop.
+func (g *game) playAll(program []step) (err error) {
+	if err := g.start(); err != nil {
+		return err
+	}
+	for i, s := range program {
+		if err = g.play(s); err != nil {
+			err = fmt.Errorf("step %d, %v: %w", i, s, err)
+			break
+		}
+	}
+	if e := g.stop(); err == nil {
+		err = e
+	}
+	return err
 }

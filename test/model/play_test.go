@@ -31,13 +31,13 @@ func (g *game) client(n int) *client {
 // play does one step of a program, to the end.
 func (g *game) play(s step) error {
 	g.step++
-	if err := g.pass(time.Millisecond); err != nil {
+	if err := g.world.pass(g, time.Millisecond); err != nil {
 		return err
 	}
 	g.step++
 	switch s.kind {
 	case "sleep":
-		return g.pass(time.Duration(pick([]int{3, 40, 120, 1000}, s.n[0])) * time.Millisecond)
+		return g.world.pass(g, time.Duration(pick([]int{3, 40, 120, 1000}, s.n[0]))*time.Millisecond)
 	case "browse":
 		return g.browseAll(g.same)
 	case "restart":
@@ -85,9 +85,18 @@ func (g *game) do(s step) {
 		g.endTransaction(c, s.kind)
 	case "leave":
 		g.logf("%s is gone", c.name)
-		c.close()
 		g.lose(c)
 	}
+}
+
+// lasts is a header whose value is a time, as this game has it.
+func (g *game) lasts(header string) string {
+	name, value, ok := strings.Cut(header, ":")
+	if !ok {
+		return header
+	}
+	ms, _ := strconv.ParseInt(value, 10, 64)
+	return fmt.Sprint(name, ":", ms*g.slowly)
 }
 
 // send has c send a message, to two queues now and then, or within its transaction.
@@ -101,8 +110,8 @@ func (g *game) send(c *client, n [8]int) {
 		pick([]string{"", "", "message-group:x", "message-group:y", "message-group:x"}, n[3]),
 		pick([]string{"", "color:red", "color:blue", "color:brown"}, n[4]),
 		"number:" + strconv.Itoa(n[4]/4%10),
-		pick([]string{"", "", "", "", "", "", "ttl:30", "ttl:500"}, n[5]),
-		pick([]string{"", "", "", "", "", "", "delay:20", "delay:300"}, n[6]),
+		g.lasts(pick([]string{"", "", "", "", "", "", "ttl:30", "ttl:500"}, n[5])),
+		g.lasts(pick([]string{"", "", "", "", "", "", "delay:20", "delay:300"}, n[6])),
 		pick([]string{"", "", "", "", "", "max-exceptions:1", "persistent:false"}, n[7]),
 	} {
 		if name, value, ok := strings.Cut(h, ":"); ok {
@@ -284,7 +293,7 @@ func (g *game) answer(c *client, s step) {
 	if s.kind == "nack" {
 		switch s.n[2] % 5 {
 		case 0:
-			delay = int64(pick([]int{10, 100, 600}, s.n[3]))
+			delay = int64(pick([]int{10, 100, 600}, s.n[3])) * g.slowly
 			args = append(args, "delay", fmt.Sprint(delay))
 		case 1:
 			delay = 0

@@ -3,9 +3,7 @@ package model_test
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
-	"testing/synctest"
 
 	"stompserver/internal/frame"
 )
@@ -20,18 +18,22 @@ func (g *game) browseAll(look func(all map[string][]*message, retained string) e
 	for _, name := range sortedKeys(g.queues) {
 		c.send("SUBSCRIBE", "", "id", name, "destination", name, "browser", "true")
 	}
-	synctest.Wait()
+	ends := 0
+	came := g.world.await(c, func(r reply) bool {
+		if r.header["browser"] == "end" || r.header["list"] == "end" {
+			ends++
+		}
+		return ends == len(g.queues)+1
+	})
 	all := map[string][]*message{}
 	retained := nowhere
-	ends := 0
-	for _, r := range c.take() {
+	for _, r := range came {
 		at := r.header["subscription"]
 		switch {
 		case r.command == frame.Connected:
 		case r.command != frame.Message:
 			return fmt.Errorf("browser: %v %v %q", r.command, r.header, r.body)
 		case r.header["browser"] == "end" || r.header["list"] == "end":
-			ends++
 		case at == topic:
 			retained = r.body
 		default:
@@ -86,7 +88,6 @@ func (g *game) restart() error {
 	g.logf("RESTART")
 	for len(g.clients) > 0 {
 		c := g.clients[0]
-		c.close()
 		g.lose(c)
 		if err := g.settle(); err != nil {
 			return err
@@ -113,26 +114,16 @@ func (g *game) restart() error {
 	return g.browseAll(g.same)
 }
 
-// crash cuts the power in the middle of something, or of nothing, and starts the server again.
+// crash ends the server in the middle of something, or of nothing, and starts it again.
 func (g *game) crash(s step) error {
 	if !g.lasting {
 		return nil
 	}
-	s.kind = pick([]string{"", "send", "commit", "commit", "ack", "nack", "leave", "retain"}, s.n[7])
-	g.logf("CRASH in %s", s.kind)
-	if s.kind != "" {
-		g.place.arm(s.n[6] % 12)
-	}
 	g.crashing = true
-	g.do(s)
-	if err := g.settle(); err != nil {
-		return err
-	}
-	g.crashing = false
-	if err := g.place.crash(rand.New(rand.NewPCG(uint64(s.n[5]), 0))); err != nil {
+	if err := g.world.crash(g, s); err != nil {
 		return fmt.Errorf("crash: %w", err)
 	}
-	_ = g.stop() // which has lost its store
+	g.crashing = false
 	g.lost, g.open = g.open, map[string]*request{}
 	for _, m := range g.all {
 		m.state, m.by, m.tx = ready, nil, nil

@@ -97,7 +97,7 @@ type Server struct {
 	log  log
 	exit chan error
 
-	killed bool
+	killed bool // or stopped: it has been looked at
 }
 
 // Start runs the server on a free port of the loopback address, in a directory of its own,
@@ -231,6 +231,14 @@ func (s *Server) Kill(t testing.TB) {
 		t.Fatal(err)
 	}
 	<-s.exit
+	s.killed = true
+}
+
+// Stop ends the server as it should be, and fails the test if it does not end well. No other test
+// of it follows.
+func (s *Server) Stop(t testing.TB) {
+	t.Helper()
+	s.stop(t)
 	s.killed = true
 }
 
