@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,6 +92,26 @@ func (a *Address) Wanted() bool {
 		if a.t != nil || len(a.wildcards()) > 0 || len(a.matching()) > 0 || a.kept {
 			return true
 		}
+	}
+	a.b.counts.unwanted.Add(1)
+	return false
+}
+
+// Reaches reports whether m, sent there now, would get to anybody: Wanted, and of those who subscribe
+// to a topic one wants it. One that is sent later, or kept for who comes, may.
+func (a *Address) Reaches(m *message.Message) bool {
+	o := m.Options()
+	if Later(o, nowMilli()) || o.Retain != message.RetainNothing {
+		return true
+	}
+	if !a.Wanted() {
+		return false
+	}
+	if a.q != nil || a.temp || a.ctrl != nil || a.keeps() || len(a.feeds(m)) > 0 {
+		return true
+	}
+	if a.t != nil && a.t.wants(m) || slices.ContainsFunc(a.wildcards(), func(t *topic) bool { return t.wants(m) }) {
+		return true
 	}
 	a.b.counts.unwanted.Add(1)
 	return false

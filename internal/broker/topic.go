@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"stompserver/internal/message"
@@ -70,6 +71,11 @@ func (b *Broker) leaveTopic(s *Subscription) {
 		t.gone.Store(true)
 		delete(b.topics, t.name)
 	}
+}
+
+// wants reports whether a subscription would get m.
+func (t *topic) wants(m *message.Message) bool {
+	return slices.ContainsFunc(*t.subs.Load(), func(s *Subscription) bool { return s.filter == nil || s.filter.Wants(m) })
 }
 
 // publish hands m to every subscription. It holds no lock of its own.

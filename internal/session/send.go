@@ -41,6 +41,9 @@ func (s *session) send(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
+	if m.Special() && m.Options().Mandatory && !s.to.to.Reaches(m) {
+		return errNobody(s.to.spelt)
+	}
 	op := s.op(f, m.Size())
 	if m.Special() {
 		mayRefuse(op, m)
@@ -114,7 +117,7 @@ func (s *session) sendToAll(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
-	if m.Options().Mandatory && !s.wanted() {
+	if m.Options().Mandatory && !s.reaches(m) {
 		return errNobody(s.to.text)
 	}
 	s.sent(&s.to.to)
@@ -148,11 +151,11 @@ func errAlone(dest string) *Error {
 	return errf(codeBadDestination, "Invalid destination", "What is sent to %s is a request to the server; it can be part of no transaction and of no list of destinations.", cut([]byte(dest)))
 }
 
-// wanted reports whether each destination of the route has somebody who gets it.
-func (s *session) wanted() bool {
-	ok := s.to.to.Wanted()
+// reaches reports whether each destination of the route has somebody who gets m.
+func (s *session) reaches(m *message.Message) bool {
+	ok := s.to.to.Reaches(m)
 	for i := range s.to.more {
-		ok = (s.to.more[i].copy || s.to.more[i].to.Wanted()) && ok
+		ok = (s.to.more[i].copy || s.to.more[i].to.Reaches(m)) && ok
 	}
 	return ok
 }

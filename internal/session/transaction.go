@@ -69,7 +69,7 @@ func (s *session) sendInTransaction(f *frame.Frame, name []byte) error {
 	if err != nil {
 		return err
 	}
-	if m.Options().Mandatory && !s.wanted() {
+	if m.Options().Mandatory && !s.reaches(m) {
 		return errNobody(s.to.text)
 	}
 	if s.txSize+m.Size()*(1+len(s.to.more)) > s.lim.TransactionBytes {
