@@ -10,6 +10,7 @@
 //	/dsub/a                                          the queue of a durable subscription
 //	/exchange/amq.direct/KEY, /exchange/amq.fanout, /exchange/amq.headers
 //
+// Consumer.GROUP.VirtualTopic.NAME is a queue without a prefix, too, as ActiveMQ's clients name it.
 // What starts with /queue is a queue even without a slash behind it, and everything that is
 // not in this table is a topic, as in the Ruby server. A comma joins several destinations.
 // In a name %2C stands for a comma, %2F for a slash and %25 for a percent sign.
@@ -172,6 +173,9 @@ func one(text string, hint Hint) (Name, error) {
 		return Name{Kind: Queue, Text: QueuePrefix + strings.TrimPrefix(name, "/"), Spelt: text, Bare: true}, nil
 	case Multicast:
 		return Name{Kind: Topic, Text: TopicPrefix + strings.TrimPrefix(name, "/"), Spelt: text, Bare: true}, nil
+	}
+	if strings.HasPrefix(name, "Consumer.") && strings.Contains(name, ".VirtualTopic.") {
+		return Name{Kind: Queue, Text: QueuePrefix + name, Spelt: text}, nil
 	}
 	return Name{Kind: Topic, Text: name, Spelt: text, Bare: true}, nil
 }

@@ -38,6 +38,8 @@ func TestParse(t *testing.T) {
 		{"temporary", "/temp-queue/x", None, TempQueue, "/temp-queue/x"},
 		{"reply", "/remote-temp-queue/ID:1", None, Reply, "/reply-queue/ID:1"},
 		{"durable", "/dsub/news", None, Durable, "/dsub/news"},
+		{"virtual topic", "Consumer.g.VirtualTopic.t", None, Queue, "/queue/Consumer.g.VirtualTopic.t"},
+		{"multicast says otherwise", "Consumer.g.VirtualTopic.t", Multicast, Topic, "/topic/Consumer.g.VirtualTopic.t"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := Parse(c.in, c.hint)

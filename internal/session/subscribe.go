@@ -15,6 +15,12 @@ func (s *session) subscribe(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
+	if len(names) > 1 {
+		if err := s.mayList(f, names); err != nil {
+			return err
+		}
+		names = withoutDoubles(names)
+	}
 	id, named := f.Header.Get("id")
 	switch {
 	case !named && s.version > frame.V10:
