@@ -174,7 +174,7 @@ func New(cfg Config) (*Broker, error) {
 		b.memory.limit.Store(cfg.MemoryLimit)
 	}
 	b.memory.join(b)
-	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openKept(), b.openSpills(), b.openPauses(), b.openExclusive()); err != nil {
+	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openKept(), b.openSpills(), b.openPauses(), b.openExclusive(), b.dropEnded()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {

@@ -1,14 +1,24 @@
 package broker
 
-import "stompserver/internal/store"
+import (
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
 
-// destroy ends the queue and drops what it holds and nobody has. It goes on in the
-// background where that is not at hand. A queue that is used again meanwhile lives on.
-func (q *queue) destroy() {
+// destroy ends the queue and drops what it holds: at once what nobody has and is at hand. A queue
+// that is used again meanwhile lives on, without that. Then is called when nothing of it is left,
+// perhaps with q.mu held.
+func (q *queue) destroy(then func()) {
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gone {
+		then()
+		return
+	}
+	q.condemn()
+	q.doom.then = append(q.doom.then, then)
 	q.dying = true
 	q.drop()
-	q.mu.Unlock()
 }
 
 // drop acks everything that nobody holds, and forgets the queue when it is empty. Called
@@ -16,6 +26,7 @@ func (q *queue) destroy() {
 func (q *queue) drop() {
 	if q.subs > 0 {
 		q.dying = false // somebody wants it
+		q.sweep()
 		return
 	}
 	for {
@@ -45,4 +56,141 @@ func (q *queue) ackAll(op *Op, ds []store.Delivery) {
 	for _, d := range ds {
 		q.ack(op, d.Seq, d.Seq)
 	}
+}
+
+// A doom is how far what a queue holds is of one that ended, and whose name another has now: nobody
+// gets it, neither from the store nor from who has it in flight.
+type doom struct {
+	last     [priorities]store.Seq // of each priority
+	sweeping bool                  // some of it may be there
+	then     []func()              // what waits until none is
+}
+
+// condemn has nobody get what the queue holds. Called with q.mu held.
+func (q *queue) condemn() {
+	if q.doom == nil {
+		q.doom = new(doom)
+	}
+	q.doom.sweeping = true
+	q.eachLane(func(p uint8, st store.Queue) { q.doom.last[p] = st.Stats().Last })
+}
+
+func (q *queue) eachLane(f func(p uint8, st store.Queue)) {
+	if q.lanes == nil {
+		f(message.DefaultPriority, q.st)
+		return
+	}
+	for _, p := range q.lanes.down {
+		f(p, q.lanes.st[p])
+	}
+}
+
+// condemned reports whether d is of what ended.
+func (q *queue) condemned(d store.Delivery) bool {
+	return q.doom != nil && d.Seq&laneMask <= q.doom.last[laneIndex(d.Seq)]
+}
+
+// begin calls then when nothing is left of what was destroyed, perhaps with q.mu held: what begins
+// under that name is without it.
+func (q *queue) begin(then func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gone || q.doom == nil {
+		then()
+		return
+	}
+	q.dying = false
+	q.doom.sweeping = true
+	q.doom.then = append(q.doom.then, then)
+	q.sweep()
+}
+
+// sweep drops what is condemned and at hand; the store calls ready when there is more. Called with
+// q.mu held.
+func (q *queue) sweep() {
+	if q.doom == nil || !q.doom.sweeping {
+		return
+	}
+	done := true
+	q.eachLane(func(p uint8, st store.Queue) { done = q.sweepLane(p, st) && done })
+	if !done {
+		return
+	}
+	q.doom.sweeping = false
+	q.doom.end()
+}
+
+// end calls what waits for it.
+func (d *doom) end() {
+	for _, f := range d.then {
+		f()
+	}
+	d.then = nil
+}
+
+// sweepLane is sweep for one priority. It reports whether nothing is left.
+func (q *queue) sweepLane(p uint8, st store.Queue) (done bool) {
+	last := q.doom.last[p]
+	for {
+		ds, err := st.Fetch(q.scratch[:0], fetchAtOnce)
+		if err != nil {
+			q.b.cfg.Log.Error("fetch failed", "destination", q.name, "err", err)
+			return true
+		}
+		q.scratch = ds[:0]
+		n := 0
+		for n < len(ds) && ds[n].Seq <= last {
+			n++
+		}
+		if n == 0 && len(ds) == 0 && st.Stats().Ready > 0 {
+			return false
+		}
+		for i := range ds[n:] {
+			ds[n+i].Attempt--
+		}
+		st.Release(ds[n:])
+		dropFrom(q.b.store, st, ds[:n])
+		if n == 0 || n < len(ds) {
+			break
+		}
+	}
+	_, _ = st.Fetch(nil, 0) // withdraws the demand
+	// What is left is in flight. Who has it may settle it in vain.
+	for after := store.Seq(0); ; {
+		ds, _ := st.Peek(q.scratch[:0], after, fetchAtOnce)
+		q.scratch = ds[:0]
+		n := 0
+		for n < len(ds) && ds[n].Seq <= last {
+			n++
+		}
+		if n == 0 {
+			return true
+		}
+		after = ds[n-1].Seq
+		dropFrom(q.b.store, st, ds[:n])
+	}
+}
+
+// dropFrom acks ds, by the Seqs of st.
+func dropFrom(s store.Store, st store.Queue, ds []store.Delivery) {
+	if len(ds) == 0 {
+		return
+	}
+	op := NewOp(nil)
+	op.Relax()
+	for _, d := range ds {
+		op.batch.Ack(st, d.Seq)
+	}
+	clear(ds)
+	s.Commit(&op.batch)
+}
+
+// consumers are those who are subscribed.
+func (q *queue) consumers() (all []Consumer) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, s := range q.single.all {
+		all = append(all, s.c)
+	}
+	return all
 }

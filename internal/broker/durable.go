@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -33,6 +34,7 @@ type MakeFilter func(selector string) (Filter, error)
 
 type durables struct {
 	ledger  *ledger
+	ended   []string // queues of those that were destroyed before the start
 	trie    pattern.Trie[*durable]
 	version atomic.Uint64 // counts the changes, those of which topics keep messages too; 0 while there never was one
 
@@ -65,6 +67,10 @@ func (b *Broker) openDurables() error {
 	}
 	var failed error
 	d.ledger.all(func(queue string, m *message.Message) {
+		if _, ended := m.Header(endedHeader); ended {
+			d.ended = append(d.ended, queue)
+			return
+		}
 		one := Durable{Queue: queue}
 		one.Topic, _ = m.Header("topic")
 		one.Selector, _ = m.Header("selector")
@@ -77,6 +83,30 @@ func (b *Broker) openDurables() error {
 		failed = errors.Join(failed, d.add(one))
 	})
 	return failed
+}
+
+// dropEnded drops what the store has of subscriptions that are over: the process ended before all of
+// it was gone, or before those did who shared it.
+func (b *Broker) dropEnded() error {
+	d := &b.durables
+	over := make(map[string]func())
+	for name := range b.store.Queues() {
+		if name, _ = ofLane(name); strings.HasPrefix(name, sharedPrefix) && !b.bound(name) {
+			over[name] = func() {}
+		}
+	}
+	for _, name := range d.ended {
+		over[name] = func() { d.ledger.delete(name) }
+	}
+	d.ended = nil
+	for name, gone := range over {
+		q, err := b.queue(name)
+		if err != nil {
+			return err
+		}
+		q.destroy(gone)
+	}
+	return nil
 }
 
 // add registers one. Its name is new.
@@ -123,10 +153,25 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 	if old != nil {
 		one.Owner = old.Owner
 	}
-	if _, err := b.queue(one.Queue); err != nil {
+	q, err := b.queue(one.Queue)
+	if err != nil {
 		return err
 	}
 	same := old != nil && old.Topic == one.Topic && old.Selector == one.Selector && old.Shared == one.Shared
+	write := func() {
+		d.ledger.put(op, one.Queue, "topic", one.Topic, "selector", one.Selector, "owner", one.Owner)
+		b.store.Commit(&op.batch)
+	}
+	begins := old == nil && isDurable(one.Queue)
+	if begins {
+		if one.Shared {
+			write = func() {}
+		}
+		if _, err := pattern.Parse(one.Topic); err != nil {
+			return fmt.Errorf("%w: %w", ErrWildcard, err)
+		}
+		q.begin(write) // before anything is put there
+	}
 	if !same || one.Filter != nil { // which may be of another connection
 		if old != nil {
 			d.remove(old)
@@ -150,38 +195,50 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 		op.Finish(nil)
 		return nil
 	}
-	d.ledger.put(op, one.Queue, "topic", one.Topic, "selector", one.Selector, "owner", one.Owner)
-	b.store.Commit(&op.batch)
+	if !begins {
+		write()
+	}
 	return nil
 }
 
 // Unbind ends a durable subscription, with what its queue holds, and reports whether there was
-// one. Of a shared one it gives back one Bind.
-func (b *Broker) Unbind(queue string) bool {
+// one. Left are those who are subscribed to that queue, and get nothing any more. Of a shared one it
+// gives back one Bind. It is over for good when op is done; without one op does not begin.
+func (b *Broker) Unbind(queue string, op *Op) (left []Consumer, ok bool) {
 	d := &b.durables
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	e := d.byName[queue]
 	if e == nil {
-		d.mu.Unlock()
-		return false
+		return nil, false
 	}
 	if e.users--; e.Shared && e.users > 0 {
-		d.mu.Unlock()
-		return true
+		op.Finish(nil)
+		return nil, true
 	}
 	d.remove(e)
-	if !e.Shared {
-		d.ledger.drop(queue)
+	q, err := b.queue(queue) // which may not be open since the start
+	if err != nil {
+		b.cfg.Log.Error("a durable subscription leaves what it held", "destination", queue, "err", err)
 	}
-	d.mu.Unlock()
-	b.mu.RLock()
-	q := b.queues[queue]
-	b.mu.RUnlock()
+	gone := func() {}
+	if e.Shared {
+		op.Finish(nil)
+	} else {
+		d.ledger.put(op, queue, endedHeader, "true")
+		b.store.Commit(&op.batch)
+		gone = func() { d.ledger.delete(queue) }
+	}
 	if q != nil {
-		q.destroy()
+		q.destroy(gone)
+		left = q.consumers()
 	}
-	return true
+	return left, true
 }
+
+// endedHeader is in the row of a durable subscription that was destroyed, as long as its queue holds
+// anything: a process that ends meanwhile leaves it to the next.
+const endedHeader = "ended"
 
 // Bound returns the durable subscription whose messages queue holds.
 func (b *Broker) Bound(queue string) (Durable, bool) {
@@ -242,6 +299,9 @@ func (a *Address) feed(queues []string, m *message.Message, op *Op, w *Wake) boo
 	t.add(to, m)
 	return t.commitOrAbort(t.commit(op, w))
 }
+
+// sharedPrefix is that of the queues of subscriptions that are shared and not durable.
+const sharedPrefix = destination.DurablePrefix + "$"
 
 func isDurable(dest string) bool {
 	return len(dest) > len(destination.DurablePrefix) && dest[:len(destination.DurablePrefix)] == destination.DurablePrefix

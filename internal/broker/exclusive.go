@@ -58,7 +58,7 @@ func (b *Broker) openExclusive() error {
 		if err := q.empty(); err != nil {
 			return err
 		}
-		q.destroy()
+		q.destroy(func() {})
 	}
 	return nil
 }

@@ -161,15 +161,17 @@ func (q *queue) end(d store.Delivery, w *Wake) {
 	q.b.store.Commit(&op.batch)
 }
 
-// endAll has those of ds go that have expired, and returns the others.
+// endAll has those of ds go that have expired or are condemned, and returns the others.
 func (q *queue) endAll(ds []store.Delivery, w *Wake) []store.Delivery {
-	if q.expiry == nil && q.last == nil {
+	if q.expiry == nil && q.last == nil && q.doom == nil {
 		return ds
 	}
 	now := nowMilli()
 	left := ds[:0]
 	for _, d := range ds {
 		switch {
+		case q.condemned(d):
+			q.discard(d)
 		case d.Msg != nil && expired(d.Msg, now):
 			q.end(d, w)
 		case q.overtaken(d):

@@ -147,6 +147,14 @@ func (l *ledger) remove(op *Op, key string) {
 	op.batch.AckRange(l.st, 1, 0) // nothing, but with that the row is not seen, and not gone, before it is stored
 }
 
+// delete removes a row by itself.
+func (l *ledger) delete(key string) {
+	op := NewOp(nil)
+	op.Relax()
+	l.remove(op, key)
+	l.b.store.Commit(&op.batch)
+}
+
 // set writes a row by itself.
 func (l *ledger) set(key string, fields ...string) {
 	op := NewOp(nil)

@@ -25,6 +25,7 @@ type queue struct {
 	lanes   *lanes // nil: all messages are of the default priority
 	gone    bool   // forgotten: look the name up again
 	dying   bool   // what it holds is dropped, then it is forgotten
+	doom    *doom  // nil: all that it holds is to be delivered
 	subs    int    // subscriptions attached
 	ring           // of those who can take more and have the highest priority
 	lower   []ring // of those with lower ones, the highest first
@@ -123,6 +124,7 @@ func (q *queue) look(w *Wake) {
 	case q.dying:
 		q.drop()
 	default:
+		q.sweep()
 		q.dispatch(w)
 	}
 	q.mu.Unlock()
@@ -163,7 +165,7 @@ func (q *queue) dispatchOnce(w *Wake) {
 		}
 		q.scratch = ds[:0]
 		q.asked = len(ds) < want
-		if q.expiry != nil || q.last != nil {
+		if q.expiry != nil || q.last != nil || q.doom != nil {
 			ds = q.endAll(ds, w)
 		}
 		for i, d := range ds {
@@ -269,6 +271,9 @@ func (q *queue) forget() bool {
 		q.b.ends.drop(q.name)
 	}
 	q.gone = true
+	if q.doom != nil {
+		q.doom.end()
+	}
 	if q.kept != nil {
 		q.kept.clear(q)
 	}

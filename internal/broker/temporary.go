@@ -47,7 +47,7 @@ func (b *Broker) DropTemporary(name string) {
 	b.mu.Unlock()
 	b.memory.extra.Add(-queueCost)
 	if q != nil {
-		q.destroy()
+		q.destroy(func() {})
 	}
 }
 

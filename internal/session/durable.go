@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strings"
 
 	"stompserver/internal/broker"
@@ -76,25 +77,33 @@ func (s *session) bind(f *frame.Frame, n destination.Name, o *broker.Options, su
 	sub.of, d.Owner = d.Topic, s.user.Name
 	d.Filter, o.Filter = splitStream(o.Filter)
 	d.Selector = selectorOf(d.Filter)
-	done := make(chan error, 1)
-	op := broker.NewOp(nil)
-	op.Finally(func(err error) {
-		done <- err
-		s.nudge()
-	})
+	op, done := s.awaited()
 	if err := s.b.Bind(d, op); err != nil {
 		return "", err
 	}
-	if err := s.await(func() bool { return len(done) > 0 }); err != nil {
-		return "", err
-	}
-	if err := <-done; err != nil {
+	if err := done(); err != nil {
 		return "", err
 	}
 	if d.Shared {
 		sub.shared = d.Queue
 	}
 	return d.Queue, nil
+}
+
+// awaited returns an operation, and what waits for its end. Called by the reader.
+func (s *session) awaited() (op *broker.Op, done func() error) {
+	ended := make(chan error, 1)
+	op = broker.NewOp(nil)
+	op.Finally(func(err error) {
+		ended <- err
+		s.nudge()
+	})
+	return op, func() error {
+		if err := s.await(func() bool { return len(ended) > 0 }); err != nil {
+			return err
+		}
+		return <-ended
+	}
 }
 
 // durable reads which durable or shared subscription f asks for; without Queue it is none.
@@ -188,23 +197,38 @@ func (s *session) unsubscribeDurable(f *frame.Frame) (done bool, err error) {
 	if err := s.mayUnbind(queue); err != nil {
 		return false, err
 	}
-	for _, sub := range s.subs.list {
+	for _, sub := range slices.Clone(s.subs.list) {
 		if !sub.gone && sub.dest == queue {
 			s.endSubscription(sub)
-			break
 		}
 	}
-	if !s.b.Unbind(queue) {
+	op, gone := s.awaited()
+	others, there := s.b.Unbind(queue, op)
+	if !there {
 		return false, errf(codeSubscriptionUnknown, "No subscription found", "There is no durable subscription with the name %s.", cut([]byte(name)))
+	}
+	for _, c := range others {
+		c.(*subscr).cancel(queue)
+	}
+	if err := gone(); err != nil {
+		return false, err
 	}
 	s.receipt(f)
 	return true, nil
 }
 
+// cancel ends the connection of one who is subscribed to what another has destroyed. It may be called
+// from any goroutine.
+func (sub *subscr) cancel(queue string) {
+	e := errf(codeSubscriptionUnknown, "Server cancelled subscription", "The durable subscription behind %s was destroyed by another connection.", cut([]byte(queue)))
+	e.Subscription = sub.id
+	sub.s.fail(e)
+}
+
 // unshare gives back what sub has of a shared subscription.
 func (sub *subscr) unshare() {
 	if sub.shared != "" {
-		sub.s.b.Unbind(sub.shared)
+		_, _ = sub.s.b.Unbind(sub.shared, broker.NewOp(nil))
 		sub.shared = ""
 	}
 }

@@ -1,0 +1,144 @@
+package broker_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"stompserver/internal/broker"
+	"stompserver/internal/store/spool"
+	"stompserver/internal/store/storetest"
+)
+
+// A basket is a Consumer that counts what it gets, from any goroutine.
+type basket struct {
+	mu  sync.Mutex
+	got map[string]int
+	sub *broker.Subscription
+}
+
+func (c *basket) Deliver(d broker.Delivery, _ *broker.Wake) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.got[string(d.Msg.Body())]++
+	return true
+}
+
+func (c *basket) Lagging(int, broker.Slow) {}
+
+func (c *basket) count(body string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.got[body]
+}
+
+// finish waits for the operation that begin begins.
+func finish(t *testing.T, begin func(op *broker.Op)) {
+	t.Helper()
+	done := make(chan error, 1)
+	op := broker.NewOp(nil)
+	op.Finally(func(err error) { done <- err })
+	begin(op)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("never:", what)
+		}
+	}
+}
+
+// What a durable subscription held when it was destroyed does not come to the next of that name, though most of
+// it has to be read from the disk first and some is in flight; and not if the process ends before it is gone.
+func TestDestroyedIsGone(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(map[bool]string{false: "at once", true: "after a restart"}[restart], func(t *testing.T) {
+			backend := &storetest.Reference{}
+			var b *broker.Broker
+			open := func() (end func()) {
+				st, err := spool.Open(spool.Config{Backend: backend, Window: 8 << 10})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b, err = broker.New(broker.Config{Store: st, Durable: true}); err != nil {
+					t.Fatal(err)
+				}
+				return sync.OnceFunc(func() {
+					b.Close()
+					if err := st.Close(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			end := open()
+			defer func() { end() }()
+			bind := func() *basket {
+				finish(t, func(op *broker.Op) {
+					if err := b.Bind(broker.Durable{Queue: "/dsub/d", Topic: "/topic/a"}, op); err != nil {
+						t.Fatal(err)
+					}
+				})
+				s := &basket{got: make(map[string]int)}
+				var err error
+				if s.sub, err = b.Subscribe("/dsub/d", broker.Options{Mode: broker.Client, Prefetch: 10, Consumer: s}); err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			var w broker.Wake
+			send := func(body string, headers ...string) {
+				a, err := b.Address("/topic/a")
+				if err != nil {
+					t.Fatal(err)
+				}
+				finish(t, func(op *broker.Op) { a.Send(newMessage(t, "/topic/a", body, headers...), op, &w) })
+			}
+			first := bind()
+			for i := range 300 {
+				send("old", "priority", []string{"4", "9"}[i%2], "fill", strings.Repeat("x", 500))
+			}
+			first.sub.Start(&w)
+			eventually(t, "ten are in flight", func() bool { return first.count("old") == 10 })
+			finish(t, func(op *broker.Op) {
+				if left, ok := b.Unbind("/dsub/d", op); !ok || len(left) != 1 || left[0] != broker.Consumer(first) {
+					t.Fatal(left, ok)
+				}
+			})
+			if restart {
+				end()
+				end = open()
+			}
+			second := bind()
+			send("new")
+			second.sub.Start(&w)
+			eventually(t, "the new message comes", func() bool { return second.count("new") == 1 })
+			if !restart {
+				first.sub.Close(1000, &w)
+			}
+			eventually(t, "the queue holds that alone", func() bool {
+				for _, q := range b.Queues() {
+					if q.Name == "/dsub/d" {
+						return q.Ready == 0 && q.Unacked == 1
+					}
+				}
+				return false
+			})
+			if n := second.count("old"); n > 0 {
+				t.Errorf("got %d old ones", n)
+			}
+			if restart { // and it is bound as it was
+				end()
+				end = open()
+				if d, ok := b.Bound("/dsub/d"); !ok || d.Topic != "/topic/a" {
+					t.Error(d, ok)
+				}
+			}
+		})
+	}
+}
