@@ -32,6 +32,9 @@ func tells(dest string) bool {
 	return strings.HasPrefix(dest, destination.TopicPrefix+"$") || strings.HasPrefix(dest, advisoryPrefix)
 }
 
+// IsEvent reports whether what is told on dest, a topic or a pattern, is the server's.
+func IsEvent(dest string) bool { return tells(dest) }
+
 // Watched reports whether anybody may listen to events.
 func (b *Broker) Watched() bool { return b.watchers.Load() > 0 }
 

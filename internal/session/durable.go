@@ -7,6 +7,7 @@ import (
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
+	"stompserver/internal/pattern"
 )
 
 // durableNames are the headers that give a durable subscription a name, those of ActiveMQ and
@@ -46,6 +47,9 @@ func (s *session) durableQueue(name string) (string, error) {
 	}
 	if most := s.longest(); len(queue) > most {
 		return "", errf(codeBadHeader, "Invalid header", "The name of the durable subscription, %s, is longer than %d bytes.", cut([]byte(queue)), most)
+	}
+	if broker.IsPattern(queue) {
+		return "", errf(codeBadHeader, "Invalid header", "The name of the durable subscription, %s, has a part that is a wildcard.", cut([]byte(name)))
 	}
 	return queue, nil
 }
@@ -137,7 +141,13 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 			d.Topic = destination.TopicPrefix + topic
 		}
 	}
-	switch queue := f.Header.Value("x-queue-name"); {
+	queue := f.Header.Value("x-queue-name")
+	if group+queue != "" || durable {
+		if err := mayWait(d.Topic, n.Spelt); err != nil {
+			return d, err
+		}
+	}
+	switch {
 	case queue != "":
 		autoDelete, err := flag(f, !durable, "auto-delete")
 		if err != nil {
@@ -157,12 +167,30 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 	return d, err
 }
 
-var groupEscapes = strings.NewReplacer("%", "%25", "/", "%2F")
+// mayWait is the error of a topic whose messages nothing can keep for a client that is not there, or for
+// several.
+func mayWait(topic, spelt string) error {
+	switch {
+	case broker.IsTemporary(topic):
+		return errf(codeBadHeader, "Invalid header", "SUBSCRIBE asks for a durable or shared subscription, but %s is of this connection alone and ends with it.", cut([]byte(spelt)))
+	case broker.IsEvent(topic):
+		return errf(codeBadHeader, "Invalid header", "SUBSCRIBE asks for a durable or shared subscription, but what %s tells is told to those who are there, and not kept.", cut([]byte(spelt)))
+	}
+	return nil
+}
 
-// groupQueue is the queue that a group has of a topic. No two groups, and no two topics of one, have
-// the same.
+var (
+	groupEscapes   = strings.NewReplacer("%", "%25", "/", "%2F", "*", "%2A", "#", "%23", ">", "%3E", "+", "%2B")
+	patternEscapes = strings.NewReplacer("%", "%25", "*", "%2A", "#", "%23", ">", "%3E", "+", "%2B")
+)
+
+// groupQueue is the queue that a group has of a topic, or of a pattern of topics, in any spelling. No two
+// groups, and no two topics of one, have the same, and none is a pattern itself.
 func groupQueue(group, topic string) string {
 	queue := destination.DurablePrefix + "$" + groupEscapes.Replace(group)
+	if p, err := pattern.Parse(topic); err == nil && p.Wild() {
+		return queue + "%P" + patternEscapes.Replace(p.String())
+	}
 	if strings.HasPrefix(topic, "/") {
 		return queue + topic
 	}
