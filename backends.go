@@ -2,7 +2,6 @@ package stompserver
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"stompserver/internal/store"
@@ -68,7 +67,7 @@ func openStore(cfg Config, failed func(error)) (store.Store, error) {
 		return spool.New(), nil
 	}
 	bad := func(err error) error { return &StorageError{Queue: cfg.Queue, Dir: cfg.Storage, Err: err} }
-	if err := os.MkdirAll(cfg.Storage, 0o700); err != nil {
+	if err := vfs.MakeDir(cfg.Storage); err != nil {
 		return nil, bad(err)
 	}
 	b, err := open(cfg)

@@ -109,7 +109,7 @@ func (p Place) open(mayMake bool) (store.Backend, error) {
 	if !mayMake && !elsewhere && !slices.Contains(FindStores(p.Storage), p.Queue) {
 		return nil, &StorageError{Queue: p.Queue, Dir: p.Storage, Err: errors.New("there is none")}
 	}
-	if err := os.MkdirAll(p.Storage, 0o700); err != nil {
+	if err := vfs.MakeDir(p.Storage); err != nil {
 		return nil, &StorageError{Queue: p.Queue, Dir: p.Storage, Err: err}
 	}
 	b, err := backends[p.Queue](p.cfg)

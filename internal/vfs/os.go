@@ -11,10 +11,32 @@ import (
 
 // Dir is the system's directory of that name, which is made if it is missing.
 func Dir(name string) (Tree, error) {
-	if err := os.MkdirAll(name, 0o700); err != nil {
+	if err := MakeDir(name); err != nil {
 		return nil, err
 	}
 	return dir(name), nil
+}
+
+// MakeDir makes a directory, and those above it, that are missing. Their names are durable then: a
+// directory whose name a power cut takes is lost with all that was synced in it.
+func MakeDir(name string) error {
+	var missing []string
+	for at := filepath.Clean(name); ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); !errors.Is(err, os.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		missing = append(missing, at)
+	}
+	if err := os.MkdirAll(name, 0o700); err != nil {
+		return err
+	}
+	for _, made := range missing {
+		// Who may write in a directory, but not read it, can make names in there and not sync them.
+		if err := syncDir(filepath.Dir(made)); err != nil && !errors.Is(err, os.ErrPermission) {
+			return err
+		}
+	}
+	return nil
 }
 
 type dir string
