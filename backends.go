@@ -48,7 +48,7 @@ var backends = map[string]func(Config) (store.Backend, error){
 		return activerecord.Open(activerecord.Config{Database: at, NoSync: c.Checkpoint > 0, StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
 	},
 	"dbm": func(c Config) (store.Backend, error) {
-		return dbm.Open(dbm.Config{Path: filepath.Join(c.Storage, "queues.db"), NoSync: c.Checkpoint > 0})
+		return dbm.Open(dbm.Config{Path: filepath.Join(c.Storage, "queues.db"), NoSync: c.Checkpoint > 0, StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
 	},
 }
 

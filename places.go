@@ -13,6 +13,7 @@ import (
 
 	"stompserver/internal/store"
 	"stompserver/internal/store/activerecord"
+	"stompserver/internal/store/dbm"
 	"stompserver/internal/store/file"
 	"stompserver/internal/store/journal"
 	"stompserver/internal/transfer"
@@ -271,9 +272,14 @@ func Check(ctx context.Context, p Place) (*StoreReport, error) {
 	}
 	rep := &StoreReport{Place: p}
 	b, err := p.open(false)
-	var damage *activerecord.DamageError
-	if errors.As(err, &damage) {
-		rep.Problems = append(rep.Problems, damage.Error())
+	var rows *activerecord.DamageError
+	var pages *dbm.DamageError
+	switch {
+	case errors.As(err, &rows):
+		rep.Problems = append(rep.Problems, rows.Error())
+		return rep, nil
+	case errors.As(err, &pages):
+		rep.Problems = append(rep.Problems, pages.Error())
 		return rep, nil
 	}
 	if err != nil {

@@ -2,9 +2,9 @@
 //
 // The file holds three buckets. "queues" has a record for each queue, under its name: what
 // Info tells. "messages" has the messages, under the number of their queue and their Seq,
-// both big-endian, so that a queue lies together and in order: a CRC-32C of what follows,
-// how often the message was handed out, and its stored form (message.AppendRecord). "parts"
-// has the bodies of large ones.
+// both big-endian, so that a queue lies together and in order: a CRC-32C of these and of what
+// follows, how often the message was handed out, and its stored form (message.AppendRecord).
+// "parts" has the bodies of large ones.
 package dbm
 
 import (
@@ -12,9 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
+	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +34,12 @@ type Config struct {
 
 	// NoSync has Write return before the disk confirms it; Sync is to be called.
 	NoSync bool
+
+	// StartDamaged has Open put what is whole of a damaged file in its place, and log what is
+	// missing. Otherwise damage is an error.
+	StartDamaged bool
+
+	Log *slog.Logger // default: none
 }
 
 // A DBM is a store.Backend.
@@ -45,6 +54,7 @@ type DBM struct {
 	lastID  uint64
 	unswept bool // there may be parts without a message
 	buf     []byte
+	writing uint64 // bbolt's number of the last transaction
 
 	mu     sync.Mutex         // guards what follows; Write alone changes it
 	queues map[string]*record // none of which is changed
@@ -60,34 +70,60 @@ var (
 	floorKey       = []byte("floor")
 )
 
-const version = "1"
+// Version 1 had no checksums for anything but the content of messages.
+const version = "2"
 
-// Open opens the file, or makes it. Another process that has it open is an error.
-func Open(cfg Config) (d *DBM, err error) {
-	defer guard(cfg.Path, &err)()
-	if err := checkSize(cfg.Path); err != nil {
+func known(v string) bool { return v == version || v == "1" }
+
+// Open opens the file, or makes it. Another process that has it open is an error. So is damage, a
+// *DamageError, unless StartDamaged is set.
+func Open(cfg Config) (_ *DBM, err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", cfg.Path, err)
+		}
+	}()
+	if err := makeFile(cfg.Path); err != nil {
 		return nil, err
 	}
+	if err := check(&cfg); err != nil {
+		return nil, err
+	}
+	return openFile(cfg)
+}
+
+// openFile opens a file in which there is no damage.
+func openFile(cfg Config) (d *DBM, err error) {
+	defer guard(&err)()
 	db, err := bbolt.Open(cfg.Path, 0o600, &bbolt.Options{
-		Timeout: 500 * time.Millisecond, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoSync: cfg.NoSync,
+		Timeout: patience, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoSync: cfg.NoSync,
 		InitialMmapSize: mapped,
 	})
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s: another process has it open", cfg.Path)
+		return nil, errInUse
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
+		return nil, err
 	}
-	d = &DBM{db: db, update: db.Update, path: cfg.Path, sizes: usualSizes, queues: make(map[string]*record)}
-	if err = db.Update(d.load); err == nil && d.unswept {
+	d = &DBM{db: db, path: cfg.Path, sizes: usualSizes, queues: make(map[string]*record)}
+	d.update = d.transact
+	if err = d.update(d.load); err == nil && d.unswept {
 		err = d.sweepUp()
 	}
 	if err != nil {
 		_ = db.Close()
-		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
+		return nil, err
 	}
 	return d, nil
 }
+
+// patience is how long a process that has the file open is waited for.
+const patience = 500 * time.Millisecond
+
+var errInUse = errors.New("another process has it open")
 
 // mapped is how much of the file has addresses from the start, which costs nothing: where the file
 // outgrows them, bbolt copies all that the transaction is about to write. Windows would make the
@@ -100,13 +136,13 @@ var mapped = func() int {
 }()
 
 // guard has what bbolt does with a damaged file, which is to panic or to look where nothing
-// is, end in an error. It is called as: defer guard(path, &err)().
-func guard(path string, err *error) func() {
+// is, end in an error. It is called as: defer guard(&err)().
+func guard(err *error) func() {
 	was := debug.SetPanicOnFault(true)
 	return func() {
 		debug.SetPanicOnFault(was)
 		if p := recover(); p != nil {
-			*err = fmt.Errorf("%s: the file is damaged: %v", path, p)
+			*err = &DamageError{Problems: []string{fmt.Sprint(p)}, Count: 1}
 		}
 	}
 }
@@ -116,17 +152,19 @@ func (d *DBM) load(tx *bbolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	switch v := string(meta.Get(versionKey)); v {
-	case version:
-	case "":
+	v := string(meta.Get(versionKey))
+	if v != "" && !known(v) {
+		return fmt.Errorf("it has version %q of the format, known is %s", v, version)
+	}
+	if v != version {
 		if err := meta.Put(versionKey, []byte(version)); err != nil {
 			return err
 		}
-	default:
-		return fmt.Errorf("it has version %q of the format, known is %s", v, version)
 	}
-	if f := meta.Get(floorKey); len(f) == 8 {
-		d.floor = store.Seq(binary.BigEndian.Uint64(f))
+	if f := meta.Get(floorKey); f != nil {
+		if d.floor, err = parseFloor(f); err != nil {
+			return err
+		}
 	}
 	messages, err := tx.CreateBucketIfNotExists(messagesBucket)
 	if err != nil {
@@ -143,7 +181,7 @@ func (d *DBM) load(tx *bbolt.Tx) error {
 	}
 	var empty [][]byte
 	err = queues.ForEach(func(name, v []byte) error {
-		r, err := parseQueue(v)
+		r, err := parseQueue(name, v)
 		if err != nil {
 			return fmt.Errorf("queue %q: %w", name, err)
 		}
@@ -164,7 +202,7 @@ func (d *DBM) load(tx *bbolt.Tx) error {
 			return err
 		}
 	}
-	return meta.Put(floorKey, binary.BigEndian.AppendUint64(nil, uint64(d.floor)))
+	return meta.Put(floorKey, appendFloor(d.floor))
 }
 
 // A record is what is stored of a queue itself.
@@ -176,23 +214,52 @@ type record struct {
 	bytes  int64
 }
 
-func (r *record) append(dst []byte) []byte {
+// append makes what is stored of the queue: five numbers, and a CRC-32C of its name and them.
+func (r *record) append(name []byte) []byte {
+	var dst []byte
 	for _, n := range []uint64{r.id, uint64(r.last), uint64(r.marked), r.count, uint64(r.bytes)} {
 		dst = binary.AppendUvarint(dst, n)
 	}
-	return dst
+	return binary.BigEndian.AppendUint32(dst, sumOf(name, dst))
 }
 
-func parseQueue(b []byte) (*record, error) {
+var errRecord = errors.New("its record is damaged")
+
+func parseQueue(name, b []byte) (*record, error) {
 	var v [5]uint64
+	rest := b
 	for i := range v {
-		n, size := binary.Uvarint(b)
+		n, size := binary.Uvarint(rest)
 		if size <= 0 {
-			return nil, errors.New("its record is damaged")
+			return nil, errRecord
 		}
-		v[i], b = n, b[size:]
+		v[i], rest = n, rest[size:]
+	}
+	switch {
+	case len(rest) == 0: // of version 1
+	case len(rest) != 4 || binary.BigEndian.Uint32(rest) != sumOf(name, b[:len(b)-4]):
+		return nil, errRecord
 	}
 	return &record{id: v[0], last: store.Seq(v[1]), marked: store.Seq(v[2]), count: v[3], bytes: int64(v[4])}, nil
+}
+
+func appendFloor(floor store.Seq) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(floor))
+	return binary.BigEndian.AppendUint32(b, sumOf(floorKey, b))
+}
+
+func parseFloor(b []byte) (store.Seq, error) {
+	if len(b) != 8 && (len(b) != 12 || binary.BigEndian.Uint32(b[8:]) != sumOf(floorKey, b[:8])) {
+		return 0, errors.New("the record of the queues that were forgotten is damaged")
+	}
+	return store.Seq(binary.BigEndian.Uint64(b)), nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sumOf is the checksum of a value, and of the key that it belongs to.
+func sumOf(key, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
 }
 
 func appendKey(dst []byte, id uint64, seq store.Seq) []byte {
@@ -203,14 +270,21 @@ func appendKey(dst []byte, id uint64, seq store.Seq) []byte {
 func keySeq(k []byte) store.Seq { return store.Seq(binary.BigEndian.Uint64(k[8:])) }
 
 // Write implements store.Backend.
-func (d *DBM) Write(rs []store.Record) (err error) {
-	defer guard(d.path, &err)()
+func (d *DBM) Write(rs []store.Record) error {
 	if len(rs) == 0 {
 		return nil
 	}
+	if err := d.write(rs); err != nil {
+		return fmt.Errorf("%s: %w", d.path, err)
+	}
+	return nil
+}
+
+func (d *DBM) write(rs []store.Record) (err error) {
+	defer guard(&err)()
 	if d.unswept {
 		if err := d.sweepUp(); err != nil {
-			return fmt.Errorf("%s: %w", d.path, err)
+			return err
 		}
 	}
 	touched := d.touch(rs) // as they will be, if this succeeds
@@ -222,13 +296,13 @@ func (d *DBM) Write(rs []store.Record) (err error) {
 		d.buf = nil
 	}
 	if err != nil {
-		if vfs.IsFull(err) {
+		if d.isFull(err) {
 			err = fmt.Errorf("%w: %w", store.ErrFull, err)
 			if d.unswept {
 				err = errors.Join(err, d.sweepUp())
 			}
 		}
-		return fmt.Errorf("%s: %w", d.path, err)
+		return err
 	}
 	d.unswept = false
 	d.mu.Lock()
@@ -237,6 +311,43 @@ func (d *DBM) Write(rs []store.Record) (err error) {
 		d.queues[name] = r
 	}
 	return nil
+}
+
+// transact is bbolt's Update. But where that finds damage it does not look through all pages for free
+// ones, on a goroutine that cannot recover.
+func (d *DBM) transact(do func(*bbolt.Tx) error) error {
+	tx, err := d.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing, if it was committed
+	d.writing = uint64(tx.ID())
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// isFull reports whether a transaction failed for want of room, and nothing of it is in the file. A
+// failed sync is final, whatever it says: what it was to make durable may be gone. So is all that
+// comes when the new head has been written.
+func (d *DBM) isFull(err error) bool {
+	var path *fs.PathError
+	switch {
+	case errors.As(err, &path):
+		if path.Op != "write" || !vfs.IsFull(err) {
+			return false
+		}
+	case strings.HasPrefix(err.Error(), "file resize error: "): // bbolt's text of what ftruncate says
+	default:
+		return false
+	}
+	newest := uint64(0)
+	err = d.db.View(func(tx *bbolt.Tx) error {
+		newest = uint64(tx.ID())
+		return nil
+	})
+	return err == nil && newest < d.writing
 }
 
 // touch makes a copy of the record of each queue of rs.
@@ -272,7 +383,7 @@ func (d *DBM) apply(tx *bbolt.Tx, p *partWriter) error {
 	}
 	queues := tx.Bucket(queuesBucket)
 	for name, r := range p.touched {
-		if err := queues.Put([]byte(name), r.append(nil)); err != nil {
+		if err := queues.Put([]byte(name), r.append([]byte(name))); err != nil {
 			return err
 		}
 	}
@@ -297,24 +408,28 @@ type writer struct {
 func (w *writer) apply(r *record, rec *store.Record) error {
 	switch rec.Kind {
 	case store.RecordPut:
-		r.count++
-		r.bytes += int64(rec.Msg.Size())
+		key := w.key(r.id, rec.Seq)
+		if rec.Seq > r.last || w.messages.Get(key) == nil {
+			r.count++
+			r.bytes += int64(rec.Msg.Size())
+		}
 		r.last = max(r.last, rec.Seq)
-		return w.messages.Put(w.key(r.id, rec.Seq), w.value(rec.Msg, 0))
+		return w.messages.Put(key, w.value(key, rec.Msg, 0))
 	case store.RecordAck:
 		return w.remove(r, rec.Seq, rec.Last)
 	case store.RecordMark:
 		r.marked = rec.Seq
 	case store.RecordAttempts:
-		v := w.messages.Get(w.key(r.id, rec.Seq))
+		key := w.key(r.id, rec.Seq)
+		v := w.messages.Get(key)
 		if v == nil {
 			return nil
 		}
-		v, err := w.tried(v, rec.Attempts)
+		v, err := w.tried(key, v, rec.Attempts)
 		if err != nil {
 			return nil // it says so when it is read
 		}
-		return w.messages.Put(w.key(r.id, rec.Seq), v)
+		return w.messages.Put(key, v)
 	}
 	return nil
 }
@@ -332,8 +447,6 @@ func (w *writer) key(id uint64, seq store.Seq) []byte {
 	w.buf = w.buf[:len(w.buf)+len(k)]
 	return k
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errDamaged = errors.New("its checksum does not fit: the message is damaged")
 
@@ -365,21 +478,31 @@ func (w *writer) remove(r *record, first, last store.Seq) error {
 
 // Read implements store.Backend.
 func (d *DBM) Read(dst []store.Record, queue string, after store.Seq, max int, size int64) (rs []store.Record, more bool, err error) {
-	defer guard(d.path, &err)()
 	d.mu.Lock()
 	r := d.queues[queue]
 	d.mu.Unlock()
 	if r == nil {
 		return dst, false, nil
 	}
+	if dst, more, err = d.read(dst, queue, r.id, after, max, size); err != nil {
+		err = fmt.Errorf("%s: %w", d.path, err)
+	}
+	return dst, more, err
+}
+
+func (d *DBM) read(dst []store.Record, queue string, id uint64, after store.Seq, max int, size int64) (rs []store.Record, more bool, err error) {
+	defer func() { rs = dst }()
+	defer guard(&err)()
 	err = d.db.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(messagesBucket).Cursor()
-		for k, v := c.Seek(appendKey(nil, r.id, after+1)); len(k) == 16 && binary.BigEndian.Uint64(k) == r.id; k, v = c.Next() {
+		parts := &storedParts{tx: tx}
+		for k, v := c.Seek(appendKey(nil, id, after+1)); len(k) == 16 && binary.BigEndian.Uint64(k) == id; k, v = c.Next() {
 			if max <= 0 || size <= 0 {
 				more = true
 				return nil
 			}
-			m, attempts, err := parse(tx, k, v)
+			parts.key = k
+			m, attempts, err := parse(k, v, parts)
 			if err != nil {
 				return fmt.Errorf("message %d of %s: %w", keySeq(k), queue, err)
 			}
@@ -389,15 +512,17 @@ func (d *DBM) Read(dst []store.Record, queue string, after store.Seq, max int, s
 		}
 		return nil
 	})
-	if err != nil {
-		err = fmt.Errorf("%s: %w", d.path, err)
-	}
 	return dst, more, err
 }
 
 // Queues implements store.Backend.
 func (d *DBM) Queues() (infos []store.Info, err error) {
-	defer guard(d.path, &err)()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", d.path, err)
+		}
+	}()
+	defer guard(&err)()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.floor > 0 {

@@ -9,7 +9,7 @@ func (d *DBM) TakeApart(from, part, atOnce int) { d.sizes = sizes{from, part, at
 // FailAt has transactions fail by what fail says of each. What it lets pass is done.
 func (d *DBM) FailAt(fail func() error) {
 	d.update = func(do func(*bbolt.Tx) error) error {
-		return d.db.Update(func(tx *bbolt.Tx) error {
+		return d.transact(func(tx *bbolt.Tx) error {
 			if err := do(tx); err != nil {
 				return err
 			}

@@ -11,7 +11,6 @@ import (
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
-	"stompserver/internal/vfs"
 )
 
 // A large body lies in parts: bbolt has every page that a transaction writes in memory until it
@@ -152,7 +151,7 @@ func (d *DBM) sweepUp() error {
 	err := d.update(sweep)
 	if err == nil {
 		d.unswept = false
-	} else if vfs.IsFull(err) {
+	} else if d.isFull(err) {
 		err = nil
 	}
 	return err
@@ -185,7 +184,7 @@ func firstStray(parts, messages *bbolt.Bucket) (id uint64, seq store.Seq, some b
 }
 
 // value makes the value of a message.
-func (w *writer) value(m *message.Message, attempts uint32) []byte {
+func (w *writer) value(key []byte, m *message.Message, attempts uint32) []byte {
 	body := m.Body()
 	large := len(body) >= w.sizes.from
 	n := 4 + 2*binary.MaxVarintLen64 + 5 + m.RecordSize()
@@ -200,29 +199,32 @@ func (w *writer) value(m *message.Message, attempts uint32) []byte {
 	} else {
 		v = m.AppendRecord(v)
 	}
-	return w.sum(v)
+	return w.sum(key, v)
 }
 
 // sum sets the checksum of a value that is the last in buf.
-func (w *writer) sum(v []byte) []byte {
-	binary.BigEndian.PutUint32(v, crc32.Checksum(v[4:], castagnoli))
+func (w *writer) sum(key, v []byte) []byte {
+	binary.BigEndian.PutUint32(v, sumOf(key, v[4:]))
 	w.buf = w.buf[:len(w.buf)+len(v)]
 	return v
 }
 
 // tried makes v again with another number of attempts.
-func (w *writer) tried(v []byte, attempts uint32) ([]byte, error) {
-	_, rec, err := splitValue(v)
+func (w *writer) tried(key, v []byte, attempts uint32) ([]byte, error) {
+	_, rec, err := splitValue(key, v)
 	if err != nil {
 		return nil, err
 	}
 	n := binary.AppendUvarint(append(w.room(4 + binary.MaxVarintLen32 + len(rec))[:0], 0, 0, 0, 0), uint64(attempts))
-	return w.sum(append(n, rec...)), nil
+	return w.sum(key, append(n, rec...)), nil
 }
 
-// splitValue checks a value and takes it apart.
-func splitValue(v []byte) (attempts uint32, rec []byte, err error) {
-	if len(v) < 5 || crc32.Checksum(v[4:], castagnoli) != binary.BigEndian.Uint32(v) {
+// splitValue checks the value of a key and takes it apart. In version 1 its checksum knew no key.
+func splitValue(key, v []byte) (attempts uint32, rec []byte, err error) {
+	if len(v) < 5 {
+		return 0, nil, errDamaged
+	}
+	if sum := binary.BigEndian.Uint32(v); sum != sumOf(key, v[4:]) && sum != crc32.Checksum(v[4:], castagnoli) {
 		return 0, nil, errDamaged
 	}
 	n, size := binary.Uvarint(v[4:])
@@ -251,9 +253,15 @@ func cutParts(rec []byte) (length int, sum uint32, head []byte, err error) {
 	return int(n), binary.BigEndian.Uint32(rec), rec[4:], nil
 }
 
-// parse makes the message of the value v of key k.
-func parse(tx *bbolt.Tx, k, v []byte) (m *message.Message, attempts uint32, err error) {
-	attempts, rec, err := splitValue(v)
+// A body in parts, of one message.
+type bodyInParts interface {
+	length() (int, error)
+	read(body []byte) error
+}
+
+// parse makes the message of the value v of key k. Its body may lie in parts.
+func parse(k, v []byte, parts bodyInParts) (m *message.Message, attempts uint32, err error) {
+	attempts, rec, err := splitValue(k, v)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -266,21 +274,32 @@ func parse(tx *bbolt.Tx, k, v []byte) (m *message.Message, attempts uint32, err 
 		return nil, 0, err
 	}
 	// The parts are counted before there is memory for them.
-	if n, err := partsLength(tx, k); err != nil || n != length {
+	if n, err := parts.length(); err != nil || n != length {
 		return nil, 0, fmt.Errorf("of its body %d bytes are there, and not %d: the message is damaged", n, length)
 	}
 	m, err = message.ParseRecordFrom(head, len(head)+length, func(rest []byte) error {
-		return readParts(tx, k, rest, sum)
+		if err := parts.read(rest); err != nil {
+			return err
+		}
+		if crc32.Checksum(rest, castagnoli) != sum {
+			return errDamaged
+		}
+		return nil
 	})
 	return m, attempts, err
 }
 
-// partsLength is how much of a body is there.
-func partsLength(tx *bbolt.Tx, key []byte) (n int, err error) {
-	id, seq := binary.BigEndian.Uint64(key), keySeq(key)
-	c := tx.Bucket(partsBucket).Cursor()
+// storedParts are the parts of the message with a key.
+type storedParts struct {
+	tx  *bbolt.Tx
+	key []byte
+}
+
+func (s *storedParts) length() (n int, err error) {
+	id, seq := binary.BigEndian.Uint64(s.key), keySeq(s.key)
+	c := s.tx.Bucket(partsBucket).Cursor()
 	i := uint32(0)
-	for k, v := c.Seek(key); isPartOf(k, id, seq); k, v = c.Next() {
+	for k, v := c.Seek(s.key); isPartOf(k, id, seq); k, v = c.Next() {
 		if binary.BigEndian.Uint32(k[16:]) != i {
 			return n, errDamaged
 		}
@@ -290,18 +309,11 @@ func partsLength(tx *bbolt.Tx, key []byte) (n int, err error) {
 	return n, nil
 }
 
-// readParts fills body, of which sum is the checksum.
-func readParts(tx *bbolt.Tx, key, body []byte, sum uint32) error {
-	c := tx.Bucket(partsBucket).Cursor()
-	at, got := 0, uint32(0)
-	for _, v := c.Seek(key); at < len(body); _, v = c.Next() {
-		n := copy(body[at:], v)
-		got = crc32.Update(got, castagnoli, body[at:at+n])
-		at += n
+func (s *storedParts) read(body []byte) error {
+	c := s.tx.Bucket(partsBucket).Cursor()
+	for _, v := c.Seek(s.key); len(body) > 0; _, v = c.Next() {
+		body = body[copy(body, v):]
 		release(v)
-	}
-	if got != sum {
-		return errDamaged
 	}
 	return nil
 }

@@ -3,7 +3,7 @@ package dbm_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -65,6 +65,9 @@ func holds(t *testing.T, b *dbm.DBM, parts int, want ...string) {
 	}
 }
 
+// errFull is what a write says that finds the disk full.
+var errFull = &fs.PathError{Op: "write", Path: "queues.db", Err: syscall.ENOSPC}
+
 // TestFullWithParts: whichever transaction of a Write finds the disk full, nothing is left of it, and
 // what comes later passes.
 func TestFullWithParts(t *testing.T) {
@@ -76,7 +79,7 @@ func TestFullWithParts(t *testing.T) {
 		n := 0
 		b.FailAt(func() error {
 			if n++; n == at {
-				return fmt.Errorf("write: %w", syscall.ENOSPC)
+				return errFull
 			}
 			return nil
 		})
@@ -114,7 +117,7 @@ func TestFullForLong(t *testing.T) {
 	n := 0
 	b.FailAt(func() error {
 		if n++; n > 2 {
-			return syscall.ENOSPC
+			return errFull
 		}
 		return nil
 	})
@@ -125,7 +128,7 @@ func TestFullForLong(t *testing.T) {
 	n = 1 // once more it is full for sweeping, and then no more
 	b.FailAt(func() error {
 		if n++; n == 2 {
-			return syscall.ENOSPC
+			return errFull
 		}
 		return nil
 	})
