@@ -130,6 +130,7 @@ type Broker struct {
 	shown    atomic.Uint64 // numbers what subscriptions are shown of it
 	dedupe   *dedupe
 	pauses   pauses
+	steps    steps
 	schedule *schedule
 	ends     *ledger // queues that have messages which expire
 	wild     wildcards
@@ -174,7 +175,7 @@ func New(cfg Config) (*Broker, error) {
 		b.memory.limit.Store(cfg.MemoryLimit)
 	}
 	b.memory.join(b)
-	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openKept(), b.openSpills(), b.openPauses(), b.openExclusive(), b.dropEnded()); err != nil {
+	if err := errors.Join(b.openProperties(), b.openDurables(), b.openEnds(), b.openSchedule(), b.openDedupe(), b.openRetained(), b.openSteps(), b.openKept(), b.openSpills(), b.openPauses(), b.openExclusive(), b.dropEnded()); err != nil {
 		return nil, err
 	}
 	if b.cfg.DeleteIdleAfter > 0 {

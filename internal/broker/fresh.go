@@ -36,6 +36,9 @@ type kept struct {
 	trimmed store.Seq // up to here messages went for their age, or to make room
 	head    store.Seq // up to here all have made room
 	stuck   bool      // one that was to make room could not yet
+
+	first  int64 // when the first of this process came; 0: none did
+	latest int64 // when the last one came, or one before that a little later
 }
 
 // A fresh message is one of the newest.
@@ -77,6 +80,7 @@ func (q *queue) note(op *Op, m *message.Message, whole bool) {
 	k := q.kept
 	k.batch++
 	it := &fresh{seq: q.st.Stats().Last + k.batch, msg: m}
+	k.came(q, m, it.seq)
 	if whole {
 		it.state.Store(freshHeld)
 	}

@@ -129,6 +129,9 @@ func (q *queue) keepFor(topic string) {
 	q.props = &Properties{NonDestructive: true, MaxMessages: freshMessages, WhenFull: DropHead}
 	last := q.st.Stats().Last
 	q.kept = &kept{topic: topic, to: Address{b: q.b, name: topic}, from: last + 1, relayed: last}
+	if last > 0 {
+		q.b.wg.Go(func() { q.recall(last) }) // ends by itself; Close waits
+	}
 }
 
 // laneOfMessage is the priority that m has in the queue. What is behind a topic has one series of

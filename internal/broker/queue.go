@@ -276,6 +276,7 @@ func (q *queue) forget() bool {
 	}
 	if q.kept != nil {
 		q.kept.clear(q)
+		q.b.steps.forget(q.name)
 	}
 	q.b.forgetProperties(q.name)
 	if q.kept != nil {

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"slices"
+
 	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
@@ -60,9 +62,22 @@ func (q *queue) newest(last store.Seq, n int) (at store.Seq, skip int, err error
 	}
 }
 
-// since returns behind which of the messages up to last those begin that came at that time or later.
-func (q *queue) since(last store.Seq, at int64) (store.Seq, error) {
-	low, high := store.Seq(0), last // those up to low came before
+// since returns behind which of the messages up to last those begin that came at that time or later. Where the
+// clock was set back it looks before that place first.
+func (q *queue) since(last store.Seq, at int64) (low store.Seq, err error) {
+	for _, step := range append(slices.Clone(q.b.steps.get(q.name)), last+1) {
+		if step <= low || step > last+1 {
+			continue
+		}
+		if low, err = q.sinceWithin(low, step-1, at); err != nil || low < step-1 {
+			return low, err
+		}
+	}
+	return low, nil
+}
+
+// sinceWithin is since for what came behind low, up to high, in the order of time.
+func (q *queue) sinceWithin(low, high store.Seq, at int64) (store.Seq, error) {
 	for low < high {
 		middle := low + (high-low)/2
 		ds, err := q.st.Browse(nil, middle, 1)
