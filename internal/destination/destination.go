@@ -51,6 +51,7 @@ type Name struct {
 	Text  string // by which the broker knows it; two spellings of one destination have the same
 	Spelt string // by which the client wrote it
 	Bare  bool   // it has no prefix, so that a Hint says what it is
+	Every bool   // it is an exchange without a routing key: all that comes there, to which nothing can be sent
 }
 
 // System reports whether the name is one that the broker keeps for itself: a queue or a
@@ -187,7 +188,7 @@ func exchange(text, rest string) (Name, error) {
 	switch name {
 	case "amq.topic":
 		if key == "" {
-			key = "#"
+			return Name{Kind: Topic, Text: TopicPrefix + "#", Spelt: text, Every: true}, nil
 		}
 		return Name{Kind: Topic, Text: TopicPrefix + key, Spelt: text}, nil
 	case "amq.direct":

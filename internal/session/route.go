@@ -48,6 +48,9 @@ func (s *session) names(f *frame.Frame) ([]destination.Name, error) {
 		if n, most := len(all[i].Spelt), s.longest(); n > most {
 			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s has %d bytes; at most %d are possible.", cut([]byte(all[i].Spelt)), n, most)
 		}
+		if all[i].Every && f.Command == frame.Send {
+			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s cannot be used. The exchange amq.topic wants a routing key: /exchange/amq.topic/KEY.", cut([]byte(all[i].Spelt)))
+		}
 		if err := s.own(f, &all[i]); err != nil {
 			return nil, err
 		}
