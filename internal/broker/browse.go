@@ -90,6 +90,12 @@ func (q *queue) detachBrowser(s *Subscription, w *Wake) {
 			q.browsers = nil
 		}
 	}
+	if q.kept != nil && q.kept.ending != nil {
+		q.dropPassed()
+		if q.browsers == nil {
+			q.b.durables.version.Add(1) // nothing goes that way any more
+		}
+	}
 }
 
 // browse has s read on, if it can take more. Called with q.mu held.

@@ -276,7 +276,7 @@ func (a *Address) matching() []*durable {
 	}
 	if v := a.b.durables.version.Load(); v != a.seenDurables {
 		a.seenDurables = v
-		a.kept = a.b.keepsTopic(a.name)
+		a.kept = a.b.fed(a.name)
 		clear(a.durables)
 		a.durables = slices.DeleteFunc(a.b.durables.trie.Match(a.name, a.durables[:0]), func(d *durable) bool {
 			return !d.pattern.Wild() && d.Topic != a.name // names are told apart by their separators, too

@@ -36,6 +36,7 @@ type kept struct {
 	trimmed store.Seq // up to here messages went for their age, or to make room
 	head    store.Seq // up to here all have made room
 	stuck   bool      // one that was to make room could not yet
+	ending  *ending   // nil: the topic keeps what it is sent
 
 	first  int64 // when the first of this process came; 0: none did
 	latest int64 // when the last one came, or one before that a little later
@@ -110,6 +111,9 @@ func (q *queue) follow(w *Wake) {
 		q.browse(s, w)
 	}
 	k.forget(q)
+	if k.ending != nil {
+		q.dropPassed()
+	}
 }
 
 // forget lets go of messages at hand that nobody near has still to get, or that are too many.

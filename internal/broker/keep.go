@@ -43,19 +43,13 @@ func (b *Broker) mayBeKept(dest string) bool {
 	return !b.IsQueue(dest) && !isTemp(dest) && !isPattern(dest) && !tells(dest) && dest != b.cfg.Monitor && controlOf(dest) == nil
 }
 
-// keepsTopic reports whether dest is a topic that keeps what it is sent. Once one does, it goes on as
-// long as the process.
+// keepsTopic reports whether dest is a topic that keeps what it is sent.
 func (b *Broker) keepsTopic(dest string) bool {
 	if !b.mayBeKept(dest) {
 		return false
 	}
-	name := keptName(dest)
-	if p := b.props.of(name); p != nil && p.NonDestructive {
-		return true
-	}
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return b.queues[name] != nil
+	p := b.props.of(keptName(dest))
+	return p != nil && p.NonDestructive
 }
 
 // KeptQueue is the queue that is, or would be, behind a topic; ok is false where there can be none.
@@ -76,7 +70,7 @@ func (b *Broker) openKept() error {
 			continue
 		}
 		switch p := b.props.of(name); {
-		case p == nil && of:
+		case of && (p == nil || !p.NonDestructive):
 			orphans++
 		case p != nil && (p.MaxAge > 0 || p.LastValue):
 			open = append(open, name)
@@ -106,7 +100,7 @@ func (a *Address) sendToKept(m *message.Message, op *Op, w *Wake) bool {
 	}
 	for {
 		if a.keep == nil {
-			if a.kept = a.b.keepsTopic(a.name); !a.kept { // any more
+			if a.kept = a.b.fed(a.name); !a.kept { // any more
 				return a.sendElsewhere(m, op, w)
 			}
 			q, err := a.b.queue(keptName(a.name))
@@ -125,8 +119,6 @@ func (a *Address) sendToKept(m *message.Message, op *Op, w *Wake) bool {
 
 // keepFor has the queue be the one behind a topic.
 func (q *queue) keepFor(topic string) {
-	// Of a topic that is to keep none any more, to which somebody sends in that moment.
-	q.props = &Properties{NonDestructive: true, MaxMessages: freshMessages, WhenFull: DropHead}
 	last := q.st.Stats().Last
 	q.kept = &kept{topic: topic, to: Address{b: q.b, name: topic}, from: last + 1, relayed: last}
 	if last > 0 {

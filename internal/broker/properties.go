@@ -240,8 +240,11 @@ func (b *Broker) SetRules(rules []Rule) {
 
 // adopt takes over the properties that the queue has now. Called with q.mu held.
 func (q *queue) adopt(w *Wake) {
-	if p := q.b.props.of(q.name); p != nil || q.kept == nil { // what keeps for a topic goes on as it was
-		q.props = p
+	q.props = q.b.props.of(q.name)
+	if keeps := q.props != nil && q.props.NonDestructive; q.kept != nil {
+		if q.kept.ends(q, !keeps); !keeps {
+			q.props = &Properties{NonDestructive: true}
+		}
 	}
 	if always := q.props != nil && q.props.SingleActive; always != q.single.always {
 		q.single.always, q.single.want, q.single.active = always, 0, nil
