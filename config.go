@@ -94,8 +94,13 @@ type Config struct {
 	Debug     bool // log every frame, without bodies and passcodes
 	NoMonitor bool // do not publish the statistics of queues to /queue/monitor
 
-	Heartbeat    Heartbeat
-	UserHeader   string // a header of each message with the login of its sender; default none
+	Heartbeat  Heartbeat
+	UserHeader string // a header of each message with the login of its sender; default none
+
+	// TimestampHeader is a header of each message with when the server took it, in milliseconds since 1970, and
+	// RedeliveriesHeader one with how often it was delivered before, if it was; default none.
+	TimestampHeader, RedeliveriesHeader string
+
 	ServerHeader string // the server header of CONNECTED; default "stompserver/dev"
 	Limits       Limits
 	Destinations Destinations

@@ -162,10 +162,10 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 		Slow:         cfg.Destinations.slowness(),
 		Copies:       cfg.Destinations.copies,
 		Volatile:     cfg.Destinations.DefaultVolatile,
-		UserHeader:   cfg.UserHeader,
-		Hosts:        s.sessionHosts(&cfg),
-		Log:          cfg.Log,
-		Debug:        cfg.Debug,
+		UserHeader:   cfg.UserHeader, TimestampHeader: cfg.TimestampHeader, AgainHeader: cfg.RedeliveriesHeader,
+		Hosts: s.sessionHosts(&cfg),
+		Log:   cfg.Log,
+		Debug: cfg.Debug,
 	}
 	if u := cfg.Destinations.UnknownPrefix; u != UnknownTopic {
 		sc.UnknownPrefix = u

@@ -135,7 +135,9 @@ var generalSettings = []*Setting{
 	Setting{Key: "heartbeat.receive", Doc: "the server wants a heart-beat each; 0 wants none"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Receive }),
 	Setting{Key: "heartbeat.tolerance", Doc: "silent intervals until a client is given up"}.factor(1, 1000, func(s *Settings) *float64 { return &s.Config.Heartbeat.Tolerance }),
 	Setting{Key: "heartbeat.grace", Doc: "and this much more"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Grace }),
-	Setting{Key: "user_header", Doc: "a header that each message has with the login of its sender, such as JMSXUserID; empty is none"}.with(setUserHeader, func(s *Settings) string { return s.Config.UserHeader }),
+	Setting{Key: "user_header", Alias: "add_user_header", Doc: "a header that each message has with the login of its sender, such as JMSXUserID; empty is none"}.header(func(s *Settings) *string { return &s.Config.UserHeader }),
+	Setting{Key: "add_timestamp_header", Doc: "a header that each message has with when the server took it, such as ingress-timestamp; empty is none"}.header(func(s *Settings) *string { return &s.Config.TimestampHeader }),
+	Setting{Key: "add_redeliveries_header", Doc: "a header of what is delivered again, with how often it was before; empty is none"}.header(func(s *Settings) *string { return &s.Config.RedeliveriesHeader }),
 	Setting{Key: "server_header", Doc: "the server header of CONNECTED; ${version} is this version"}.text(func(s *Settings) *string { return &s.Config.ServerHeader }),
 }
 
@@ -344,15 +346,6 @@ func setRules(s *Settings, v string) error {
 }
 
 func setCopies(s *Settings, v string) error { return s.Config.Destinations.SetCopies(v) }
-
-func setUserHeader(s *Settings, v string) error {
-	v = strings.TrimSpace(v)
-	if strings.ContainsAny(v, ":\\\r\n\x00") || strings.EqualFold(v, "destination") || strings.EqualFold(v, "content-length") {
-		return fmt.Errorf("%q cannot be the name of such a header", v)
-	}
-	s.Config.UserHeader = v
-	return nil
-}
 
 func setDeadLetter(s *Settings, v string) error {
 	if !strings.HasPrefix(v, "/queue") || strings.HasPrefix(v, "/queue/$") {

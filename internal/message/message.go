@@ -244,6 +244,7 @@ func New(f *frame.Frame, dest string, now Moment) (*Message, error) {
 	b.buf = make([]byte, 0, size)
 	b.own(dest, len(f.Body))
 	stamped := false
+	var jms transforms
 	var opts reading
 	for i := range f.Header {
 		name, value := f.Header[i].Name, f.Header[i].Value
@@ -255,6 +256,8 @@ func New(f *frame.Frame, dest string, now Moment) (*Message, error) {
 			name = clientID
 		case "timestamp":
 			stamped = true
+		case "transformation", "transformation-error", "amq-msg-type":
+			jms.field(name, value)
 		case "persistent":
 			on, ok := parseBool(value)
 			if !ok {
@@ -280,6 +283,9 @@ func New(f *frame.Frame, dest string, now Moment) (*Message, error) {
 	}
 	if !stamped {
 		b.buf = append(b.buf, now.text...)
+	}
+	if jms.named {
+		jms.apply(&b, f.Body)
 	}
 	body := f.Body
 	if f.Owned {
@@ -314,7 +320,9 @@ func (m *Message) Redirect(dest string, fields ...string) *Message {
 		size += len(m.tail)
 	}
 	b.buf = make([]byte, 0, size)
-	b.own(dest, len(m.Body()))
+	if b.own(dest, len(m.Body())); m.unsized() {
+		b.unsize()
+	}
 	for i := 0; i+1 < len(fields); i += 2 {
 		if fields[i+1] != "" {
 			b.field([]byte(fields[i]), []byte(fields[i+1]))

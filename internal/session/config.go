@@ -34,7 +34,13 @@ type Config struct {
 	Copies        Copies          // what goes elsewhere as well
 	UnknownPrefix string          // what a destination without a known prefix is: "topic" (default), "queue" or "error"
 	Volatile      bool            // a SEND that does not say persistent is not stored
-	UserHeader    string          // a header of each message with its sender's login; empty: none
+
+	// Headers that the server adds to messages; empty: none.
+	UserHeader      string // its sender's login
+	TimestampHeader string // when it came, in milliseconds since 1970
+	AgainHeader     string // how often it was delivered before, if it was
+
+	marks bool // UserHeader or TimestampHeader is there
 
 	Log   *slog.Logger // default: none
 	Debug bool         // log every frame, without bodies and passcodes
@@ -132,6 +138,7 @@ func (c Config) withDefaults() *Config {
 	if c.Heartbeat.Tolerance <= 0 {
 		c.Heartbeat.Tolerance = 2
 	}
+	c.marks = c.UserHeader != "" || c.TimestampHeader != ""
 	if c.ServerHeader == "" {
 		c.ServerHeader = "stompserver/dev"
 	}

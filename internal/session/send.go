@@ -1,6 +1,8 @@
 package session
 
 import (
+	"strconv"
+
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
@@ -93,8 +95,8 @@ func (s *session) message(f *frame.Frame) (*message.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.cfg.UserHeader != "" { // also where there is no login: no other client says who it is
-		m = m.Redirect(m.Destination(), s.cfg.UserHeader, s.user.Name)
+	if s.cfg.marks {
+		m = s.marked(m)
 	}
 	if s.cfg.Volatile {
 		if _, said := f.Header.Get("persistent"); !said {
@@ -106,6 +108,18 @@ func (s *session) message(f *frame.Frame) (*message.Message, error) {
 		return s.replyTo(m)
 	}
 	return m, nil
+}
+
+// marked is m with the headers that the server adds: no client says them for it.
+func (s *session) marked(m *message.Message) *message.Message {
+	fields := make([]string, 0, 4)
+	if h := s.cfg.UserHeader; h != "" { // also where there is no login
+		fields = append(fields, h, s.user.Name)
+	}
+	if h := s.cfg.TimestampHeader; h != "" {
+		fields = append(fields, h, strconv.FormatInt(s.now.Milliseconds(), 10))
+	}
+	return m.Redirect(m.Destination(), fields...)
 }
 
 // sendToAll answers a SEND to several destinations: all get it, or none.

@@ -107,6 +107,10 @@ func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 		dst = strconv.AppendUint(dst, uint64(d.Attempt)-1, 10)
 		dst = append(dst, "\nJMSXDeliveryCount:"...)
 		dst = strconv.AppendUint(dst, uint64(d.Attempt), 10)
+		if h := sub.s.cfg.AgainHeader; h != "" {
+			dst = append(append(append(dst, '\n'), h...), ':')
+			dst = strconv.AppendUint(dst, uint64(d.Attempt)-1, 10)
+		}
 		dst = append(dst, '\n')
 	} else {
 		dst = append(dst, "\nredelivered:false\n"...)
