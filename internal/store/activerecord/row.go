@@ -140,7 +140,7 @@ func (s *Store) text(r *store.Record) (t text) {
 	stamped := false
 	for name, value := range r.Msg.Fields {
 		_, twice := f.Get(name)
-		if twice || name == "destination" && value != r.Msg.Destination() {
+		if twice || name == "destination" && value != r.Msg.Destination() || name == "JMSXUserID" { // no client may say the latter
 			whole = false
 		}
 		stamped = stamped || name == "timestamp"
