@@ -32,7 +32,11 @@ const (
 	kindMark     = 4
 	kindAttempts = 5
 	kindFree     = 6 // a segment is needed no more
+	kindPuts     = 7 // a put of one message into several queues
 )
+
+// mostKeys is how many queues a kindPuts names at most, for each of which it is read alone.
+const mostKeys = 256
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -201,6 +205,24 @@ func appendRecord(dst []byte, r *record) []byte {
 	return dst
 }
 
+// appendKeys appends the beginning of a kindPuts, in place of appendRecord.
+func appendKeys(dst []byte, keys []key) []byte {
+	dst = binary.AppendUvarint(append(dst, kindPuts), uint64(len(keys)))
+	for _, k := range keys {
+		dst = binary.AppendUvarint(dst, k.queue)
+		dst = binary.AppendUvarint(dst, uint64(k.seq))
+		dst = binary.AppendUvarint(dst, uint64(k.attempts))
+	}
+	return dst
+}
+
+// A key is one of the places that a message is put in.
+type key struct {
+	queue    uint64 // its number in this segment
+	seq      store.Seq
+	attempts uint32
+}
+
 // appendIndex appends what the index of a sealed segment says of r: a put without message.
 func appendIndex(dst []byte, r *record) []byte {
 	dst = appendRecord(dst, r)
@@ -214,12 +236,16 @@ func appendIndex(dst []byte, r *record) []byte {
 // mostIndex is how much appendIndex adds at most for a record that is not a kindQueue.
 const mostIndex = 1 + 5*binary.MaxVarintLen64
 
-// A parser takes records off a group's payload, or off an index.
+// A parser takes records off a group's payload, or off an index. A kindPuts is a kindPut for each of
+// its keys, one after the other.
 type parser struct {
 	b     []byte
 	at    int64 // where b begins in the file
 	index bool
 	bad   bool
+
+	puts record // the kindPut whose keys follow
+	keys []key  // that do
 }
 
 func (p *parser) uvarint() uint64 {
@@ -244,6 +270,10 @@ func (p *parser) bytes(n uint64) []byte {
 
 // next reports false at the end, or with bad set where the bytes make no sense.
 func (p *parser) next(r *record) bool {
+	if len(p.keys) > 0 && !p.bad {
+		p.nextKey(r)
+		return true
+	}
 	if len(p.b) == 0 || p.bad {
 		return false
 	}
@@ -259,15 +289,15 @@ func (p *parser) next(r *record) bool {
 			r.offset, r.length = int64(p.uvarint()), int(p.uvarint())
 			break
 		}
-		r.length = int(p.uvarint())
-		if sum := p.bytes(4); sum != nil {
-			r.sum = binary.LittleEndian.Uint32(sum)
+		p.message(r)
+	case kindPuts:
+		r.kind = kindPut
+		p.readKeys()
+		if !p.bad {
+			p.message(r)
+			p.puts = *r
+			p.nextKey(r)
 		}
-		if r.length < 0 {
-			p.bad = true
-			break
-		}
-		r.data = p.bytes(uint64(r.length))
 	case kindAck:
 		r.queue, r.seq = p.uvarint(), store.Seq(p.uvarint())
 		r.last = r.seq + store.Seq(p.uvarint())
@@ -281,4 +311,45 @@ func (p *parser) next(r *record) bool {
 		p.bad = true
 	}
 	return !p.bad
+}
+
+// message reads the message of a put.
+func (p *parser) message(r *record) {
+	r.length = int(p.uvarint())
+	if sum := p.bytes(4); sum != nil {
+		r.sum = binary.LittleEndian.Uint32(sum)
+	}
+	if r.length < 0 {
+		p.bad = true
+		return
+	}
+	r.data = p.bytes(uint64(r.length))
+}
+
+// readKeys reads those of a kindPuts.
+func (p *parser) readKeys() {
+	n := p.uvarint()
+	if n == 0 || n > mostKeys || p.index {
+		p.bad = true
+	}
+	for ; n > 0 && !p.bad; n-- {
+		p.keys = append(p.keys, key{p.uvarint(), store.Seq(p.uvarint()), uint32(p.uvarint())})
+	}
+}
+
+// nextKey is next for a message whose keys are known.
+func (p *parser) nextKey(r *record) {
+	k := p.keys[0]
+	p.keys = p.keys[1:]
+	*r = p.puts
+	r.queue, r.seq, r.attempts = k.queue, k.seq, k.attempts
+}
+
+// find goes on to the key of a message that is seq, and reports whether r, which next gave, is of that.
+func (p *parser) find(r *record, seq store.Seq) bool {
+	for r.seq != seq && len(p.keys) > 0 {
+		p.nextKey(r)
+	}
+	p.keys = nil
+	return r.seq == seq
 }

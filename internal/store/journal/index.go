@@ -74,6 +74,7 @@ func (q *queue) put(seg *segment, seq store.Seq, offset uint32) {
 		i = q.runAt(seq)
 	}
 	seg.live++
+	seg.shared.put(offset)
 	q.count++
 	if i < len(q.runs) && q.runs[i].first() < seq {
 		q.split(i, seq)
@@ -132,7 +133,10 @@ func (q *queue) remove(first, last store.Seq, by *segment) {
 		r := q.runs[i]
 		gone := 0
 		for j := r.find(first); j < len(r.locs) && r.base+store.Seq(r.locs[j].seq) <= last; j++ {
-			if r.locs[j].offset != 0 {
+			if at := r.locs[j].offset; at != 0 {
+				if r.seg.shared.queues != nil {
+					r.seg.shared.remove(at)
+				}
 				r.locs[j].offset = 0
 				gone++
 				delete(q.tries, r.base+store.Seq(r.locs[j].seq))

@@ -61,6 +61,8 @@ type Journal struct {
 	out     vfs.Gather
 	index   []byte // what this group adds to the index of the segment
 	places  []uint32
+	to      []target
+	keys    []key
 	failure error
 	victim  *segment // being copied, to be free
 }
@@ -84,8 +86,9 @@ type segment struct {
 	blank    int64  // up to here it was written to before, so that a sync need not note it
 	index    []byte // as long as it is written to
 	ids      uint64 // queues that have a number in it
-	live     int    // messages in it that are not acked
-	puts     int    // messages that were put into it
+	live     int    // messages in it that are not acked, each as often as it is in a queue
+	puts     int    // messages that were put into it, likewise
+	shared   shared // those that several queues have
 	sealed   bool
 	needs    map[*segment]bool // older ones, of which it has acks
 }

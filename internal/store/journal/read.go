@@ -92,9 +92,11 @@ func (rd *reader) message(places []place) (*message.Message, error) {
 	for {
 		var r record
 		pr := parser{b: rd.buf[at-rd.at:], at: at}
-		if pr.next(&r) {
+		whole := pr.next(&r)
+		is := r.kind == kindPut && pr.find(&r, p.seq)
+		if whole {
 			switch {
-			case r.kind != kindPut || r.seq != p.seq:
+			case !is:
 				return nil, fmt.Errorf("%w: another record is there", ErrDamaged)
 			case checksum(r.data) != r.sum:
 				return nil, fmt.Errorf("%w: its checksum does not fit", ErrDamaged)
@@ -108,7 +110,7 @@ func (rd *reader) message(places []place) (*message.Message, error) {
 		// There was not enough of it. Its length, if that could be read, says how much
 		// there is to be.
 		have := int64(len(rd.buf)) - (at - rd.at)
-		if r.kind == kindPut && r.seq == p.seq && r.length >= vfs.ShareFrom && len(pr.b) >= enoughOfLarge {
+		if is && r.length >= vfs.ShareFrom && len(pr.b) >= enoughOfLarge {
 			m, err := large(&pr, &r, p.seg)
 			if err != message.ErrShort {
 				return m, err
@@ -116,7 +118,7 @@ func (rd *reader) message(places []place) (*message.Message, error) {
 		}
 		want := max(2*have, readAtOnce)
 		if r.kind == kindPut && r.length > 0 {
-			want = int64(r.length) + mostIndex + 16
+			want = pr.at - at + int64(r.length) + 16
 		}
 		if at+have >= p.seg.size || want <= have {
 			return nil, fmt.Errorf("%w: it does not end", ErrDamaged)

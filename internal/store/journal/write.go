@@ -24,7 +24,7 @@ func (j *Journal) Write(rs []store.Record) error {
 	for i := range copies {
 		n := copies[i].room()
 		most += n
-		index += 2*mostIndex + int64(len(copies[i].queue.name))
+		index += n - int64(copies[i].msg.RecordSize()) + int64(len(copies[i].to))*mostIndex
 	}
 	s := j.current()
 	if s.pos+aligned(most)+int64(len(s.index))+index+trailerSize > s.size {
@@ -39,10 +39,12 @@ func (j *Journal) Write(rs []store.Record) error {
 	j.index, j.places = j.index[:0], j.places[:0]
 	ids := s.ids
 	for i := range copies { // first: the records may remove them
-		j.encodePut(s, copies[i].queue, copies[i].seq, copies[i].tries, copies[i].msg)
+		j.encodePut(s, copies[i].to, copies[i].msg)
 	}
-	for i := range rs {
-		j.encode(s, &rs[i])
+	for i := 0; i < len(rs); {
+		n := alike(rs[i:])
+		j.encode(s, rs[i:i+n])
+		i += n
 	}
 	for _, f := range free {
 		j.add(&record{kind: kindFree, segment: f.number})
@@ -79,16 +81,29 @@ const mostKept = 8 << 20
 // puts anything.
 func sizes(rs []store.Record) (group, index int64, acks bool) {
 	group, acks = groupSize, true
+	same := 0
 	for i := range rs {
 		n := int64(mostIndex + 1 + 2*binary.MaxVarintLen64 + len(rs[i].Queue))
 		group += n
 		index += n + mostIndex
 		if rs[i].Kind == store.RecordPut {
-			group += int64(rs[i].Msg.RecordSize())
 			acks = false
+			if same++; i == 0 || rs[i-1].Msg != rs[i].Msg {
+				same = 0
+			}
+			if same%mostKeys == 0 {
+				group += int64(rs[i].Msg.RecordSize())
+			}
 		}
 	}
 	return group, index, acks
+}
+
+// alike tells how many records at the beginning of rs put the same message.
+func alike(rs []store.Record) (n int) {
+	for n = 1; n < len(rs) && rs[0].Kind == store.RecordPut && rs[n].Kind == store.RecordPut && rs[n].Msg == rs[0].Msg; n++ {
+	}
+	return n
 }
 
 func (j *Journal) add(r *record) {
@@ -106,17 +121,31 @@ func (j *Journal) id(s *segment, q *queue) uint64 {
 	return q.id
 }
 
-func (j *Journal) encode(s *segment, r *store.Record) {
+// queueOf is the queue of a record, which is made if there is none.
+func (j *Journal) queueOf(r *store.Record) *queue {
 	q := j.queues[r.Queue]
 	if q == nil {
 		j.mu.Lock()
+		defer j.mu.Unlock()
 		q = j.queue(r.Queue)
-		j.mu.Unlock()
 	}
-	switch r.Kind {
-	case store.RecordPut:
-		j.encodePut(s, q, r.Seq, 0, r.Msg)
+	return q
+}
+
+// encode adds one record, or several that put the same message.
+func (j *Journal) encode(s *segment, rs []store.Record) {
+	r := &rs[0]
+	if r.Kind == store.RecordPut {
+		j.to = j.to[:0]
+		for i := range rs {
+			j.to = append(j.to, target{queue: j.queueOf(&rs[i]), seq: rs[i].Seq})
+		}
+		j.encodePut(s, j.to, r.Msg)
+		clear(j.to)
 		return
+	}
+	q := j.queueOf(r)
+	switch r.Kind {
 	case store.RecordAck:
 		j.add(&record{kind: kindAck, queue: j.id(s, q), seq: r.Seq, last: r.Last})
 	case store.RecordMark:
@@ -127,11 +156,34 @@ func (j *Journal) encode(s *segment, r *store.Record) {
 	j.places = append(j.places, 0)
 }
 
-func (j *Journal) encodePut(s *segment, q *queue, seq store.Seq, tries uint32, m *message.Message) {
-	id := j.id(s, q)
+// A target is a queue that a message is put in.
+type target struct {
+	queue *queue
+	seq   store.Seq
+	tries uint32
+}
+
+// encodePut adds m, once for all of to but for so many that it has to be written anew.
+func (j *Journal) encodePut(s *segment, to []target, m *message.Message) {
+	for len(to) > mostKeys {
+		j.encodeOne(s, to[:mostKeys], m)
+		to = to[mostKeys:]
+	}
+	j.encodeOne(s, to, m)
+}
+
+func (j *Journal) encodeOne(s *segment, to []target, m *message.Message) {
+	j.keys = j.keys[:0]
+	for _, t := range to {
+		j.keys = append(j.keys, key{j.id(s, t.queue), t.seq, t.tries})
+	}
 	at := s.pos + j.out.Len()
-	r := record{kind: kindPut, queue: id, seq: seq, attempts: tries, offset: at}
-	buf := appendRecord(j.out.Buf, &r)
+	buf := j.out.Buf
+	if len(to) == 1 {
+		buf = appendRecord(buf, &record{kind: kindPut, queue: j.keys[0].queue, seq: to[0].seq, attempts: to[0].tries})
+	} else {
+		buf = appendKeys(buf, j.keys)
+	}
 	// The length is of five bytes whatever it is, so that the message can follow before
 	// it is known.
 	n := len(buf)
@@ -145,16 +197,18 @@ func (j *Journal) encodePut(s *segment, q *queue, seq store.Seq, tries uint32, m
 	}
 	j.out.Buf = buf
 	sum := checksum(buf[n+lengthSize+4:])
-	r.length = len(buf) - n - lengthSize - 4
+	length := len(buf) - n - lengthSize - 4
 	if shared {
 		j.out.Share(body)
 		sum = crc32.Update(sum, castagnoli, body)
-		r.length += len(body)
+		length += len(body)
 	}
-	putLength(buf[n:], r.length)
+	putLength(buf[n:], length)
 	binary.LittleEndian.PutUint32(buf[n+lengthSize:], sum)
-	j.index = appendIndex(j.index, &r)
-	j.places = append(j.places, uint32(at))
+	for _, k := range j.keys {
+		j.index = appendIndex(j.index, &record{kind: kindPut, queue: k.queue, seq: k.seq, attempts: k.attempts, offset: at, length: length})
+		j.places = append(j.places, uint32(at))
+	}
 }
 
 // lengthSize is the length of a uvarint that is filled up with empty digits.
@@ -200,11 +254,14 @@ var blank [blankAhead]byte
 func (j *Journal) apply(s *segment, rs []store.Record, copies []copied) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	places := j.places
 	for i := range copies {
-		copies[i].queue.put(s, copies[i].seq, j.places[i])
-		s.puts++
+		for _, t := range copies[i].to {
+			t.queue.put(s, t.seq, places[0])
+			s.puts++
+			places = places[1:]
+		}
 	}
-	places := j.places[len(copies):]
 	for i := range rs {
 		r := &rs[i]
 		q := j.queues[r.Queue]

@@ -294,6 +294,13 @@ func walkBackend(s *stage) {
 				rec := s.put(name, next[name], string(make([]byte, r.IntN(2000))))
 				rec.Msg = message.Text(name, fmt.Sprint(step, r.Uint64()), int64(step))
 				rs = append(rs, rec)
+				if r.IntN(4) == 0 { // as a topic with durable subscriptions does
+					for _, other := range names {
+						next[other]++
+						rec.Queue, rec.Seq = other, next[other]
+						rs = append(rs, rec)
+					}
+				}
 			case 3:
 				first := store.Seq(r.IntN(int(next[name]) + 2))
 				rs = append(rs, ack(name, first, first+store.Seq(r.IntN(4))))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"stompserver/internal/message"
 	"stompserver/internal/store"
 	"stompserver/internal/vfs"
 )
@@ -96,12 +97,15 @@ func (w *Writer) Group(t testing.TB, before State) ([]store.Record, State) {
 			case 2: // of which a group may be several writes
 				body += strings.Repeat("z", vfs.ShareFrom)
 			}
-			rs = append(rs, store.Record{Kind: store.RecordPut, Queue: name, Seq: w.next[name], Msg: Message(t, name, []byte(body))})
-			if q == nil {
-				q = map[store.Seq]string{}
-				after[name] = q
+			m := Message(t, name, []byte(body))
+			w.put(&rs, after, name, m)
+			if w.Rand.IntN(3) == 0 { // it is put into others too, and into the same again
+				for range 1 + w.Rand.IntN(4) {
+					other := w.Names[w.Rand.IntN(len(w.Names))]
+					w.next[other]++
+					w.put(&rs, after, other, m)
+				}
 			}
-			q[w.next[name]] = body + ":0"
 		case len(q) == 0:
 		case k < 9:
 			at := 0
@@ -121,6 +125,15 @@ func (w *Writer) Group(t testing.TB, before State) ([]store.Record, State) {
 		}
 	}
 	return rs, after
+}
+
+// put adds a record and what it leads to.
+func (w *Writer) put(rs *[]store.Record, after State, name string, m *message.Message) {
+	*rs = append(*rs, store.Record{Kind: store.RecordPut, Queue: name, Seq: w.next[name], Msg: m})
+	if after[name] == nil {
+		after[name] = map[store.Seq]string{}
+	}
+	after[name][w.next[name]] = string(m.Body()) + ":0"
 }
 
 // Power cuts the power after a random one of so many calls, again and again on one disk: what was
