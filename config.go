@@ -101,6 +101,8 @@ type Config struct {
 	// RedeliveriesHeader one with how often it was delivered before, if it was; default none.
 	TimestampHeader, RedeliveriesHeader string
 
+	NoTrailingLF bool   // a frame ends in NUL, and no LF follows
+	SoftErrors   bool   // an ERROR about one frame leaves the connection open
 	ServerHeader string // the server header of CONNECTED; default "stompserver/dev"
 	Limits       Limits
 	Destinations Destinations

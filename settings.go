@@ -138,6 +138,8 @@ var generalSettings = []*Setting{
 	Setting{Key: "user_header", Alias: "add_user_header", Doc: "a header that each message has with the login of its sender, such as JMSXUserID; empty is none"}.header(func(s *Settings) *string { return &s.Config.UserHeader }),
 	Setting{Key: "add_timestamp_header", Doc: "a header that each message has with when the server took it, such as ingress-timestamp; empty is none"}.header(func(s *Settings) *string { return &s.Config.TimestampHeader }),
 	Setting{Key: "add_redeliveries_header", Doc: "a header of what is delivered again, with how often it was before; empty is none"}.header(func(s *Settings) *string { return &s.Config.RedeliveriesHeader }),
+	Setting{Key: "soft_errors", Doc: "leave a connection open after an ERROR about one frame that changed nothing, for clients that expect it"}.flag(func(s *Settings) *bool { return &s.Config.SoftErrors }),
+	Setting{Key: "trailing_lf", Doc: "send a line feed behind the NUL that ends a frame, as all brokers do"}.unset(func(s *Settings) *bool { return &s.Config.NoTrailingLF }),
 	Setting{Key: "server_header", Doc: "the server header of CONNECTED; ${version} is this version"}.text(func(s *Settings) *string { return &s.Config.ServerHeader }),
 }
 

@@ -35,6 +35,10 @@ func (s *session) handle(f *frame.Frame) error {
 			e.Receipt = string(id)
 		}
 	}
+	if s.cfg.SoftErrors && s.bears(f, e) {
+		s.tellSoftly(f, e)
+		return nil
+	}
 	return e
 }
 
@@ -126,6 +130,7 @@ func (s *session) op(f *frame.Frame, n int) *broker.Op {
 
 // unused takes an operation back that came to nothing.
 func (s *session) unused(op *broker.Op) {
+	s.unsent, _ = op.Token.(*receipt)
 	op.Token = nil
 	op.Finish(nil)
 }

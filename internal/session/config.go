@@ -40,6 +40,9 @@ type Config struct {
 	TimestampHeader string // when it came, in milliseconds since 1970
 	AgainHeader     string // how often it was delivered before, if it was
 
+	NoTrailingLF bool // a frame ends in NUL, and no LF follows
+	SoftErrors   bool // an ERROR about one frame, which changed nothing, leaves the connection open
+
 	marks bool // UserHeader or TimestampHeader is there
 
 	Log   *slog.Logger // default: none

@@ -52,6 +52,8 @@ type outbox struct {
 	b *broker.Broker
 	s *session // whose it is
 
+	apart    bool              // frames are not sent as they lie: there is an envelope, or bare is set
+	bare     bool              // no LF follows a frame
 	envelope *websocket.Framer // around each frame, which must not be sent bare; nil: nothing. Guarded by mu
 
 	mu       sync.Mutex
@@ -182,7 +184,7 @@ func (o *outbox) discard() {
 func (o *outbox) message(s *subscr, d broker.Delivery, v frame.Version) {
 	m := d.Msg
 	whole, ok := m.Whole(v)
-	if ok && len(whole) < shareFrom && o.envelope == nil {
+	if ok && len(whole) < shareFrom && !o.apart {
 		o.room(len(s.head) + 128 + len(whole))
 		n := len(o.chunk)
 		o.chunk = append(s.appendHead(o.chunk, d), whole...)
@@ -195,6 +197,9 @@ func (o *outbox) message(s *subscr, d broker.Delivery, v frame.Version) {
 // pieced is message for what is not one piece of bytes to be copied.
 func (o *outbox) pieced(s *subscr, d broker.Delivery, v frame.Version, m *message.Message) {
 	rest := m.Rest()
+	if o.bare {
+		rest = rest[:len(rest)-1]
+	}
 	shared := len(rest) >= shareFrom
 	need := len(s.head) + 128 + m.WireSize() - len(rest)
 	if !shared {
@@ -221,6 +226,7 @@ func (o *outbox) frame(f *frame.Frame, v frame.Version) {
 	o.room(256)
 	n := o.begin()
 	o.chunk = frame.Append(o.chunk, v, f)
+	o.bared()
 	o.end(n, nil)
 	o.s.tally.sent[f.Command].Add(1)
 }
@@ -242,7 +248,15 @@ func (o *outbox) receipt(r *receipt, v frame.Version) {
 		b = append(b, r.more...)
 	}
 	o.chunk = append(b, "\n\n\x00\n"...)
+	o.bared()
 	o.end(n, nil)
+}
+
+// bared takes the LF off the frame that was appended, if none is to follow it.
+func (o *outbox) bared() {
+	if o.bare {
+		o.chunk = o.chunk[:len(o.chunk)-1]
+	}
 }
 
 // note remembers which delivery was added last, joined to the run before if it follows it.

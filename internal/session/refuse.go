@@ -100,7 +100,11 @@ func (s *session) refuse(e *Error, listen bool) {
 	s.srv.told(e)
 	c := s.c.net()
 	_ = s.sock.SetDeadline(time.Now().Add(lingerWait))
-	_, _ = c.Write(frame.Append(nil, frame.V10, e.frame()))
+	said := frame.Append(nil, frame.V10, e.frame())
+	if s.cfg.NoTrailingLF {
+		said = said[:len(said)-1]
+	}
+	_, _ = c.Write(said)
 	linger(c, lingerWait)
 	_ = c.Close()
 }

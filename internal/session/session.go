@@ -78,6 +78,7 @@ type session struct {
 	bursts  uint8 // how often bytes came, roughly; it stops at firstBursts
 
 	to        route
+	unsent    *receipt          // of a frame that failed: an ERROR takes its turn, if the connection stays
 	unlike    bool              // the frame being handled wants another queue than there is
 	client    string            // the client-id of CONNECT
 	temps     map[string]string // the names of temporary destinations, and what stands behind them
@@ -116,6 +117,7 @@ func newSession(srv *Server, c net.Conn, p *Port, id uint64) *session {
 	s.dec.Init(s.cfg.Limits.frameLimits(false))
 	s.budget.Limit = int64(s.cfg.Limits.Outbox)
 	s.out.b, s.out.s = s.b, s
+	s.out.bare, s.out.apart = s.cfg.NoTrailingLF, s.cfg.NoTrailingLF
 	s.tally = &srv.tallies[id%tallies]
 	if p == nil {
 		s.transport = HTTP
@@ -347,6 +349,10 @@ func (s *session) broken(r *receipt, err error) {
 	}
 	if r != nil {
 		e.Receipt = string(r.id)
+	}
+	if s.cfg.SoftErrors && e.bearable() {
+		s.answerSoftly(r, e)
+		return
 	}
 	s.fail(e)
 }

@@ -38,7 +38,7 @@ func (s *session) upgrade(deflate bool, early []byte) {
 	}
 	s.c, s.web = w, w
 	s.out.mu.Lock()
-	s.out.envelope = &websocket.Framer{Text: true}
+	s.out.envelope, s.out.apart = &websocket.Framer{Text: true}, true
 	s.out.mu.Unlock()
 }
 

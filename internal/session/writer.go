@@ -141,7 +141,8 @@ type receipt struct {
 	id        []byte
 	more      []byte // further header lines, each with the LF before it; nil: none
 	done      bool
-	refusable bool // it tells a refusal too
+	refusable bool   // it tells a refusal too
+	failed    *Error // what is sent in its place; nil: nothing
 	next      *receipt
 }
 
@@ -195,10 +196,14 @@ func (s *session) confirm(r *receipt) {
 		}
 		l.size -= receiptSize(r.id)
 		if !o.closed {
-			o.receipt(r, s.version)
+			if r.failed != nil {
+				o.frame(r.failed.frame(), s.version)
+			} else {
+				o.receipt(r, s.version)
+			}
 			sent = true
 		}
-		if cap(r.id) <= 64 && !r.refusable && r.more == nil {
+		if cap(r.id) <= 64 && !r.refusable && r.more == nil && r.failed == nil {
 			receiptPool.Put(r)
 		}
 	}

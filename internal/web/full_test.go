@@ -14,7 +14,12 @@ import (
 // TestFullQueue: a PUT, and a client by WebSocket, wait for room in a queue, which is told on a topic; others are
 // served meanwhile. One that refuses says so.
 func TestFullQueue(t *testing.T) {
-	cfg := stompserver.Config{Queue: "memory"}
+	for name, soft := range map[string]bool{"": false, "soft errors": true} {
+		t.Run(name, func(t *testing.T) { fullQueue(t, stompserver.Config{Queue: "memory", SoftErrors: soft}) })
+	}
+}
+
+func fullQueue(t *testing.T, cfg stompserver.Config) {
 	if err := cfg.Destinations.SetRules("[{match: /queue/small, max_messages: 1}, {match: /queue/strict, max_messages: 1, when_full: reject}]"); err != nil {
 		t.Fatal(err)
 	}
@@ -71,4 +76,5 @@ func TestFullQueue(t *testing.T) {
 	if a := p.do("PUT", "/queue/strict", "2"); a.status != http.StatusServiceUnavailable {
 		t.Errorf("a queue that refuses: %+v", a)
 	}
+	p.want(p.do("PUT", "/queue/other", "y"), 200, "Message Enqueued")
 }
