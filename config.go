@@ -230,6 +230,9 @@ type Destinations struct {
 	// server (default), a queue, or an error.
 	UnknownPrefix string
 
+	// NoAutoCreate has queues be made by use only if one of the rules is for them.
+	NoAutoCreate bool
+
 	// DefaultVolatile has a message that does not say persistent not be stored.
 	DefaultVolatile bool
 

@@ -163,7 +163,7 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 		Copies:       cfg.Destinations.copies,
 		Volatile:     cfg.Destinations.DefaultVolatile,
 		UserHeader:   cfg.UserHeader, TimestampHeader: cfg.TimestampHeader, AgainHeader: cfg.RedeliveriesHeader,
-		NoTrailingLF: cfg.NoTrailingLF, SoftErrors: cfg.SoftErrors,
+		NoAutoCreate: cfg.Destinations.NoAutoCreate, NoTrailingLF: cfg.NoTrailingLF, SoftErrors: cfg.SoftErrors,
 		Hosts: s.sessionHosts(&cfg),
 		Log:   cfg.Log,
 		Debug: cfg.Debug,

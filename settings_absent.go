@@ -23,7 +23,6 @@ var absent = []string{
 	"http.console", "http.base_path", "http.tls", "http.trusted_proxies", "http.login_ttl", "cluster",
 	"limits.disk_free",
 	"destinations.separator",
-	"destinations.auto_create",
 }
 
 // notHere is what is said about them.

@@ -41,5 +41,6 @@ var limitSettings = []*Setting{
 	Setting{Key: "destinations.max_pending", Doc: "messages that wait in the store for one subscriber, with spill; past that the oldest are dropped"}.number(1, 1<<31-1, func(s *Settings) *int { return &s.Config.Destinations.MaxPending }),
 	Setting{Key: "destinations.copy", Doc: "what is sent to some destinations goes to others too: {from: NAME or pattern, to: [NAME]}"}.of(aList).with(setCopies, func(s *Settings) string { return s.Config.Destinations.copiesText }),
 	Setting{Key: "destinations.unknown_prefix", Doc: "what a destination without a known prefix is: topic, queue or error"}.word(func(s *Settings) *string { return &s.Config.Destinations.UnknownPrefix }, UnknownTopic, UnknownQueue, UnknownError),
+	Setting{Key: "destinations.auto_create", Doc: "make queues by use; else only those that a rule is for"}.unset(func(s *Settings) *bool { return &s.Config.Destinations.NoAutoCreate }),
 	Setting{Key: "destinations.default_persistent", Doc: "store a message whose SEND does not say persistent"}.unset(func(s *Settings) *bool { return &s.Config.Destinations.DefaultVolatile }),
 }

@@ -15,6 +15,26 @@ func keeping(rules []Rule) bool {
 	})
 }
 
+// Foreseen reports whether the configuration knows of a queue: a rule is for it, or dead letters go there.
+func (b *Broker) Foreseen(queue string) bool {
+	if queue == b.cfg.DeadLetter {
+		return true
+	}
+	b.props.mu.Lock()
+	defer b.props.mu.Unlock()
+	return slices.ContainsFunc(b.props.rules, func(r Rule) bool {
+		if r.Match.Matches(queue) {
+			return true
+		}
+		before, after, star := strings.Cut(r.Properties.DeadLetter, "*")
+		if !star {
+			return queue == before && before != ""
+		}
+		rest, ok := strings.CutPrefix(queue, before)
+		return ok && strings.HasSuffix(rest, after)
+	})
+}
+
 // Set reads one property of a rule, by its name in the configuration. The error is
 // for people.
 func (p *Properties) Set(name, value string) (err error) {

@@ -40,6 +40,7 @@ type Config struct {
 	TimestampHeader string // when it came, in milliseconds since 1970
 	AgainHeader     string // how often it was delivered before, if it was
 
+	NoAutoCreate bool // queues are made by use only if a rule is for them
 	NoTrailingLF bool // a frame ends in NUL, and no LF follows
 	SoftErrors   bool // an ERROR about one frame, which changed nothing, leaves the connection open
 

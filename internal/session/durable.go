@@ -153,6 +153,12 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 		if err != nil {
 			return d, err
 		}
+		if s.cfg.NoAutoCreate {
+			n := destination.Name{Kind: destination.Queue, Text: destination.QueuePrefix + queue, Spelt: destination.QueuePrefix + queue}
+			if err := s.mayMake(f, &n); err != nil {
+				return d, err
+			}
+		}
 		d.Queue, d.Shared = destination.QueuePrefix+queue, autoDelete || !durable
 	case group != "" && durable:
 		d.Queue, err = s.durableQueue(group)

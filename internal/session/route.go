@@ -100,6 +100,10 @@ func (s *session) own(f *frame.Frame, n *destination.Name) error {
 			return err
 		}
 		n.Text = text
+	case destination.Queue:
+		if s.cfg.NoAutoCreate {
+			return s.mayMake(f, n)
+		}
 	case destination.Existing, destination.Durable:
 		a := rights.Write
 		if f.Command != frame.Send {
@@ -113,6 +117,21 @@ func (s *session) own(f *frame.Frame, n *destination.Name) error {
 		}
 	}
 	return nil
+}
+
+// mayMake refuses a queue that is not there and is not to be made by use.
+func (s *session) mayMake(f *frame.Frame, n *destination.Name) error {
+	if broker.IsPattern(n.Text) || n.System() || !s.b.Makes(n.Text) || s.b.Foreseen(n.Text) {
+		return nil
+	}
+	a := rights.Write
+	if f.Command != frame.Send {
+		a = s.reading(f, n.Text)
+	}
+	if err := s.may(a, n.Text, n.Spelt); err != nil { // before it is told what there is
+		return err
+	}
+	return errNotFound("There is no queue %s, and it is not made by use: destinations.auto_create is false here, and no rule of destinations.rules is for it.", cut([]byte(n.Spelt)))
 }
 
 // temporary returns what stands behind a temporary name, making it if need be.
