@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -120,12 +121,25 @@ func Open(cfg Config) (_ *Store, err error) {
 			return nil, err
 		}
 	}
-	for _, step := range []func(context.Context) error{s.connect, s.create, s.claim, s.load, s.scan, s.forget} {
+	for _, step := range []func(context.Context) error{s.connect, s.create, s.claim, s.syncNames, s.load, s.scan, s.forget} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// syncNames makes the names of SQLite's files durable. SQLite does that, too, when it syncs its write-ahead
+// log for the first time; but it goes on if that fails.
+func (s *Store) syncNames(context.Context) error {
+	if s.lock == nil {
+		return nil
+	}
+	fs, err := vfs.Dir(filepath.Dir(s.cfg.Database.Database))
+	if err != nil {
+		return err
+	}
+	return fs.SyncDir()
 }
 
 // lockFile takes the lock of a file of SQLite.
