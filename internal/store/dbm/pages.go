@@ -3,6 +3,8 @@ package dbm
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"hash/fnv"
 	"io"
 	"slices"
@@ -73,51 +75,49 @@ type level struct {
 
 // head finds the newer one of the heads, and reports whether there is one.
 func (p *pages) head() (ok bool) {
-	var newest, txs [2]uint64
+	newest := uint64(0)
 	valid := 0
-	var wrong []string
-	read := func(i int, at int64) bool {
+	errDamaged := errors.New("is damaged")
+	read := func(at int64) error {
 		var b [metaSize]byte
-		if _, err := p.f.ReadAt(b[:], at+pageHead); err != nil {
-			return false
+		if _, err := p.f.ReadAt(b[:], at+pageHead); err == io.EOF {
+			return errDamaged
+		} else if err != nil {
+			return fmt.Errorf("cannot be read: %w", err)
 		}
 		sum := fnv.New64a()
 		_, _ = sum.Write(b[:metaSize-8])
 		e := binary.NativeEndian
 		size := int64(e.Uint32(b[8:]))
-		if e.Uint32(b[:]) != metaMagic || e.Uint64(b[56:]) != sum.Sum64() || size < firstPage || size > largestOne || size&(size-1) != 0 {
-			return false
-		}
-		if p.page != 0 && p.page != size {
-			return false
+		if e.Uint32(b[:]) != metaMagic || e.Uint64(b[56:]) != sum.Sum64() || size < firstPage || size > largestOne || size&(size-1) != 0 ||
+			p.page != 0 && p.page != size {
+			return errDamaged
 		}
 		p.page = size
-		valid++
-		txs[i] = e.Uint64(b[48:])
-		if valid == 1 || txs[i] > newest[0] {
-			newest[0] = txs[i]
+		if tx := e.Uint64(b[48:]); valid == 0 || tx > newest {
+			newest = tx
 			p.root, p.high = e.Uint64(b[16:]), e.Uint64(b[40:])
 		}
-		return true
+		valid++
+		return nil
 	}
-	if !read(0, 0) {
-		wrong = append(wrong, "first")
-	}
-	if p.page != 0 {
-		if !read(1, p.page) {
-			wrong = append(wrong, "second")
-		}
+	first := read(0)
+	var second error
+	if first == nil {
+		second = read(p.page)
 	} else {
 		for size := int64(firstPage); size <= largestOne && valid == 0; size *= 2 {
-			read(1, size)
-		}
-		if valid == 0 {
-			p.problem("both of the heads of the file are damaged")
-			return false
+			second = read(size)
 		}
 	}
-	for _, which := range wrong {
-		p.problem("the %s of its two heads is damaged; what was written last may be lost", which)
+	switch {
+	case valid == 0:
+		p.problem("neither of its two heads is whole: the first %v", first)
+		return false
+	case first != nil:
+		p.problem("the first of its two heads %v; what was written last may be lost", first)
+	case second != nil:
+		p.problem("the second of its two heads %v; what was written last may be lost", second)
 	}
 	if need := int64(p.high) * p.page; p.high < 3 || p.high > 1<<62/uint64(p.page) {
 		p.problem("its head says that it has %d pages", p.high)
