@@ -54,6 +54,7 @@ fuzz:
 CRASHES ?= 500
 crash:
 	$(GO) test -count=1 -timeout 2h -v -run Crash ./internal/store/journal -journal.rounds=$(CRASHES)
+	$(GO) test -count=1 -timeout 2h -v -run 'Power|Faults' ./test/faults -faults.cuts=$(CRASHES) -faults.all
 	$(GO) test -count=1 -timeout 2h -v -run Kill ./test/durable -durable.kills=$(CRASHES)
 	$(GO) test -count=1 -timeout 2h -v -run Kill ./test/model -model.kills=$(CRASHES)
 
