@@ -177,3 +177,38 @@ func TestVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestCutNearItsHead cuts a segment at each byte about its head: that is told, and is no panic.
+func TestCutNearItsHead(t *testing.T) {
+	whole := &vfs.Memory{}
+	j, err := journal.Open(journal.Config{FS: whole, SegmentSize: smallSegment})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Write([]store.Record{{Kind: store.RecordPut, Queue: "/queue/a", Seq: 1, Msg: storetest.Message(t, "/queue/a", []byte("x"))}}); err != nil {
+		t.Fatal(err)
+	}
+	for size := range int64(200) {
+		fs := whole.Clone()
+		files, err := fs.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, ".journal") {
+				fs.Truncate(name, size)
+			}
+		}
+		if _, err := journal.Open(journal.Config{FS: fs.Clone(), SegmentSize: smallSegment}); err == nil || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("cut at %d: %v", size, err)
+		}
+		j, err := journal.Open(journal.Config{FS: fs, SegmentSize: smallSegment, StartDamaged: true})
+		if err != nil {
+			t.Errorf("cut at %d, with StartDamaged: %v", size, err)
+			continue
+		}
+		if err := j.Write([]store.Record{{Kind: store.RecordPut, Queue: "/queue/a", Seq: 7, Msg: storetest.Message(t, "/queue/a", []byte("y"))}}); err != nil {
+			t.Errorf("cut at %d, with StartDamaged: %v", size, err)
+		}
+	}
+}

@@ -30,6 +30,9 @@ func (r *recovery) openSegment(n uint64, name string) error {
 
 // head reads the beginning of a segment; nil says that it makes no sense.
 func (r *recovery) head(s *segment) (*snap, error) {
+	if s.size < headSize {
+		return nil, nil
+	}
 	fixed := make([]byte, headSize)
 	if err := readFull(s.file, fixed, 0); err != nil {
 		return nil, err
@@ -139,6 +142,9 @@ func (r *recovery) index(s *segment, b []byte) bool {
 
 // scan reads the groups of a segment up to end.
 func (r *recovery) scan(s *segment, end int64, sealed bool) error {
+	if s.pos > end {
+		return nil // it was cut within the padding of its head, and that was told
+	}
 	b := make([]byte, end)
 	if err := readFull(s.file, b[s.pos:], s.pos); err != nil {
 		return err
