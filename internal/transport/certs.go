@@ -42,6 +42,7 @@ type Certs struct {
 type reading struct {
 	cfg   CertConfig
 	tls   *tls.Config
+	plain *tls.Config // for clients that do not come from a browser or the like
 	ca    []byte      // the text of ClientCA
 	asked *tls.Config // for an authority that asks, which shows no certificate; nil: there is none
 }
@@ -56,8 +57,11 @@ func OpenCerts(cfg CertConfig) (*Certs, error) {
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			now := c.now.Load()
-			if now.asked != nil && asks(hello) {
+			switch {
+			case now.asked != nil && asks(hello):
 				return now.asked, nil
+			case len(hello.SupportedProtos) == 0:
+				return now.plain, nil
 			}
 			return now.tls, nil
 		},
@@ -133,6 +137,11 @@ func (c *Certs) set(cfg CertConfig) error {
 		t.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return cfg.ACME.certificate(hello, files) }
 		r.asked = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{acme.ALPNProto}, GetCertificate: t.GetCertificate}
 	}
+	// In TLS 1.3 the tickets to resume a session with come behind the handshake. A client that reads in one thread while
+	// another sends its first frame, as those in Python do, may have that go wrong in its library and wait for ever.
+	// Those who would make use of tickets, browsers above all, say which protocols they speak.
+	r.plain = t.Clone()
+	r.plain.SessionTicketsDisabled = true
 	c.now.Store(r)
 	return nil
 }

@@ -182,6 +182,43 @@ func shows(t *testing.T, c *Certs, name string) string {
 	return client.ConnectionState().PeerCertificates[0].Subject.CommonName
 }
 
+// tickets counts what a client is given to resume its session with.
+type tickets struct{ n int }
+
+func (c *tickets) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
+func (c *tickets) Put(string, *tls.ClientSessionState)        { c.n++ }
+
+// A client that names no protocols gets nothing behind the handshake that it has not asked for.
+func TestTickets(t *testing.T) {
+	c, err := OpenCerts(CertConfig{Pairs: []Pair{writePair(t, t.TempDir(), "a", "a.example")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		protos []string
+		want   bool
+	}{{"a client of STOMP", nil, false}, {"a browser", []string{"http/1.1"}, true}} {
+		t.Run(test.name, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer near.Close()
+			go func() {
+				s := tls.Server(far, c.Config())
+				_, _ = s.Write([]byte{'\n'})
+				_ = s.Close()
+			}()
+			var got tickets
+			client := tls.Client(near, &tls.Config{InsecureSkipVerify: true, NextProtos: test.protos, ClientSessionCache: &got})
+			if _, err := client.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if got.n > 0 != test.want {
+				t.Errorf("it got %d tickets", got.n)
+			}
+		})
+	}
+}
+
 func TestCertificatesByName(t *testing.T) {
 	dir := t.TempDir()
 	c, err := OpenCerts(CertConfig{Pairs: []Pair{writePair(t, dir, "a", "a.example"), writePair(t, dir, "b", "b.example")}})
