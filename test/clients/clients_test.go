@@ -43,7 +43,7 @@ type library struct {
 	program      string   // in this directory
 	versions     []string
 	modules      string // a directory that must be there
-	url          string // ws or wss: it speaks WebSocket
+	url          string // ws or wss: it speaks WebSocket; ssl: TLS
 }
 
 var all = []string{"1.0", "1.1", "1.2"}
@@ -68,6 +68,16 @@ var libraries = []library{
 		name: "php-stomp", needs: "the packages php-cli and php-stomp",
 		interpreters: []string{"php", "/usr/bin/php"}, probe: []string{"-r", "exit(class_exists('Stomp') ? 0 : 1);"},
 		program: "php/checks.php", versions: all,
+	},
+	{
+		name: "stomp.py over TLS", needs: "the package python3-stomp",
+		interpreters: []string{"/usr/bin/python3", "python3"}, probe: []string{"-c", "import stomp"},
+		program: "python/checks.py", versions: []string{"1.2"}, url: "ssl",
+	},
+	{
+		name: "ruby stomp gem over TLS", needs: "the package ruby-stomp",
+		interpreters: []string{"ruby", "/usr/bin/ruby"}, probe: []string{"-e", "require 'stomp'"},
+		program: "ruby/checks.rb", versions: []string{"1.2"}, url: "ssl",
 	},
 	{
 		name: "stompjs", needs: "Node.js, and npm ci in test/clients/node",
@@ -100,15 +110,23 @@ func TestLibraries(t *testing.T) {
 	}
 }
 
+// peers are what TestPeers has every client report; doc.go says what each one means.
+var peers = []string{"ActiveMQ", "Apollo", "Artemis", "RabbitMQ", "topics", "replies", "replay", "figures"}
+
 // TestPeers has programs use what other brokers have, with the headers of each.
 func TestPeers(t *testing.T) {
 	for _, lib := range libraries {
-		if lib.name != "stomp.py" && lib.name != "ruby stomp gem" {
-			continue
-		}
 		t.Run(lib.name, func(t *testing.T) {
-			out := lib.run(t, lib.find(t), "1.2", "STOMP_CHECKS=peers")
-			report(t, []string{"ActiveMQ", "Apollo", "Artemis", "RabbitMQ"}, out)
+			interpreter := lib.find(t)
+			for _, version := range lib.versions {
+				if version == "1.0" { // it has no ids of subscriptions, which these programs go by
+					continue
+				}
+				t.Run(version, func(t *testing.T) {
+					t.Parallel()
+					report(t, peers, lib.run(t, interpreter, version, "STOMP_CHECKS=peers"))
+				})
+			}
 		})
 	}
 }
@@ -146,7 +164,7 @@ func start(t *testing.T, more ...string) *process.Server {
 }
 
 func (lib *library) start(t *testing.T) *process.Server {
-	if lib.url != "wss" {
+	if lib.url != "wss" && lib.url != "ssl" {
 		return start(t)
 	}
 	cert, key := certificate.Write(t, t.TempDir(), "a", "localhost")

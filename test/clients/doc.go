@@ -22,6 +22,14 @@
 //	topic                  every subscriber has every message, in order
 //	error                  the ERROR can be read before the end, and says what was wrong
 //
+// With STOMP_CHECKS=peers they make these instead:
+//
+//	ActiveMQ, Apollo, Artemis, RabbitMQ   what clients of these do, with the headers of each
+//	topics                                patterns, groups; a durable subscription left, taken up, destroyed
+//	replies                               a temporary queue, which others cannot read; what nobody would get
+//	replay                                a topic that keeps is read again from a place on
+//	figures                               events and figures, under ActiveMQ's names too
+//
 // What a library cannot do is left out in its program, and said there.
 //
 // A program prints the Test Anything Protocol, and each of its lines becomes a subtest. It is

@@ -374,12 +374,165 @@ const checks = {
   },
 };
 
+// subscribed resolves when c is subscribed with these headers.
+const subscribed = (c, destination, id, headers = {}) =>
+  c.confirmed((receipt) => c.c.subscribe(destination, (m) => c.messages.push(m), { id, ...headers, receipt }));
+
+const later = () => String(Date.now() + 200);
+
+// As programs use what other brokers have, with the headers of each.
+const peers = {
+  async ActiveMQ() {
+    const q = `${PREFIX}js.amq`;
+    const c = await Check.connect({ connectHeaders: { login: 'guest', passcode: 'guest', 'client-id': 'js' } });
+    await subscribed(c, q, 's', { ack: 'client-individual', selector: "color = 'red'", 'activemq.prefetchSize': '5' });
+    await c.send(q, 'blue', { color: 'blue' });
+    await c.send(q, 'later', { color: 'red', AMQ_SCHEDULED_DELAY: '200' });
+    await c.send(q, 'red', { color: 'red', JMSXGroupID: 'g', priority: '7' });
+    for (const m of await c.expect('red', 'later')) await c.ack(m);
+    await subscribed(c, q, 'b', { browser: 'true' });
+    await c.expect('blue');
+    must((await c.message()).headers.browser === 'end', 'the end of the browser');
+    await subscribed(c, '/topic/js.news', 'd', { 'activemq.subscriptionName': 'news' });
+    await c.leave();
+    const s = await Check.connect();
+    await s.send('topic://js.news', 'while away', { expires: String(Date.now() + 600_000) });
+    await s.leave();
+    const d = await Check.connect({ connectHeaders: { login: 'guest', passcode: 'guest', 'client-id': 'js' } });
+    await subscribed(d, '/topic/js.news', 'd', { 'activemq.subscriptionName': 'news' });
+    await d.expect('while away');
+    await d.leave();
+  },
+
+  async RabbitMQ() {
+    const c = await Check.connect();
+    await subscribed(c, '/exchange/amq.direct/js', 'x');
+    await c.send('/exchange/amq.direct/js', 'direct');
+    await c.expect('direct');
+    const answers = new Arrivals();
+    c.c.onUnhandledMessage = (m) => answers.push(m); // nobody subscribed to it: RabbitMQ's clients know it by its id
+    await subscribed(c, `${PREFIX}js.rpc`, 'rpc', { 'auto-delete': 'true' });
+    await c.send(`${PREFIX}js.rpc`, 'question', { 'reply-to': '/temp-queue/answers', 'correlation-id': '7' });
+    await c.send((await c.message()).headers['reply-to'], 'answer', { 'correlation-id': '7' });
+    const answer = await answers.next('answer');
+    must(answer.body === 'answer' && answer.headers.subscription === '/temp-queue/answers', JSON.stringify(answer.headers));
+    const q = `${PREFIX}js.limited`;
+    const dead = `${PREFIX}js.dead`;
+    await subscribed(c, q, 'q', { ack: 'client', 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead.slice('/queue/'.length), 'prefetch-count': '1' });
+    await c.send(q, 'poison');
+    const [m] = await c.expect('poison');
+    await c.confirmed((receipt) => m.nack({ requeue: 'false', receipt }));
+    await subscribed(c, dead, 'dead');
+    must((await c.expect('poison'))[0].headers['x-first-death-queue'] === q, 'where it died');
+    await c.leave();
+  },
+
+  async Artemis() {
+    const c = await Check.connect();
+    await subscribed(c, 'js.artemis', 'q', { 'subscription-type': 'ANYCAST' });
+    for (let i = 0; i < 2; i++) await c.send('js.artemis', 'once', { 'destination-type': 'ANYCAST', _AMQ_DUPL_ID: '1' });
+    await c.send('jms.queue.js.artemis', 'later', { _AMQ_SCHED_DELIVERY: later() });
+    await c.expect('once', 'later');
+    await subscribed(c, 'js.news', 'd', { 'subscription-type': 'MULTICAST', 'durable-subscription-name': 'js' });
+    await c.send('js.news', 'news', { 'destination-type': 'MULTICAST' });
+    await c.expect('news');
+    await c.leave();
+  },
+
+  async Apollo() {
+    const c = await Check.connect();
+    const both = `${PREFIX}js.a,${PREFIX}js.b`;
+    await subscribed(c, both, 'both', { ack: 'client-individual', exclusive: 'true', credit: '2,0' });
+    await c.send(both, 'twice', { message_group: 'g' });
+    for (const m of await c.expect('twice', 'twice')) await c.ack(m);
+    await c.send('/topic/js.kept', 'kept', { retain: 'set' });
+    await subscribed(c, '/topic/js.*', 'late');
+    must((await c.expect('kept'))[0].headers.retained === 'true', 'the topic kept it');
+    await c.leave();
+  },
+
+  async topics() {
+    const c = await Check.connect();
+    const other = await Check.connect();
+    const patterns = ['/topic/jst.*.end', 'topic://jst.>', '/exchange/amq.topic/jst.#'];
+    for (const [i, t] of patterns.entries()) await subscribed(c, t, `w${i}`);
+    await other.send('/topic/jst.a.end', 'all');
+    const got = (await c.expect('all', 'all', 'all')).map((m) => m.headers.subscription).sort();
+    must(got.join() === 'w0,w1,w2', got);
+    const group = new Arrivals();
+    for (const who of [c, other]) {
+      await who.confirmed((receipt) => who.c.subscribe('/topic/jsjobs.*', (m) => group.push(m), { id: 'g', group: 'g', receipt }));
+    }
+    await c.send('/topic/jsjobs.a', '1');
+    await c.send('/topic/jsjobs.b', '2');
+    must([(await group.next('one')).body, (await group.next('other')).body].sort().join() === '1,2', 'each once');
+    const sub = c.c.subscribe('/topic/jsnews', (m) => c.messages.push(m), { id: 'js', durable: 'true' });
+    sub.unsubscribe();
+    await c.send('/topic/jsnews', 'kept');
+    const again = c.c.subscribe('/topic/jsnews', (m) => c.messages.push(m), { id: 'js', durable: 'true' });
+    await c.expect('kept');
+    again.unsubscribe({ durable: 'true' });
+    await c.send('/topic/jsnews', "nobody's");
+    await subscribed(c, '/topic/jsnews', 'js', { durable: 'true' });
+    await c.send('/topic/jsnews', 'new');
+    await c.expect('new');
+    await c.leave();
+    await other.leave();
+  },
+
+  async replies() {
+    const c = await Check.connect();
+    await subscribed(c, '/temp-queue/mine', 'mine');
+    await subscribed(c, `${PREFIX}js.ask`, 'ask');
+    await c.send(`${PREFIX}js.ask`, 'question', { 'reply-to': '/temp-queue/mine' });
+    const to = (await c.message()).headers['reply-to'];
+    await c.send(to, 'answer');
+    await c.expect('answer');
+    const thief = await Check.connect();
+    thief.c.subscribe(to, () => {}, { id: 't' });
+    must((await thief.errors.next('ERROR')).headers['error-code'] === 'access-refused', 'it is not for others');
+    c.c.publish({ destination: '/topic/js.nobody', body: 'x', headers: { mandatory: 'true', receipt: 'm' } });
+    must((await c.errors.next('ERROR')).headers['error-code'] === 'unroutable', 'nobody is there');
+  },
+
+  async replay() {
+    const c = await Check.connect();
+    await subscribed(c, '/topic/js.stream', 'k', { 'x-queue-type': 'stream' });
+    for (const body of '01234') await c.send('/topic/js.stream', body);
+    const at = (await c.expect(...'01234'))[2].headers['x-stream-offset'];
+    for (const headers of [{ 'from-seq': at }, { 'x-stream-offset': `offset=${at}` }]) {
+      const r = await Check.connect();
+      await subscribed(r, '/topic/js.stream', 'r', headers);
+      await r.expect(...'234');
+      await r.leave();
+    }
+    await c.leave();
+  },
+
+  async figures() {
+    const c = await Check.connect();
+    await subscribed(c, '/topic/$sys/connect', 'own');
+    await subscribed(c, '/topic/ActiveMQ.Advisory.Connection', 'amq');
+    const other = await Check.connect();
+    const told = [await c.message(), await c.message()].map((m) => m.headers.subscription).sort();
+    must(told.join() === 'amq,own', told);
+    await other.send(`${PREFIX}js.counted`, '1');
+    await subscribed(c, '/temp-queue/f', 'f');
+    await c.send(`ActiveMQ.Statistics.Destination.${PREFIX.slice('/queue/'.length)}js.counted`, '', { 'reply-to': '/temp-queue/f' });
+    const { size, consumerCount } = (await c.message()).headers;
+    must(size === '1' && consumerCount === '0', `${size} ${consumerCount}`);
+    await other.leave();
+    await c.leave();
+  },
+};
+
 if (VERSION === '1.0') delete checks['heart-beat']; // 1.0 knows none
+const chosen = process.env.STOMP_CHECKS === 'peers' ? peers : checks;
 
 const { version } = JSON.parse(readFileSync(new URL('node_modules/@stomp/stompjs/package.json', import.meta.url)));
 console.log(`# stompjs ${version}, Node ${process.version}, STOMP ${VERSION}`);
 let n = 0;
-for (const [name, run] of Object.entries(checks)) {
+for (const [name, run] of Object.entries(chosen)) {
   n++;
   try {
     await run();

@@ -345,6 +345,160 @@ my @checks = (
     },
 );
 
+# As programs use what other brokers have, with the headers of each.
+my $SHORT = substr $PREFIX, length '/queue/';
+
+sub subscribed {
+    my ($c, $destination, $id, %headers) = @_;
+    my $receipt = $c->receipt;
+    $c->{c}->subscribe({ destination => $destination, id => $id, receipt => $receipt, %headers });
+    $c->confirmed($receipt);
+}
+
+sub unsubscribed {
+    my ($c, $destination, $id, %headers) = @_;
+    my $receipt = $c->receipt;
+    $c->{c}->unsubscribe({ destination => $destination, id => $id, receipt => $receipt, %headers });
+    $c->confirmed($receipt);
+}
+
+# refused sends what has to end in an ERROR.
+sub refused {
+    my ($c, $command, %headers) = @_;
+    $c->{c}->send_frame(Net::Stomp::Frame->new({ command => $command, headers => { receipt => 'refused', %headers }, body => '' }));
+    my $f = $c->{c}->receive_frame({ timeout => $WAIT }) or die 'nothing came';
+    must($f->command eq 'ERROR', $f->command);
+    return $f->headers->{'error-code'};
+}
+
+my @peers = (
+    'ActiveMQ' => sub {
+        my $q = $PREFIX . 'pl.amq';
+        my $c = Client->new;
+        # Net::Stomp has activemq.prefetchSize in its examples.
+        subscribed($c, $q, 's', ack => 'client', selector => "color = 'red'", 'activemq.prefetchSize' => 1);
+        $c->send($q, 'blue', color => 'blue');
+        $c->send($q, 'red', color => 'red', JMSXGroupID => 'g', persistent => 'true');
+        $c->settle('ack', $c->expect('red'));
+        subscribed($c, $q, 'b', browser => 'true');
+        $c->expect('blue');
+        must($c->frame('MESSAGE')->headers->{browser} eq 'end', 'the end of the browser');
+        $c->leave;
+        my $d = Client->new('client-id' => 'pl');
+        subscribed($d, '/topic/pl.news', 'd', 'activemq.subscriptionName' => 'news');
+        $d->leave;
+        fill('topic://pl.news', 'while away');
+        $d = Client->new('client-id' => 'pl');
+        subscribed($d, '/topic/pl.news', 'd', 'activemq.subscriptionName' => 'news');
+        $d->expect('while away');
+        unsubscribed($d, '/topic/pl.news', 'd', 'activemq.subscriptionName' => 'news');
+        $d->leave;
+    },
+
+    'RabbitMQ' => sub {
+        my $c = Client->new;
+        subscribed($c, '/exchange/amq.fanout', 'x');
+        $c->send('/exchange/amq.fanout', 'for all');
+        $c->expect('for all');
+        subscribed($c, $PREFIX . 'pl.rpc', 'rpc');
+        $c->send($PREFIX . 'pl.rpc', 'question', 'reply-to' => '/temp-queue/a');
+        my ($asked) = $c->expect('question');
+        $c->send($asked->headers->{'reply-to'}, 'answer');
+        my ($answer) = $c->expect('answer');
+        must($answer->headers->{subscription} eq '/temp-queue/a', 'its id');
+        $c->send($PREFIX . 'pl.short', $_, 'x-max-length' => 2) for 1 .. 3;
+        subscribed($c, $PREFIX . 'pl.short', 'short');
+        $c->expect(2, 3);
+        $c->leave;
+    },
+
+    'Artemis' => sub {
+        my $c = Client->new;
+        subscribed($c, 'pl.artemis', 'q', 'subscription-type' => 'ANYCAST');
+        $c->send('pl.artemis', 'once', 'destination-type' => 'ANYCAST', _AMQ_DUPL_ID => '1') for 1 .. 2;
+        $c->send('jms.queue.pl.artemis', 'end');
+        $c->expect('once', 'end');
+        $c->leave;
+    },
+
+    'Apollo' => sub {
+        my $c = Client->new;
+        my $both = "${PREFIX}pl.a,${PREFIX}pl.b";
+        subscribed($c, $both, 'both', exclusive => 'true');
+        $c->send($both, 'twice', message_group => 'g');
+        $c->expect('twice', 'twice');
+        $c->send('/topic/pl.kept', 'kept', retain => 'set');
+        subscribed($c, '/topic/pl.*', 'late');
+        my ($kept) = $c->expect('kept');
+        must($kept->headers->{retained} eq 'true', 'the topic kept it');
+        $c->leave;
+    },
+
+    'topics' => sub {
+        my $c = Client->new;
+        my @patterns = ('/topic/plt.*.end', 'topic://plt.>', '/exchange/amq.topic/plt.#');
+        subscribed($c, $patterns[$_], "w$_") for 0 .. 2;
+        $c->send('/topic/plt.a.end', 'all');
+        my $got = join ',', sort map { $_->headers->{subscription} } $c->expect('all', 'all', 'all');
+        must($got eq 'w0,w1,w2', $got);
+        subscribed($c, '/topic/plnews', 'pl', durable => 'true');
+        unsubscribed($c, '/topic/plnews', 'pl');
+        $c->send('/topic/plnews', 'kept');
+        subscribed($c, '/topic/plnews', 'pl', durable => 'true');
+        $c->expect('kept');
+        unsubscribed($c, '/topic/plnews', 'pl', durable => 'true');
+        $c->send('/topic/plnews', 'for nobody');
+        subscribed($c, '/topic/plnews', 'pl', durable => 'true');
+        $c->send('/topic/plnews', 'new');
+        $c->expect('new');
+        $c->leave;
+    },
+
+    'replies' => sub {
+        my $c = Client->new;
+        subscribed($c, '/temp-queue/mine', 'mine');
+        subscribed($c, $PREFIX . 'pl.ask', 'ask');
+        $c->send($PREFIX . 'pl.ask', 'question', 'reply-to' => '/temp-queue/mine');
+        my ($asked) = $c->expect('question');
+        my $to = $asked->headers->{'reply-to'};
+        $c->send($to, 'answer');
+        $c->expect('answer');
+        must(refused(Client->new, 'SUBSCRIBE', destination => $to, id => 't') eq 'access-refused', 'it is not for others');
+        must(refused($c, 'SEND', destination => '/topic/pl.nobody', mandatory => 'true') eq 'unroutable', 'nobody is there');
+    },
+
+    'replay' => sub {
+        my $c = Client->new;
+        subscribed($c, '/topic/pl.stream', 'k', 'x-queue-type' => 'stream');
+        $c->send('/topic/pl.stream', $_) for 1 .. 5;
+        my $at = ($c->expect(1 .. 5))[2]->headers->{'x-stream-offset'};
+        for my $from (['from-seq', $at], ['x-stream-offset', "offset=$at"]) {
+            my $r = Client->new;
+            subscribed($r, '/topic/pl.stream', 'r', @$from);
+            $r->expect(3 .. 5);
+            $r->leave;
+        }
+        $c->leave;
+    },
+
+    'figures' => sub {
+        my $c = Client->new;
+        subscribed($c, '/topic/$sys/connect', 'own');
+        subscribed($c, '/topic/ActiveMQ.Advisory.Connection', 'amq');
+        my $other = Client->new;
+        my $told = join ',', sort map { $c->frame('MESSAGE')->headers->{subscription} } 1 .. 2;
+        must($told eq 'amq,own', $told);
+        $other->send($PREFIX . 'pl.counted', '1');
+        subscribed($c, '/temp-queue/f', 'f');
+        $c->send("ActiveMQ.Statistics.Destination.${SHORT}pl.counted", '', 'reply-to' => '/temp-queue/f');
+        my $h = $c->frame('MESSAGE')->headers;
+        must($h->{size} == 1 && $h->{consumerCount} == 0, 'the figures');
+        $c->leave;
+        $other->leave;
+    },
+);
+@checks = @peers if ($ENV{STOMP_CHECKS} // '') eq 'peers';
+
 $| = 1;
 print "# Net::Stomp $Net::Stomp::VERSION, Perl $^V, STOMP $VERSION\n";
 my $n = 0;

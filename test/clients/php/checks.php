@@ -18,7 +18,7 @@ final class Check
     {
         $headers = VERSION === '1.0' ? [] : ['accept-version' => VERSION, 'host' => getenv('STOMP_VHOST') ?: 'localhost'];
         $this->c = new Stomp(
-            'tcp://' . getenv('STOMP_HOST') . ':' . getenv('STOMP_PORT'),
+            'tcp://' . getenv('STOMP_HOST') . ':' . getenv('STOMP_PORT'), // Debian's has no TLS
             getenv('STOMP_LOGIN') ?: 'guest',
             getenv('STOMP_PASSCODE') ?: 'guest',
             $headers + $more,
@@ -352,8 +352,174 @@ $checks = [
     },
 ];
 
+// subscribed waits for the RECEIPT of a SUBSCRIBE with these headers.
+function subscribed(Check $c, string $destination, string $id, array $headers = []): void
+{
+    must($c->c->subscribe($destination, $headers + ['id' => $id] + $c->receipt()), "receipt of SUBSCRIBE: {$c->c->error()}");
+}
+
+function unsubscribed(Check $c, string $destination, string $id, array $headers = []): void
+{
+    must($c->c->unsubscribe($destination, $headers + ['id' => $id] + $c->receipt()), "receipt of UNSUBSCRIBE: {$c->c->error()}");
+}
+
+// refused does what has to end in an ERROR with that error-code.
+function refused(string $why, Check $c, callable $act): void
+{
+    try {
+        $act();
+        while ($c->c->readFrame()) {
+        }
+        throw new Exception("no StompException: $why");
+    } catch (StompException $e) {
+        must(str_contains($e->getMessage() . $e->getDetails(), $why), "$why, not {$e->getMessage()}: {$e->getDetails()}");
+    }
+}
+
+// As programs use what other brokers have, with the headers of each.
+$peers = [
+    'ActiveMQ' => function () {
+        $q = PREFIX . 'php.amq';
+        $c = new Check();
+        $c->send($q, 'blue', ['color' => 'blue']);
+        $c->send($q, 'red', ['color' => 'red', 'JMSXGroupID' => 'g', 'persistent' => 'true', 'amq-msg-type' => 'text']);
+        subscribed($c, $q, 's', ['ack' => 'client', 'selector' => "color = 'red'", 'activemq.prefetchSize' => '1']);
+        $c->settle('ack', $c->expect('red')[0]);
+        subscribed($c, $q, 'b', ['browser' => 'true']);
+        $c->expect('blue');
+        must($c->message()->headers['browser'] === 'end', 'the end of the browser');
+        $c->leave();
+        $news = ['activemq.subscriptionName' => 'news'];
+        $d = new Check(['client-id' => 'php']);
+        subscribed($d, '/topic/php.news', 'd', $news);
+        unsubscribed($d, '/topic/php.news', 'd');
+        $d->leave();
+        fill('topic://php.news', 'while away');
+        $d = new Check(['client-id' => 'php2']);
+        subscribed($d, '/topic/php.news', 'd', $news);
+        $d->leave();
+        fill('/topic/php.news', 'again');
+        foreach (['php' => ['while away', 'again'], 'php2' => ['again']] as $client => $want) {
+            $d = new Check(['client-id' => $client]);
+            subscribed($d, '/topic/php.news', 'd', $news);
+            $d->expect(...$want);
+            $d->leave();
+        }
+    },
+
+    'RabbitMQ' => function () {
+        $c = new Check();
+        subscribed($c, '/exchange/amq.direct/php', 'x');
+        $c->send('/exchange/amq.direct/php', 'direct');
+        $c->expect('direct');
+        subscribed($c, PREFIX . 'php.rpc', 'rpc', ['auto-delete' => 'true']);
+        $c->send(PREFIX . 'php.rpc', 'question', ['reply-to' => '/temp-queue/a', 'correlation-id' => '7']);
+        $c->send($c->expect('question')[0]->headers['reply-to'], 'answer');
+        must($c->expect('answer')[0]->headers['subscription'] === '/temp-queue/a', 'its id');
+        foreach (['1', '2', '3'] as $body) {
+            $c->send(PREFIX . 'php.short', $body, ['x-max-length' => '2']);
+        }
+        subscribed($c, PREFIX . 'php.short', 'short');
+        $c->expect('2', '3');
+        $c->leave();
+    },
+
+    'Artemis' => function () {
+        $c = new Check();
+        foreach ([1, 2] as $_) {
+            $c->send('php.artemis', 'once', ['destination-type' => 'ANYCAST', '_AMQ_DUPL_ID' => '1']);
+        }
+        $c->send('jms.queue.php.artemis', 'end');
+        subscribed($c, 'php.artemis', 'q', ['subscription-type' => 'ANYCAST']);
+        $c->expect('once', 'end');
+        $c->leave();
+    },
+
+    'Apollo' => function () {
+        $c = new Check();
+        $both = PREFIX . 'php.a,' . PREFIX . 'php.b';
+        $c->send($both, 'twice', ['message_group' => 'g']);
+        subscribed($c, $both, 'both', ['exclusive' => 'true']);
+        $c->expect('twice', 'twice');
+        $c->send('/topic/php.kept', 'kept', ['retain' => 'set']);
+        subscribed($c, '/topic/php.*', 'late');
+        must($c->expect('kept')[0]->headers['retained'] === 'true', 'the topic kept it');
+        $c->leave();
+    },
+
+    'topics' => function () {
+        $c = new Check();
+        foreach (['/topic/phpt.*.end', 'topic://phpt.>', '/exchange/amq.topic/phpt.#'] as $i => $pattern) {
+            subscribed($c, $pattern, "w$i");
+        }
+        fill('/topic/phpt.a.end', 'all');
+        $got = array_map(fn ($m) => $m->headers['subscription'], $c->expect('all', 'all', 'all'));
+        sort($got);
+        must($got === ['w0', 'w1', 'w2'], implode(',', $got));
+        $durable = ['durable' => 'true'];
+        subscribed($c, '/topic/phpnews', 'php', $durable);
+        unsubscribed($c, '/topic/phpnews', 'php');
+        fill('/topic/phpnews', 'kept');
+        subscribed($c, '/topic/phpnews', 'php', $durable);
+        $c->expect('kept');
+        unsubscribed($c, '/topic/phpnews', 'php', $durable);
+        fill('/topic/phpnews', "nobody's");
+        subscribed($c, '/topic/phpnews', 'php', $durable);
+        fill('/topic/phpnews', 'new');
+        $c->expect('new');
+        $c->leave();
+    },
+
+    'replies' => function () {
+        $c = new Check();
+        $server = new Check();
+        subscribed($c, '/temp-queue/mine', 'mine');
+        subscribed($server, PREFIX . 'php.ask', 'ask');
+        $c->send(PREFIX . 'php.ask', 'question', ['reply-to' => '/temp-queue/mine']);
+        $to = $server->expect('question')[0]->headers['reply-to'];
+        $server->send($to, 'answer');
+        $c->expect('answer');
+        $thief = new Check();
+        refused('access_refused', $thief, fn () => $thief->c->subscribe($to, ['id' => 't']));
+        refused('not_found', $c, fn () => $c->c->send('/topic/php.nobody', 'x', ['mandatory' => 'true']));
+    },
+
+    'replay' => function () {
+        $c = new Check();
+        subscribed($c, '/topic/php.stream', 'k', ['x-queue-type' => 'stream']);
+        fill('/topic/php.stream', '0', '1', '2', '3', '4');
+        $at = $c->expect('0', '1', '2', '3', '4')[2]->headers['x-stream-offset'];
+        foreach ([['from-seq' => $at], ['x-stream-offset' => "offset=$at"]] as $headers) {
+            $r = new Check();
+            subscribed($r, '/topic/php.stream', 'r', $headers);
+            $r->expect('2', '3', '4');
+            $r->leave();
+        }
+        $c->leave();
+    },
+
+    'figures' => function () {
+        $c = new Check();
+        subscribed($c, '/topic/$sys/connect', 'own');
+        subscribed($c, '/topic/ActiveMQ.Advisory.Connection', 'amq');
+        $other = new Check();
+        $told = [$c->message()->headers['subscription'], $c->message()->headers['subscription']];
+        sort($told);
+        must($told === ['amq', 'own'], implode(',', $told));
+        $other->send(PREFIX . 'php.counted', '1');
+        subscribed($c, '/temp-queue/f', 'f');
+        $c->send('ActiveMQ.Statistics.Destination.' . substr(PREFIX, strlen('/queue/')) . 'php.counted', '', ['reply-to' => '/temp-queue/f']);
+        $h = $c->message()->headers;
+        must($h['size'] === '1' && $h['consumerCount'] === '0', json_encode($h));
+        $c->leave();
+    },
+];
+
 if (VERSION === '1.0') {
     unset($checks['heart-beat']); // 1.0 knows none
+}
+if (getenv('STOMP_CHECKS') === 'peers') {
+    $checks = $peers;
 }
 
 set_error_handler(function (int $level, string $text, string $file, int $line) {

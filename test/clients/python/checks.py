@@ -17,6 +17,7 @@ PASSCODE = os.environ.get("STOMP_PASSCODE", "guest")
 VHOST = os.environ.get("STOMP_VHOST", "localhost")
 PREFIX = os.environ["STOMP_PREFIX"]
 VERSION = os.environ["STOMP_VERSION"]
+TLS = os.environ.get("STOMP_URL", "").startswith("ssl:")  # the certificate is not checked
 WAIT = 10  # seconds for anything that must come
 
 TEXT = "Grüße, 世界 🐇"
@@ -32,6 +33,8 @@ class Client(stomp.ConnectionListener):
         if VERSION != "1.0":
             options.setdefault("vhost", VHOST)
         self.c = kind([(HOST, PORT)], reconnect_attempts_max=1, **options)
+        if TLS:
+            self.c.set_ssl([(HOST, PORT)])
         self.c.set_listener("checks", self)
         self.serial = 0
         self.c.connect(LOGIN, PASSCODE, wait=True)
@@ -455,7 +458,118 @@ def apollo():
     c.leave()
 
 
-PEERS = [("ActiveMQ", activemq), ("RabbitMQ", rabbitmq), ("Artemis", artemis), ("Apollo", apollo)]
+def topics():
+    """Wildcards of each broker, groups that share, a durable subscription that is left, taken up and destroyed."""
+    c, other = Client(), Client()
+    for i, pattern in enumerate(("/topic/py.*.end", "topic://py.>", "/exchange/amq.topic/py.#", "jms.topic.py.a.end")):
+        c.subscribe(pattern, id=f"w{i}")
+    other.send("/topic/py.a.end", "all")
+    assert sorted(f.headers["subscription"] for f in c.expect(*["all"] * 4)) == ["w0", "w1", "w2", "w3"]
+    c.leave()
+    c = Client()
+    for who in (c, other):
+        who.c.subscribe("/topic/py.jobs.*" if who is c else "$share/g/py.jobs.*", id="g", headers={"group": "g", "receipt": "g"})
+        who.confirmed("g")
+    other.send("/topic/py.jobs.a", "1")
+    other.send("/topic/py.jobs.b", "2")
+    c.expect("1")
+    other.expect("2")
+    c.leave()
+    for spelling in ({"durable": "true", "id": "py"}, {"activemq.subscriptionName": "py", "id": "x"}):
+        c = Client()
+        c.c.subscribe("/topic/py.news", ack="auto", headers={**spelling, "receipt": "d"}, id=spelling["id"])
+        c.confirmed("d")
+        if "durable" in spelling:
+            c.c.unsubscribe(id="py", receipt="u")
+            c.confirmed("u")
+            other.send("/topic/py.news", "kept")
+        else:
+            c.expect("kept")
+            c.c.unsubscribe(id="x", receipt="u", headers={"activemq.subscriptionName": "py"})
+            c.confirmed("u")
+            other.send("/topic/py.news", "nobody's")
+            c.c.subscribe("/topic/py.news", id="x", headers={"activemq.subscriptionName": "py", "receipt": "again"})
+            c.confirmed("again")
+            other.send("/topic/py.news", "new")
+            c.expect("new")
+        c.leave()
+    other.leave()
+
+
+def replies():
+    """A temporary queue of ActiveMQ's clients, which ends with its connection, and what nobody would get."""
+    c, server = Client(), Client()
+    c.subscribe("/temp-queue/mine", id="mine")
+    server.subscribe(PREFIX + "ask")
+    c.send(PREFIX + "ask", "question", **{"reply-to": "/temp-queue/mine"})
+    to = server.message().headers["reply-to"]
+    server.send(to.replace("/reply-queue/", "/remote-temp-queue/"), "answer")
+    c.expect("answer")
+    thief = Client()
+    thief.c.subscribe(to, id="t", headers={"receipt": "t"})
+    assert thief.errors.get(timeout=WAIT).headers["error-code"] == "access-refused"
+    c.leave()
+    server.c.send(to, "late", receipt="late")
+    e = server.errors.get(timeout=WAIT).headers
+    assert e["message"] == "not_found" and e["receipt-id"] == "late", e
+    c = Client()
+    c.c.send("/topic/py.nobody", "x", mandatory="true", receipt="m")
+    e = c.errors.get(timeout=WAIT).headers
+    assert e["error-code"] == "unroutable" and e["receipt-id"] == "m", e
+
+
+def replay():
+    """A topic that keeps, read again from a place on, as RabbitMQ's streams are; and a queue browsed likewise."""
+    c = Client()
+    c.c.subscribe("/topic/py.kept", id="k", headers={"x-queue-type": "stream", "receipt": "k"})
+    c.confirmed("k")
+    for i in range(5):
+        c.send("/topic/py.kept", str(i))
+        c.send(PREFIX + "browsed", str(i))
+    offset = int(c.expect(*"01234")[2].headers["x-stream-offset"])
+    for header, value, want in (("from-seq", offset, "234"), ("x-stream-offset", f"offset={offset}", "234"), ("replay", "last=1", "4"), ("x-stream-offset", "first", "01234")):
+        r = Client()
+        r.c.subscribe("/topic/py.kept", id="r", headers={header: str(value)})
+        r.expect(*want)
+        r.leave()
+    r = Client()
+    r.c.subscribe(PREFIX + "browsed", id="b", headers={"browser": "true", "include-seq": "seq"})
+    seqs = [int(f.headers["seq"]) for f in r.expect(*"01234")]
+    assert r.message().headers["browser"] == "end"
+    r.leave()
+    r = Client()
+    r.c.subscribe(PREFIX + "browsed", id="b", headers={"browser": "true", "from-seq": str(seqs[3])})
+    r.expect("3", "4")
+    assert r.message().headers["browser"] == "end"
+    r.leave()
+    c.leave()
+
+
+def figures():
+    """Events and figures, by this server's names and ActiveMQ's."""
+    c = Client()
+    c.subscribe("/topic/$sys/connect", id="own")
+    c.subscribe("/topic/ActiveMQ.Advisory.Connection", id="amq")
+    other = Client()
+    assert sorted(c.message().headers["subscription"] for _ in range(2)) == ["amq", "own"]
+    other.send(PREFIX + "counted", "1")
+    queue_name = PREFIX[len("/queue/"):] + "counted"
+    c.subscribe("/temp-queue/figures", id="f")
+    for ask in ("/queue/$sys/stats/", "ActiveMQ.Statistics.Destination.", "/queue/ActiveMQ.Statistics.Destination."):
+        c.send(ask + queue_name, "", **{"reply-to": "/temp-queue/figures"})
+        f = c.message().headers
+        assert f["size"] == "1" and f["enqueueCount"] == "1" and f["consumerCount"] == "0", f
+    c.send("ActiveMQ.Statistics.Broker", "", **{"reply-to": "/temp-queue/figures"})
+    assert int(c.message().headers["queues"]) > 0
+    other.leave()
+    assert c.message().headers["destination"] == "/topic/ActiveMQ.Advisory.Connection"
+    c.leave()
+
+
+PEERS = [
+    ("ActiveMQ", activemq), ("RabbitMQ", rabbitmq), ("Artemis", artemis), ("Apollo", apollo),
+    ("topics", topics), ("replies", replies), ("replay", replay), ("figures", figures),
+]
 
 CHECKS = [
     ("connect", connect), ("heart-beat", heart_beat), ("text", text), ("headers", headers), ("binary", binary),

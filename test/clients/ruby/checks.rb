@@ -11,6 +11,7 @@ PASSCODE = ENV.fetch("STOMP_PASSCODE", "guest")
 VHOST = ENV.fetch("STOMP_VHOST", "localhost")
 PREFIX = ENV.fetch("STOMP_PREFIX")
 VERSION = ENV.fetch("STOMP_VERSION")
+URL = ENV.fetch("STOMP_URL", "") # ssl: the certificate is not checked
 WAIT = 10 # seconds for anything that must come
 
 TEXT = "Grüße, 世界 🐇"
@@ -18,7 +19,7 @@ TEXT = "Grüße, 世界 🐇"
 def params(more = {})
   headers = VERSION == "1.0" ? {} : { "accept-version" => VERSION, "host" => VHOST }
   {
-    hosts: [{ login: LOGIN, passcode: PASSCODE, host: HOST, port: PORT }],
+    hosts: [{ login: LOGIN, passcode: PASSCODE, host: HOST, port: PORT, ssl: URL.start_with?("ssl:") && Stomp::SSLParams.new }],
     reliable: false, max_reconnect_attempts: 1, connread_timeout: WAIT, stompconn: VERSION == "1.2",
     connect_headers: headers.merge(more)
   }
@@ -379,7 +380,7 @@ PEERS = {
     %w[red later].each do |want|
       f = c.frame("MESSAGE")
       must(f.body == want, f)
-      c.c.ack(f.headers["ack"])
+      c.ack(f)
     end
     c.c.subscribe(q, { id: "b", browser: true })
     must(c.frame("MESSAGE").body == "blue", "the browser sees what is left")
@@ -436,6 +437,74 @@ PEERS = {
     c.c.subscribe("/topic/rb.*", { id: "late" })
     must(c.frame("MESSAGE").headers["retained"] == "true", "the topic kept it")
     c.leave
+  },
+
+  # Wildcards of each broker, and a durable subscription that is left, taken up and destroyed.
+  "topics" => lambda {
+    other, c = Check.new, Check.new
+    ["/topic/rbt.*.end", "topic://rbt.>", "/exchange/amq.topic/rbt.#"].each_with_index { |t, i| c.c.subscribe(t, { id: "w#{i}" }) }
+    c.c.publish("/topic/rbt.a.end", "all")
+    must(Array.new(3) { c.frame("MESSAGE").headers["subscription"] }.sort == %w[w0 w1 w2], "each of them")
+    c.leave
+    c = Check.new
+    c.c.subscribe("/topic/rb.news", { id: "rb", durable: true })
+    c.leave
+    other.c.publish("/topic/rb.news", "kept")
+    other.leave
+    c = Check.new
+    c.c.subscribe("/topic/rb.news", { id: "x", "durable-subscription-name" => "rb" })
+    must(c.frame("MESSAGE").body == "kept", "it waited")
+    c.c.unsubscribe("/topic/rb.news", { id: "x", "durable-subscription-name" => "rb" })
+    c.c.publish("/topic/rb.news", "nobody's")
+    c.c.subscribe("/topic/rb.news", { id: "x", "activemq.subscriptionName" => "rb" })
+    c.c.publish("/topic/rb.news", "new")
+    must(c.frame("MESSAGE").body == "new", "it began anew")
+    c.leave
+  },
+
+  # A temporary queue of ActiveMQ's clients, and what nobody would get.
+  "replies" => lambda {
+    c = Check.new
+    c.c.subscribe("/temp-queue/mine", { id: "mine" })
+    c.c.subscribe(PREFIX + "rb.ask", { id: "ask" })
+    c.c.publish(PREFIX + "rb.ask", "question", "reply-to" => "/temp-queue/mine")
+    c.c.publish(c.frame("MESSAGE").headers["reply-to"], "answer")
+    answer = c.frame("MESSAGE")
+    must(answer.body == "answer" && answer.headers["subscription"] == "mine", answer)
+    c.c.publish("/topic/rb.nobody", "x", mandatory: true, receipt: "m")
+    f = c.c.receive
+    must(f.command == "ERROR" && f.headers["error-code"] == "unroutable" && f.headers["receipt-id"] == "m", f)
+  },
+
+  # A topic that keeps, read again from a place on, as RabbitMQ's streams are.
+  "replay" => lambda {
+    c = Check.new
+    c.c.subscribe("/topic/rb.kept2", { id: "k", "x-queue-type" => "stream" })
+    5.times { |i| c.c.publish("/topic/rb.kept2", i.to_s) }
+    at = Array.new(5) { c.frame("MESSAGE").headers["x-stream-offset"] }
+    { "from-seq" => at[2], "x-stream-offset" => "offset=#{at[2]}" }.each do |name, value|
+      r = Check.new
+      r.c.subscribe("/topic/rb.kept2", { id: "r", name => value })
+      must(Array.new(3) { r.frame("MESSAGE").body } == %w[2 3 4], "from there on")
+      r.leave
+    end
+    c.leave
+  },
+
+  # Events and figures, by this server's names and ActiveMQ's.
+  "figures" => lambda {
+    c = Check.new
+    c.c.subscribe("/topic/$sys/connect", { id: "own" })
+    c.c.subscribe("/topic/ActiveMQ.Advisory.Connection", { id: "amq" })
+    c.c.publish(PREFIX + "rb.counted", "1", receipt: "sent")
+    c.frame("RECEIPT")
+    other = Check.new
+    must(Array.new(2) { c.frame("MESSAGE").headers["subscription"] }.sort == %w[amq own], "both tell of it")
+    c.c.publish("ActiveMQ.Statistics.Destination." + PREFIX.delete_prefix("/queue/") + "rb.counted", "", "reply-to" => "/temp-queue/f")
+    f = c.frame("MESSAGE")
+    must(f.headers["size"] == "1" && f.headers["consumerCount"] == "0", f)
+    c.leave
+    other.leave
   }
 }
 
