@@ -4,6 +4,7 @@
 //
 //   - or +       one part, whatever it is
 //     #, > or **   any number of parts, none included
+//     {EXPR}       one part that fits a regular expression
 //
 // where > may only be the last part. Anything else stands for itself.
 package pattern
@@ -24,8 +25,9 @@ const (
 
 // A Pattern is a name, perhaps with wildcards. The zero Pattern matches the empty name.
 type Pattern struct {
-	text string
-	wild bool
+	text  string
+	wild  bool
+	exprs *exprs // nil: there is none
 }
 
 // Errors of Parse.
@@ -36,13 +38,14 @@ var (
 
 // IsPattern reports whether name has a wildcard.
 func IsPattern(name string) bool {
-	if !strings.ContainsAny(name, "*+#>") {
+	if !strings.ContainsAny(name, "*+#>{") {
 		return false
 	}
 	for name, more := name, true; more; {
 		var part string
-		part, name, more = cut(name)
-		if wildcard(part) != "" {
+		var isExpr bool
+		part, name, more, isExpr = cutPattern(name)
+		if isExpr || wildcard(part) != "" {
 			return true
 		}
 	}
@@ -50,17 +53,25 @@ func IsPattern(name string) bool {
 }
 
 // Parse reads a pattern. Two that mean the same are equal when they are spelt with the same
-// separators.
+// separators, and without expressions.
 func Parse(name string) (Pattern, error) {
 	if !IsPattern(name) {
 		return Pattern{text: name}, nil
 	}
 	var b strings.Builder
 	rests, last, at := 0, "", 0
+	var found exprs
 	for text, more := name, true; more; {
 		var part string
-		part, text, more = cut(text)
+		var isExpr bool
+		part, text, more, isExpr = cutPattern(text)
 		w := wildcard(part)
+		if isExpr {
+			var err error
+			if w, err = found.add(part); err != nil {
+				return Pattern{}, err
+			}
+		}
 		if part == ">" && more {
 			return Pattern{}, ErrRest
 		}
@@ -85,11 +96,20 @@ func Parse(name string) (Pattern, error) {
 	if rests > maxRests {
 		return Pattern{}, ErrMany
 	}
-	return Pattern{text: b.String(), wild: true}, nil
+	p := Pattern{text: b.String(), wild: true}
+	if found.parts != nil {
+		p.exprs = &found
+	}
+	return p, nil
 }
 
 // String is the pattern with * and # as its wildcards.
-func (p Pattern) String() string { return p.text }
+func (p Pattern) String() string {
+	if p.exprs == nil {
+		return p.text
+	}
+	return exprShows.Replace(p.text)
+}
 
 // Wild reports whether it has wildcards.
 func (p Pattern) Wild() bool { return p.wild }
@@ -99,7 +119,7 @@ func (p Pattern) Matches(name string) bool {
 	if !p.wild {
 		return same(p.text, name)
 	}
-	return matches(p.text, name)
+	return matches(p.text, name, p.exprs)
 }
 
 // same reports whether a and b have the same parts.
@@ -117,7 +137,7 @@ func same(a, b string) bool {
 
 // matches compares a pattern with a name. What a # stands for is as little as possible, and a part
 // more each time that what follows does not fit: only the last # ever has to be tried again.
-func matches(p, name string) bool {
+func matches(p, name string, exprs *exprs) bool {
 	type place struct {
 		text string
 		more bool // there is a part to come
@@ -134,7 +154,7 @@ func matches(p, name string) bool {
 				continue
 			}
 			n, left, leftMore := cut(in.text)
-			if part == one || part == n {
+			if part == one || part == n || exprs.fits(part, n) {
 				at, in = place{after, more}, place{left, leftMore}
 				continue
 			}

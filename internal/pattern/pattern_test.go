@@ -41,6 +41,13 @@ func TestMatches(t *testing.T) {
 		{"a*.b", []string{"a*.b"}, []string{"ab.b"}},
 		{"a..b", []string{"a..b"}, []string{"a.b"}},
 		{"a.*.b", []string{"a..b"}, []string{"a.b"}},
+		{"a.{[0-9]+}", []string{"a.1", "a/42"}, []string{"a.x", "a", "a.1.2", "a.1x", "a.x1"}},
+		{"a.{x.*|y/z}.*", []string{"a.x.b", "a.xyz.b"}, []string{"a.y.b", "a.x", "a.bx.b"}},
+		{"{a|b}.#.{(?i)END}", []string{"a.end", "b.x.y.End"}, []string{"c.end", "a.ending"}},
+		{"{(aa){2,3}}", []string{"aaaa", "aaaaaa"}, []string{"aa", "aaaaa"}},
+		{"{550e8400-e29b-11d4}", []string{"{550e8400-e29b-11d4}"}, []string{"550e8400-e29b-11d4"}},
+		{"a.{x}.*", []string{"a.{x}.b"}, []string{"a.x.b"}},
+		{"a.b{[x]}.*", []string{"a.b{[x]}.c"}, []string{"a.bx.c"}},
 		{"/topic/>", []string{"/topic", "/topic/a.b"}, []string{"/queue/a"}},
 	} {
 		p := parse(t, test.pattern)
@@ -60,7 +67,7 @@ func TestMatches(t *testing.T) {
 func TestParse(t *testing.T) {
 	for _, test := range [][2]string{
 		{"a.b", "a.b"}, {"a.+.c", "a.*.c"}, {"a.>", "a.#"}, {"a.**.b", "a.#.b"}, {"a.#.#.b", "a.#.b"}, {"#.>", "#"},
-		{"/topic/+/x", "/topic/*/x"}, {"a+b", "a+b"}, {"", ""},
+		{"/topic/+/x", "/topic/*/x"}, {"a+b", "a+b"}, {"", ""}, {"{a.{x}", "{a.{x}"}, {"{a}.b", "{a}.b"},
 	} {
 		p := parse(t, test[0])
 		if p.String() != test[1] {
@@ -71,6 +78,17 @@ func TestParse(t *testing.T) {
 		}
 		if again := parse(t, p.String()); again != p {
 			t.Errorf("%q read again is %q", p, again)
+		}
+	}
+	if p := parse(t, "/topic/{a.b|c/d}/+"); p.String() != "/topic/{a.b|c/d}/*" || !p.Wild() || !pattern.IsPattern("x.{[a.b]}") {
+		t.Errorf("with an expression: %q", p)
+	}
+	for text, want := range map[string]string{
+		"{[a}": "is no regular expression: missing closing ]", "{(a{1000}){1000}}": "is no regular expression", "{[a]{600}}": "too large",
+		strings.Repeat("{[a]}.", 9): "more than 8", "{[\x01]}": "control character",
+	} {
+		if _, err := pattern.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
 	if _, err := pattern.Parse("a.>.b"); !errors.Is(err, pattern.ErrRest) {
@@ -103,7 +121,7 @@ func TestTrie(t *testing.T) {
 			}
 			delete(patterns, id)
 		} else if _, ok := patterns[id]; !ok {
-			p := parse(t, random(r, "a", "b", "c", "*", "#", "a", "b"))
+			p := parse(t, random(r, "a", "b", "c", "*", "#", "a", "b", "{[ab]}", "{b|c.d}", "{.*}"))
 			patterns[id] = p
 			trie.Add(p, id)
 		}
@@ -150,13 +168,15 @@ func FuzzPattern(f *testing.F) {
 	f.Add("a.*.#", "a.b.c")
 	f.Add("#.a.#.a", "a.a.a.a")
 	f.Add("/topic/>", "/topic/x")
+	f.Add("a.{[b.]+}.*", "a.b.c")
+	f.Add("{{[}].b", "a.b")
 	f.Fuzz(func(t *testing.T, text, name string) {
 		p, err := pattern.Parse(text)
 		if err != nil || len(name) > 200 {
 			return
 		}
 		again, err := pattern.Parse(p.String())
-		if err != nil || again != p {
+		if err != nil || again.String() != p.String() || again.Wild() != p.Wild() {
 			t.Fatalf("%q is written %q, which reads as %q, %v", text, p, again, err)
 		}
 		var trie pattern.Trie[int]

@@ -19,7 +19,7 @@ func (p Pattern) Contains(q Pattern) bool {
 		case a == one:
 			return b != rest && r.holds(i+1, j+1)
 		}
-		return a == b && r.holds(i+1, j+1)
+		return (a == b || r.q.exprs.of(b) == nil && b != one && b != rest && r.p.exprs.fits(a, b)) && r.holds(i+1, j+1)
 	}).holds(0, 0)
 }
 
@@ -41,40 +41,54 @@ func (p Pattern) Overlaps(q Pattern) bool {
 		case a == end || b == end:
 			return a == b
 		}
-		return (a == b || a == one || b == one) && r.holds(i+1, j+1)
+		return (a == b || a == one || b == one || r.both(a, b)) && r.holds(i+1, j+1)
 	}).holds(0, 0)
+}
+
+// both reports whether a part of a name may be one that the parts a and b, of which one is an expression, stand for.
+func (r *relation) both(a, b string) bool {
+	if r.p.exprs.of(a) != nil {
+		return r.q.exprs.of(b) != nil || r.p.exprs.fits(a, b)
+	}
+	return r.q.exprs.fits(b, a)
 }
 
 // end is behind the last part. No part is like it: it holds a separator.
 const end = "/"
 
+// A side is one of two patterns.
+type side struct {
+	parts []string
+	exprs *exprs
+}
+
 // A relation compares two patterns from each place in one and each in the other, once.
 type relation struct {
-	p, q []string
+	p, q side
 	rule func(r *relation, i, j int) bool
 	seen []int8 // 1: it holds, -1: it does not
 }
 
 func newRelation(p, q Pattern, rule func(r *relation, i, j int) bool) *relation {
-	r := &relation{p: ordered(p.text), q: ordered(q.text), rule: rule}
-	r.seen = make([]int8, (len(r.p)+1)*(len(r.q)+1))
+	r := &relation{p: side{ordered(p.text), p.exprs}, q: side{ordered(q.text), q.exprs}, rule: rule}
+	r.seen = make([]int8, (len(r.p.parts)+1)*(len(r.q.parts)+1))
 	return r
 }
 
 // at returns the parts of both that stand at i and j, or end.
 func (r *relation) at(i, j int) (a, b string) {
 	a, b = end, end
-	if i < len(r.p) {
-		a = r.p[i]
+	if i < len(r.p.parts) {
+		a = r.p.parts[i]
 	}
-	if j < len(r.q) {
-		b = r.q[j]
+	if j < len(r.q.parts) {
+		b = r.q.parts[j]
 	}
 	return a, b
 }
 
 func (r *relation) holds(i, j int) bool {
-	known := &r.seen[i*(len(r.q)+1)+j]
+	known := &r.seen[i*(len(r.q.parts)+1)+j]
 	if *known == 0 {
 		*known = -1
 		if r.rule(r, i, j) {

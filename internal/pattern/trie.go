@@ -1,6 +1,7 @@
 package pattern
 
 import (
+	"regexp"
 	"slices"
 	"sync"
 )
@@ -20,6 +21,14 @@ type node[T comparable] struct {
 	parts  map[string]*node[T] // what follows, by part
 	one    *node[T]            // what follows a *
 	rest   *node[T]            // what follows a #
+	exprs  []branch[T]         // what follows an expression
+}
+
+// A branch is what follows an expression.
+type branch[T comparable] struct {
+	part string
+	re   *regexp.Regexp
+	n    *node[T]
 }
 
 // Len is the number of values.
@@ -37,20 +46,24 @@ func (t *Trie[T]) Add(p Pattern, v T) {
 	for text, more := p.text, true; more; {
 		var part string
 		part, text, more = cut(text)
-		n = n.grow(part, p.wild)
+		n = n.grow(part, p)
 	}
 	n.values = append(n.values, v)
 	t.size++
 }
 
-func (n *node[T]) grow(part string, wild bool) *node[T] {
-	next := n.next(part, wild)
+func (n *node[T]) grow(part string, p Pattern) *node[T] {
+	next := n.next(part, p)
 	if *next != nil {
 		return *next
 	}
 	made := new(node[T])
+	if re := p.exprs.of(part); re != nil {
+		n.exprs = append(n.exprs, branch[T]{part, re, made})
+		return made
+	}
 	*next = made
-	if !wild || part != one && part != rest {
+	if wild := p.wild; !wild || part != one && part != rest {
 		if n.parts == nil {
 			n.parts = make(map[string]*node[T])
 		}
@@ -60,12 +73,19 @@ func (n *node[T]) grow(part string, wild bool) *node[T] {
 }
 
 // next is where the node behind a part of a pattern is kept, or would be.
-func (n *node[T]) next(part string, wild bool) **node[T] {
+func (n *node[T]) next(part string, p Pattern) **node[T] {
 	switch {
-	case wild && part == one:
+	case p.wild && part == one:
 		return &n.one
-	case wild && part == rest:
+	case p.wild && part == rest:
 		return &n.rest
+	case p.exprs.of(part) != nil:
+		for i := range n.exprs {
+			if n.exprs[i].part == part {
+				return &n.exprs[i].n
+			}
+		}
+		return new(*node[T])
 	}
 	next := n.parts[part]
 	return &next
@@ -75,14 +95,14 @@ func (n *node[T]) next(part string, wild bool) **node[T] {
 func (t *Trie[T]) Remove(p Pattern, v T) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.root.remove(p.text, true, p.wild, v) {
+	if !t.root.remove(p.text, true, p, v) {
 		return false
 	}
 	t.size--
 	return true
 }
 
-func (n *node[T]) remove(text string, more, wild bool, v T) bool {
+func (n *node[T]) remove(text string, more bool, p Pattern, v T) bool {
 	if !more {
 		i := slices.Index(n.values, v)
 		if i < 0 {
@@ -94,18 +114,24 @@ func (n *node[T]) remove(text string, more, wild bool, v T) bool {
 		return true
 	}
 	part, text, more := cut(text)
-	next := n.next(part, wild)
+	next := n.next(part, p)
 	below := *next
-	if below == nil || !below.remove(text, more, wild, v) {
+	if below == nil || !below.remove(text, more, p, v) {
 		return false
 	}
-	if len(below.values) == 0 && len(below.parts) == 0 && below.one == nil && below.rest == nil {
+	if len(below.values) == 0 && len(below.parts) == 0 && below.one == nil && below.rest == nil && below.exprs == nil {
 		switch below {
 		case n.one:
 			n.one = nil
 		case n.rest:
 			n.rest = nil
 		default:
+			if i := slices.IndexFunc(n.exprs, func(b branch[T]) bool { return b.n == below }); i >= 0 {
+				if n.exprs = slices.Delete(n.exprs, i, i+1); len(n.exprs) == 0 {
+					n.exprs = nil
+				}
+				break
+			}
 			if delete(n.parts, part); len(n.parts) == 0 {
 				n.parts = nil
 			}
@@ -168,6 +194,11 @@ func (m *matching[T]) walk(n *node[T], name string, more bool, rests int) {
 	}
 	if next := n.parts[part]; next != nil {
 		m.walk(next, name, more, rests)
+	}
+	for _, b := range n.exprs {
+		if b.re.MatchString(part) {
+			m.walk(b.n, name, more, rests)
+		}
 	}
 }
 

@@ -261,6 +261,9 @@ func asDestinationError(err error) (*Error, bool) {
 	case errors.Is(err, broker.ErrSystem):
 		return errf(codeBadDestination, "Invalid destination", "Names that begin with /queue/$ and /topic/$ are the server's own."), true
 	case errors.Is(err, broker.ErrWildcard):
+		if _, why, ok := strings.Cut(err.Error(), ": pattern: "); ok { // it is none that can be read
+			return errf(codeBadDestination, "Invalid destination", "The pattern of names cannot be used: %s.", why), true
+		}
 		return errf(codeBadDestination, "Invalid destination", "A pattern of names can be subscribed to, not sent to. Send to several destinations with commas between them."), true
 	case errors.Is(err, broker.ErrTaken):
 		return errf(codeAccess, "access_refused", "The queue is exclusive: the connection that subscribed to it first has it alone, until it ends."), true
