@@ -13,7 +13,7 @@ import (
 
 // floors are those of ARCHITECTURE.md: an import points to a lower floor.
 var floors = map[string]int{
-	"internal/frame": 0, "internal/vfs": 0, "internal/ruby/marshal": 0, "internal/ruby/psych": 0, "internal/ruby/messageid": 0,
+	"internal/frame": 0, "internal/heap": 0, "internal/vfs": 0, "internal/ruby/marshal": 0, "internal/ruby/psych": 0, "internal/ruby/messageid": 0,
 	"test/certificate":   0,
 	"internal/websocket": 0, "internal/origin": 0, "internal/transport": 0,
 	"internal/selector": 0, "internal/destination": 0, "internal/pattern": 0,

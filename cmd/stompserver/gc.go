@@ -18,14 +18,17 @@ const (
 	nothing  = 1 << 20
 )
 
+// newBallast is to be called before anything large was allocated: memory that was in use before is
+// cleared when it is given out again, and so is resident.
+func newBallast() []byte { return make([]byte, ballast) }
+
 // tuneGC makes the collector run seldom under load, but often when messages fill the limit
 // (in bytes, 0 for none), of which its headroom is a quarter; and gives memory back when
 // the load is over. It works until stop is closed.
-func tuneGC(limit int64, stop <-chan struct{}) {
+func tuneGC(limit int64, weight []byte, stop <-chan struct{}) {
 	if limit > 0 {
 		debug.SetMemoryLimit(max(limit+limit/4, 4*ballast))
 	}
-	weight := make([]byte, ballast)
 	go func() { // ended by stop; it owns the ballast
 		tick := time.NewTicker(quietFor)
 		defer tick.Stop()

@@ -108,6 +108,7 @@ func serve(ctx context.Context, g *globals, a *serverArgs) (err error) {
 	}
 	defer signal.Stop(signals)
 
+	weight := newBallast()
 	s.Config.Version, s.Config.Revision = version, build().Revision
 	if p.server, err = stompserver.New(s.Config); err != nil {
 		var storage *stompserver.StorageError
@@ -133,7 +134,7 @@ func serve(ctx context.Context, g *globals, a *serverArgs) (err error) {
 	}
 	over := make(chan struct{})
 	defer close(over)
-	tuneGC(p.server.MemoryLimit(), over)
+	tuneGC(p.server.MemoryLimit(), weight, over)
 	p.announce()
 	child.ready()
 	return p.run(ctx, signals)

@@ -4,11 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"runtime"
-	"runtime/metrics"
 
 	"go.etcd.io/bbolt"
 
+	"stompserver/internal/heap"
 	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
@@ -123,27 +122,12 @@ func (d *DBM) writeAhead(w *partWriter) error {
 		if err := d.update(func(tx *bbolt.Tx) error { return w.put(tx, d.sizes.atOnce) }); err != nil {
 			return err
 		}
-		if garbage += was - w.left; garbage >= mostGarbage {
-			collect()
+		if garbage += was - w.left; garbage >= heap.Much { // the pages of transactions that are over
+			heap.Collect()
 			garbage = 0
 		}
 	}
 	return nil
-}
-
-const (
-	mostGarbage = 8 << 20
-	smallHeap   = 256 << 20
-)
-
-// collect has the collector run, if that is a matter of a moment: the pages of a transaction
-// are garbage when it is over, and of that it lets as much gather as is in use, which may be
-// the body alone.
-func collect() {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	if metrics.Read(live); live[0].Value.Uint64() < smallHeap {
-		runtime.GC()
-	}
 }
 
 // sweepUp removes the parts that have no message. A full disk leaves them for later.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"stompserver/internal/heap"
 )
 
 func (r *recovery) openSegment(n uint64, name string) error {
@@ -105,6 +107,9 @@ func (r *recovery) segment(s *segment, next uint64) error {
 	}
 	if err := r.scan(s, end, sealed); err != nil {
 		return err
+	}
+	if end >= heap.Much { // all of which was in memory
+		heap.Collect()
 	}
 	if sealed && s.last < t.group {
 		r.problem("%s: groups %d to %d are missing", s.name, s.last+1, t.group)
