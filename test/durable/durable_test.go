@@ -26,10 +26,16 @@ var stores = []string{"journal", "file", "dbm", "activerecord"}
 
 func start(t *testing.T, dir, queue string) *process.Server {
 	t.Helper()
+	return startWith(t, dir, "STOMPSERVER_QUEUE="+queue)
+}
+
+// startWith starts one where another one may have been killed.
+func startWith(t *testing.T, dir string, settings ...string) *process.Server {
+	t.Helper()
 	if err := os.Remove(filepath.Join(dir, "ports.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
-	return process.StartIn(t, dir, "STOMPSERVER_QUEUE="+queue)
+	return process.StartIn(t, dir, settings...)
 }
 
 func dial(t *testing.T, s *process.Server) *client.Conn {

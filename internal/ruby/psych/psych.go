@@ -36,6 +36,11 @@ const tag = "!ruby/object:StompServer::StompFrame"
 // Append appends the document of f. Of headers that are there twice the first is written: a
 // YAML mapping has each name once.
 func Append(dst []byte, f *Frame) []byte {
+	return append(appendScalar(appendHead(dst, f), f.Body), '\n')
+}
+
+// appendHead appends what stands before the body.
+func appendHead(dst []byte, f *Frame) []byte {
 	dst = append(dst, "--- "+tag+"\ncommand: "...)
 	dst = appendScalar(dst, f.Command)
 	dst = append(dst, "\nheaders:"...)
@@ -56,8 +61,7 @@ func Append(dst []byte, f *Frame) []byte {
 			dst = appendScalar(dst, h[1])
 		}
 	}
-	dst = append(dst, "\nbody: "...)
-	return append(appendScalar(dst, f.Body), '\n')
+	return append(dst, "\nbody: "...)
 }
 
 func first(before [][2]string, name string) bool {
@@ -69,51 +73,56 @@ func first(before [][2]string, name string) bool {
 	return true
 }
 
-// base64Part is how much is put into base64 at a time: whole groups of three bytes.
-const base64Part = 3 << 10
+// isText reports whether s is written as a text, and not in base64.
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
-// Size is how many bytes Append makes of s, roughly, and not less if it makes base64 of it or
-// escapes next to nothing.
-func Size(s string) int {
-	n := len(s) + len(s)/64 + 64
-	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
-		n = base64.StdEncoding.EncodedLen(len(s)) + 64
-	}
-	return n
-}
+const binaryTag = "!binary "
 
 // appendScalar appends s in double quotes, or in base64 if it is no text.
 func appendScalar(dst []byte, s string) []byte {
-	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
-		dst = append(dst, `!binary "`...)
-		for len(s) > base64Part {
-			dst = base64.StdEncoding.AppendEncode(dst, []byte(s[:base64Part]))
-			s = s[base64Part:]
-		}
-		dst = base64.StdEncoding.AppendEncode(dst, []byte(s))
-		return append(dst, '"')
+	if isText(s) {
+		return append(appendText(append(dst, '"'), s), '"')
 	}
+	return append(base64.StdEncoding.AppendEncode(append(dst, binaryTag+`"`...), bytes(s)), '"')
+}
+
+// bytes is s, which nobody changes.
+func bytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// appendText appends s with the escapes that it needs between quotes.
+func appendText(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
 	for {
 		n := plain(s)
 		dst = append(dst, s[:n]...)
 		if s = s[n:]; s == "" {
-			return append(dst, '"')
+			return dst
 		}
 		c, size := utf8.DecodeRuneInString(s)
-		switch {
-		case c == '"' || c == '\\':
+		switch escapedLen(c) {
+		case 2:
+			if c == '\n' {
+				c = 'n'
+			}
 			dst = append(dst, '\\', byte(c))
-		case c == '\n':
-			dst = append(dst, `\n`...)
-		case c < 0xa0:
+		case 4:
 			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
 		default:
 			dst = fmt.Appendf(dst, `\u%04x`, c)
 		}
 		s = s[size:]
 	}
+}
+
+// escapedLen is how many bytes the escape of c has.
+func escapedLen(c rune) int {
+	switch {
+	case c == '"' || c == '\\' || c == '\n':
+		return 2
+	case c < 0xa0:
+		return 4
+	}
+	return 6
 }
 
 // isEscaped reports whether c, which is no control character of ASCII, is written with an
@@ -126,13 +135,28 @@ var errNoFrame = errors.New("it is not the YAML of a frame")
 
 // Parse reads a document. Any input is safe; the result does not refer to text.
 func Parse(text []byte) (*Frame, error) {
-	if f, ok := quick(unsafe.String(unsafe.SliceData(text), len(text))); ok { // which keeps nothing of it
-		return f, nil
+	f, body, err := ParseBody(text, 0)
+	if err != nil {
+		return nil, err
 	}
-	return parse(text)
+	f.Body = unsafe.String(unsafe.SliceData(body), len(body))
+	return f, nil
 }
 
-// parse is Parse for whatever YAML there is.
+// ParseBody is Parse, but for the body, which it returns by itself, with room for so many bytes
+// more behind it. A large body that Append wrote is in memory once, beside text.
+func ParseBody(text []byte, room int) (f *Frame, body []byte, err error) {
+	if f, body, ok := quick(unsafe.String(unsafe.SliceData(text), len(text)), room); ok { // which keeps nothing of it
+		return f, body, nil
+	}
+	if f, err = parse(text); err != nil {
+		return nil, nil, err
+	}
+	body = append(make([]byte, 0, len(f.Body)+room), f.Body...)
+	f.Body = ""
+	return f, body, nil
+}
+
 func parse(text []byte) (*Frame, error) {
 	var docs []yaml.Node
 	if err := yaml.Load(text, &docs, yaml.WithAllDocuments()); err != nil {

@@ -1,6 +1,8 @@
 package psych_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"os/exec"
 	"strings"
@@ -172,10 +174,20 @@ func FuzzParse(f *testing.F) {
 }
 
 // TestQuick: what is written here takes the short cut, but for keys that are very long.
+// quick takes the short cut, or does not.
+func quick(text string) (*psych.Frame, bool) {
+	f, body, ok := psych.Quick(text, 0)
+	if !ok {
+		return nil, false
+	}
+	f.Body = string(body)
+	return f, true
+}
+
 func TestQuick(t *testing.T) {
 	for _, f := range frames {
 		text := string(psych.Append(nil, f))
-		got, ok := psych.Quick(text)
+		got, ok := quick(text)
 		if want := !strings.Contains(text, "\n  ? "); ok != want {
 			t.Errorf("%.200s\ntakes the short cut: %v, want %v", text, ok, want)
 		} else if ok {
@@ -185,7 +197,7 @@ func TestQuick(t *testing.T) {
 		}
 	}
 	const ruby = "--- !ruby/object:StompServer::StompFrame\ncommand: MESSAGE\nheaders:\n  a: b\nbody: c\n"
-	if f, ok := psych.Quick(ruby); ok {
+	if f, ok := quick(ruby); ok {
 		t.Errorf("what Ruby writes takes the short cut: %+v", f)
 	}
 }
@@ -197,7 +209,7 @@ func FuzzQuick(f *testing.F) {
 	}
 	f.Add("--- !ruby/object:StompServer::StompFrame\ncommand: \"\\x0a\"\nheaders:\n  \"<<\": \"\\u0085\"\n  \"<<\": !binary \" YQ==\"\nbody: \"\\\\\"\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		got, ok := psych.Quick(text)
+		got, ok := quick(text)
 		if !ok {
 			return
 		}
@@ -212,15 +224,46 @@ func FuzzQuick(f *testing.F) {
 }
 
 // FuzzAppend: what is written is read back as it was, either way.
+// TestParseBody: a body has the room that is asked for.
+func TestParseBody(t *testing.T) {
+	for _, body := range []string{"", "plain", "\"escaped\"\n\u2028", "\x00\xff", "\xffbinary"} {
+		for name, text := range map[string][]byte{
+			"ours":   psych.Append(nil, frame(body, "a", "b")),
+			"Ruby's": []byte("--- !ruby/object:StompServer::StompFrame\nheaders:\n  a: b\nbody: !binary |\n  " + base64.StdEncoding.EncodeToString([]byte(body)) + "\n"),
+		} {
+			f, got, err := psych.ParseBody(text, 7)
+			if err != nil || string(got) != body || f.Body != "" || len(f.Headers) != 1 {
+				t.Errorf("%s, %q: %q, %+v, %v", name, body, got, f, err)
+			}
+			if cap(got) < len(got)+7 {
+				t.Errorf("%s, %q: %d bytes have a capacity of %d", name, body, len(got), cap(got))
+			}
+		}
+	}
+}
+
 func FuzzAppend(f *testing.F) {
 	f.Add("MESSAGE", "name", "value", "body")
 	f.Add("\x00", "a: b", "\xff", "\u2028\n\"")
+	f.Add("", "", "", strings.Repeat("\"1234ä😀\u2028", 10_000))
+	f.Add("", "", "", strings.Repeat("\xff\n\"", 50_000))
 	f.Fuzz(func(t *testing.T, command, name, value, body string) {
 		want := &psych.Frame{Command: command, Headers: [][2]string{{"destination", "/queue/a"}}, Body: body}
 		if name != "destination" {
 			want.Headers = append(want.Headers, [2]string{name, value})
 		}
 		text := psych.Append(nil, want)
+		if n := psych.Size(want); n != len(text) {
+			t.Fatalf("Size is %d, and it has %d", n, len(text))
+		}
+		var pieces []byte
+		psych.Pieces(want, func(piece []byte) bool {
+			pieces = append(pieces, piece...)
+			return true
+		})
+		if !bytes.Equal(pieces, text) {
+			t.Fatalf("in pieces: %s, want %s", pieces, text)
+		}
 		general, err := psych.General(text)
 		if err != nil {
 			t.Fatalf("%v: %s", err, text)

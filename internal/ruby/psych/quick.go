@@ -1,46 +1,56 @@
 package psych
 
 import (
+	"encoding/base64"
 	"strings"
 	"unicode/utf8"
 )
 
 // quick reads what Append writes, many times as fast as YAML in general is read. It reports
 // false for all that it is not sure of.
-func quick(doc string) (*Frame, bool) {
-	rest, ok := strings.CutPrefix(doc, "--- "+tag+"\ncommand: ")
+func quick(doc string, room int) (f *Frame, body []byte, ok bool) {
+	f, rest, ok := quickHead(doc)
 	if !ok {
-		return nil, false
+		return nil, nil, false
 	}
-	f := &Frame{}
+	body, rest, ok = cutBody(rest, room)
+	return f, body, ok && rest == "\n"
+}
+
+// quickHead reads what stands before the body.
+func quickHead(doc string) (f *Frame, rest string, ok bool) {
+	rest, ok = strings.CutPrefix(doc, "--- "+tag+"\ncommand: ")
+	if !ok {
+		return nil, "", false
+	}
+	f = &Frame{}
 	if f.Command, rest, ok = cutScalar(rest); !ok {
-		return nil, false
+		return nil, "", false
 	}
 	if after, none := strings.CutPrefix(rest, "\nheaders: {}"); none {
 		rest = after
 	} else if rest, ok = strings.CutPrefix(rest, "\nheaders:"); !ok || !strings.HasPrefix(rest, "\n  ") {
-		return nil, false
+		return nil, "", false
 	}
 	for strings.HasPrefix(rest, "\n  ") {
 		rest = rest[3:]
 		var h [2]string
 		before := len(rest)
 		if h[0], rest, ok = cutScalar(rest); !ok || before-len(rest) > mostKey {
-			return nil, false
+			return nil, "", false
 		}
 		if rest, ok = strings.CutPrefix(rest, ": "); !ok {
-			return nil, false
+			return nil, "", false
 		}
 		if h[1], rest, ok = cutScalar(rest); !ok {
-			return nil, false
+			return nil, "", false
 		}
 		f.Headers = append(f.Headers, h)
 	}
 	if rest, ok = strings.CutPrefix(rest, "\nbody: "); !ok {
-		return nil, false
+		return nil, "", false
 	}
-	f.Body, rest, ok = cutScalar(rest)
-	return f, ok && rest == "\n"
+	return f, rest, true
 }
 
 // mostKey is less than the 1024 characters past which YAML wants a key to be told to be one.
@@ -48,7 +58,7 @@ const mostKey = 1000
 
 // cutScalar takes a text in double quotes, or base64 in such, off s.
 func cutScalar(s string) (value, rest string, ok bool) {
-	s, binary := strings.CutPrefix(s, "!binary ")
+	s, binary := strings.CutPrefix(s, binaryTag)
 	if s == "" || s[0] != '"' {
 		return "", "", false
 	}
@@ -56,7 +66,7 @@ func cutScalar(s string) (value, rest string, ok bool) {
 	n := plain(s)
 	if n < len(s) && s[n] == '"' {
 		value, rest = s[:n], s[n+1:]
-	} else if value, rest, ok = unescape(s, n); !ok {
+	} else if value, rest, ok = unescape(s); !ok {
 		return "", "", false
 	}
 	if binary {
@@ -64,6 +74,34 @@ func cutScalar(s string) (value, rest string, ok bool) {
 		return b, rest, err == nil
 	}
 	return strings.Clone(value), rest, true // the rest of the document is not to be held by it
+}
+
+// cutBody is cutScalar into a buffer of the size that is needed, with room behind it.
+func cutBody(s string, room int) (body []byte, rest string, ok bool) {
+	text, binary := strings.CutPrefix(s, binaryTag)
+	if binary {
+		value, rest, ok := strings.Cut(strings.TrimPrefix(text, `"`), `"`)
+		if !ok || text[0] != '"' {
+			return nil, "", false
+		}
+		body = make([]byte, base64.StdEncoding.DecodedLen(len(value))+room)
+		n, err := base64.StdEncoding.Decode(body, bytes(value))
+		return body[:n], rest, err == nil && strings.IndexByte(value, '\n') < 0 && strings.IndexByte(value, '\r') < 0
+	}
+	if text == "" || text[0] != '"' {
+		return nil, "", false
+	}
+	text = text[1:]
+	if n := plain(text); n < len(text) && text[n] == '"' {
+		return append(make([]byte, 0, n+room), text[:n]...), text[n+1:], true
+	}
+	size := 0
+	if rest, ok = unescapeTo(text, func(piece string) { size += len(piece) }); !ok {
+		return nil, "", false
+	}
+	body = make([]byte, 0, size+room)
+	_, _ = unescapeTo(text, func(piece string) { body = append(body, piece...) })
+	return body, rest, true
 }
 
 // plain is how many bytes of s stand for themselves.
@@ -86,43 +124,49 @@ func plain(s string) int {
 	return len(s)
 }
 
-// unescape reads up to the closing quote; n bytes are known to be plain.
-func unescape(s string, n int) (value, rest string, ok bool) {
+// unescape reads up to the closing quote.
+func unescape(s string) (value, rest string, ok bool) {
 	var b strings.Builder
+	rest, ok = unescapeTo(s, func(piece string) { b.WriteString(piece) })
+	return b.String(), rest, ok
+}
+
+// unescapeTo puts what s is up to the closing quote, in pieces.
+func unescapeTo(s string, put func(piece string)) (rest string, ok bool) {
 	for {
-		b.WriteString(s[:n])
+		n := plain(s)
+		put(s[:n])
 		s = s[n:]
 		if s == "" {
-			return "", "", false
+			return "", false
 		}
 		if s[0] == '"' {
-			return b.String(), s[1:], true
+			return s[1:], true
 		}
 		if s[0] != '\\' || len(s) < 2 {
-			return "", "", false
+			return "", false
 		}
 		digits := 0
 		switch s[1] {
 		case '"', '\\':
-			b.WriteByte(s[1])
+			put(s[1:2])
 		case 'n':
-			b.WriteByte('\n')
+			put("\n")
 		case 'x':
 			digits = 2
 		case 'u':
 			digits = 4
 		default:
-			return "", "", false
+			return "", false
 		}
 		if digits > 0 {
 			r, ok := hex(s[2:], digits)
 			if !ok {
-				return "", "", false
+				return "", false
 			}
-			b.WriteRune(r)
+			put(string(r))
 		}
 		s = s[2+digits:]
-		n = plain(s)
 	}
 }
 

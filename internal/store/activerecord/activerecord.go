@@ -25,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"stompserver/internal/heap"
 	"stompserver/internal/ruby/messageid"
 	"stompserver/internal/store"
 	"stompserver/internal/vfs"
@@ -126,6 +127,10 @@ func Open(cfg Config) (_ *Store, err error) {
 			return nil, err
 		}
 	}
+	if _, err := s.conn.ExecContext(ctx, anotherRow); err != nil {
+		return nil, err
+	}
+	heap.Collect() // there may have been large rows
 	return s, nil
 }
 

@@ -85,7 +85,7 @@ func away(t *testing.T, s *server) {
 		}
 	}
 	ds := sp.fetch(3, ready)
-	s.kill()
+	s.Kill()
 	ack := sp.commit(func(b *store.Batch) { b.AckRange(sp.q, ds[0].Seq, ds[1].Seq) })
 	var held []<-chan error // whose fate nobody knows
 	for n := 0; n < 3 && len(held) < 3; {
@@ -105,7 +105,7 @@ func away(t *testing.T, s *server) {
 	if len(held) > 1 {
 		t.Error("puts are not refused")
 	}
-	s.start()
+	s.Start()
 	if err := <-ack; err != nil {
 		t.Error(err)
 	}
@@ -148,8 +148,8 @@ func givenUp(t *testing.T, s *server) {
 	if err := <-sp.put("m"); err != nil {
 		t.Fatal(err)
 	}
-	s.kill()
-	defer s.start()
+	s.Kill()
+	defer s.Start()
 	var put <-chan error
 	for alive := true; alive; { // a process of it may outlive it for a moment
 		put = sp.put("x")

@@ -20,6 +20,8 @@ type dialect struct {
 	prepares bool // statements are to be prepared, and by us
 	begin    string
 
+	scanned string // what is read of every row at the start, if not rowColumns: large frames are NULL, and read alone
+
 	longest int // bytes of a row at most, if the server does not say less
 	name    int // bytes of a queue's name at most; 0: no limit
 
@@ -29,10 +31,12 @@ type dialect struct {
 	me     string // asks for the number of a connection
 	end    string // ends the connection of that number, if it has the lock
 
-	settle func(ctx context.Context, c *sql.Conn, cfg *Config) error // after the tables are there; may be nil
-	limit  func(ctx context.Context, c *sql.Conn) (int, error)       // bytes of a statement; nil: longest will do
-	batch  func(ctx context.Context, s *Store, g *group) error       // does a group at once; nil: a statement at a time
-	sync   func(ctx context.Context, s *Store) error                 // nil: nothing to do
+	settle func(ctx context.Context, c *sql.Conn, cfg *Config) error             // after the tables are there; may be nil
+	limit  func(ctx context.Context, c *sql.Conn) (int, error)                   // bytes of a statement; nil: longest will do
+	batch  func(ctx context.Context, s *Store, g *group) error                   // does a group at once; nil: a statement at a time
+	large  func(ctx context.Context, s *Store, l *long) error                    // puts what is large, in pieces; nil: it takes it as a whole
+	alone  func(ctx context.Context, s *Store, which one, take func(*row)) error // reads one row, if it is there
+	sync   func(ctx context.Context, s *Store) error                             // nil: nothing to do
 }
 
 var dialects = map[string]*dialect{sqlite: &sqliteDialect, postgresql: &postgresqlDialect, mysql: &mysqlDialect}

@@ -27,6 +27,7 @@ var mysqlDialect = dialect{
 	index:   "CREATE INDEX stompserver_place ON ar_messages (queue, seq, size)",
 	upsert:  "INSERT INTO stompserver_queues (name, last, marked) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE last = VALUES(last), marked = VALUES(marked)",
 	begin:   "START TRANSACTION",
+	scanned: fmt.Sprintf("id, stomp_id, IF(LENGTH(frame) < %[1]d, frame, NULL), IF(LENGTH(frame) < %[1]d, stored, NULL), queue, seq, size, attempts, checksum", aloneFrom),
 	longest: 1 << 30,
 	name:    255,
 	lock: func(ctx context.Context, c *sql.Conn) (bool, error) {
@@ -39,6 +40,8 @@ var mysqlDialect = dialect{
 	end:    "KILL ?",
 	settle: settleMySQL,
 	batch:  together,
+	large:  concatenate,
+	alone:  aloneMySQL,
 	limit: func(ctx context.Context, c *sql.Conn) (n int, err error) {
 		err = c.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&n)
 		return n, err

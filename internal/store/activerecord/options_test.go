@@ -64,7 +64,7 @@ func certificates(t testing.TB, dir string) {
 // encrypted connects as one who must show a certificate.
 func encrypted(t *testing.T, s *server) {
 	cfg := s.database(t, t.TempDir())
-	db, err := sql.Open(s.driver, s.dsn)
+	db, err := sql.Open(s.Driver, s.DSN)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func encrypted(t *testing.T, s *server) {
 		{"ssl_mode: perhaps", `ssl_mode: "perhaps" is not`},
 	} {
 		file := filepath.Join(t.TempDir(), "database.yml")
-		text := fmt.Sprintf("adapter: mysql2\ndatabase: %s\nhost: localhost\nsocket: %s\nusername: tls\n%s\n", cfg.Database.Database, cfg.Database.Socket, strings.ReplaceAll(tt.yml, "DIR", s.dir))
+		text := fmt.Sprintf("adapter: mysql2\ndatabase: %s\nhost: localhost\nsocket: %s\nusername: tls\n%s\n", cfg.Database.Database, cfg.Database.Socket, strings.ReplaceAll(tt.yml, "DIR", s.Dir))
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func encrypted(t *testing.T, s *server) {
 // schemas are places of their own in a database.
 func schemas(t *testing.T, s *server) {
 	cfg := s.database(t, t.TempDir())
-	db, err := sql.Open(s.driver, strings.Replace(s.dsn, "dbname=postgres", "dbname="+cfg.Database.Database, 1))
+	db, err := sql.Open(s.Driver, strings.Replace(s.DSN, "dbname=postgres", "dbname="+cfg.Database.Database, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,8 @@ var postgresqlDialect = dialect{
 		AND l.locktype = 'advisory' AND l.granted AND l.classid::bigint = hashtext('stompserver')::bigint & 4294967295
 		AND l.objid::bigint = hashtext(current_schema())::bigint & 4294967295 AND l.pid = ?::bigint`,
 	batch: pipeline,
+	large: copyIn,
+	alone: alonePostgreSQL,
 	sync:  syncPostgreSQL,
 }
 
@@ -91,6 +93,9 @@ func openPostgreSQL(d Database, noSync bool) (*sql.DB, error) {
 // pipeline does a group in one round trip: all statements are sent at once, and are one
 // transaction.
 func pipeline(ctx context.Context, s *Store, g *group) error {
+	if s.hasLarge(g) {
+		return s.inOrder(ctx, g)
+	}
 	var b pgx.Batch
 	// A division by zero is what undoes the rest if nothing was changed.
 	b.Queue("WITH changed AS ("+s.d.bind(fenceText)+" RETURNING 1) SELECT 1 / COUNT(*) FROM changed", g.number, s.owner, g.number-1)

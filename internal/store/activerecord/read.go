@@ -86,14 +86,19 @@ func (s *Store) info(name string, first, count, size float64) store.Info {
 // more is read than is wanted.
 func (s *Store) Read(dst []store.Record, queue string, after store.Seq, max int, size int64) (rs []store.Record, more bool, err error) {
 	begin := len(dst)
-	for len(dst) == begin {
+	for {
 		p := page{queue: queue, after: after}
+		read := len(dst)
 		err = s.again(func(ctx context.Context) error {
-			dst = dst[:begin]
+			dst = dst[:read]
 			if err := s.cut(ctx, &p, max, size); err != nil || p.last == after {
 				return err
 			}
-			dst, err = s.readPage(ctx, dst, &p)
+			readPage := s.readPage
+			if p.alone {
+				readPage = s.readAlone
+			}
+			dst, err = readPage(ctx, dst, &p)
 			return err
 		})
 		var damage *DamageError
@@ -103,18 +108,22 @@ func (s *Store) Read(dst []store.Record, queue string, after store.Seq, max int,
 		if err != nil {
 			return dst[:begin], false, fmt.Errorf("%s: %w", s.cfg.Database, err)
 		}
-		if more, after = p.more, p.last; !more || p.last == p.after { // none may be read
-			break
+		max, size, after = max-p.count, size-p.size, p.last
+		if !p.more || p.last == p.after || !p.early && len(dst) > begin { // the second: none may be read
+			return dst, p.more, nil
 		}
 	}
-	return dst, more, nil
 }
 
 // A page is the messages of a queue that follow after, up to last.
 type page struct {
 	queue       string
 	after, last store.Seq
+	count       int
+	size        int64
 	more        bool // others follow
+	early       bool // and it ends for the sake of a large one
+	alone       bool // last is all of it, and large
 }
 
 // cut finds out where p ends.
@@ -124,8 +133,8 @@ func (s *Store) cut(ctx context.Context, p *page, max int, size int64) error {
 		return err
 	}
 	defer rows.Close()
-	p.last, p.more = p.after, false
-	for n, left := 0, size; rows.Next(); {
+	*p = page{queue: p.queue, after: p.after, last: p.after}
+	for rows.Next() {
 		var r row
 		var seq, bytes any
 		if err := rows.Scan(&seq, &bytes); err != nil {
@@ -136,13 +145,20 @@ func (s *Store) cut(ctx context.Context, p *page, max int, size int64) error {
 		if store.Seq(r.seq) <= p.last { // it is twice, or no number
 			continue
 		}
-		if !s.isDamaged(p.queue, r.seq) {
-			if n == max || left <= 0 {
-				p.more = true
+		damaged := s.isDamaged(p.queue, r.seq)
+		if damaged && p.alone {
+			continue
+		}
+		if !damaged {
+			large := r.size >= aloneFrom
+			full := p.count == max || p.size >= size
+			if full || p.alone || large && p.count > 0 {
+				p.more, p.early = true, !full
 				return nil
 			}
-			n++
-			left -= r.size
+			p.alone = large
+			p.count++
+			p.size += r.size
 		}
 		p.last = store.Seq(r.seq)
 	}
@@ -180,25 +196,34 @@ func (s *Store) readPage(ctx context.Context, dst []store.Record, p *page) ([]st
 		if err := r.scan(rows); err != nil {
 			return dst, err
 		}
-		var m *message.Message
-		err := r.verify()
-		if err == nil && (string(r.queue) != p.queue || r.seq <= int64(p.after) || r.seq > int64(p.last)) {
-			err = errors.New("the index leads to another row")
-		}
-		if err == nil {
-			m, err = r.message()
-		}
-		switch {
-		case err == nil:
-			dst = append(dst, store.Record{Kind: store.RecordPut, Queue: p.queue, Seq: store.Seq(r.seq), Msg: store.Unhosted(m, p.queue), Attempts: uint32(r.attempts)})
-		case !s.cfg.StartDamaged:
-			s.noteDamage(&r)
-			damage := &DamageError{}
-			damage.add(r.id, err)
-			return dst, damage
-		case s.noteDamage(&r):
-			s.cfg.Log.Error("a damaged message is left out", "database", s.cfg.Database.String(), "row", r.id, "destination", p.queue, "err", err)
+		if dst, err = s.appendRow(dst, p, &r); err != nil {
+			return dst, err
 		}
 	}
 	return dst, rows.Err()
+}
+
+// appendRow appends the message of a row. If it is damaged that is an error, unless such are to be
+// left out.
+func (s *Store) appendRow(dst []store.Record, p *page, r *row) ([]store.Record, error) {
+	var m *message.Message
+	err := r.verify()
+	if err == nil && (string(r.queue) != p.queue || r.seq <= int64(p.after) || r.seq > int64(p.last)) {
+		err = errors.New("the index leads to another row")
+	}
+	if err == nil {
+		m, err = r.message()
+	}
+	switch {
+	case err == nil:
+		dst = append(dst, store.Record{Kind: store.RecordPut, Queue: p.queue, Seq: store.Seq(r.seq), Msg: store.Unhosted(m, p.queue), Attempts: uint32(r.attempts)})
+	case !s.cfg.StartDamaged:
+		s.noteDamage(r)
+		damage := &DamageError{}
+		damage.add(r.id, err)
+		return dst, damage
+	case s.noteDamage(r):
+		s.cfg.Log.Error("a damaged message is left out", "database", s.cfg.Database.String(), "row", r.id, "destination", p.queue, "err", err)
+	}
+	return dst, nil
 }

@@ -65,7 +65,7 @@ func tooLarge(t *testing.T, s *server) {
 
 // noText has a database whose encoding lacks characters.
 func noText(t *testing.T, s *server) {
-	db, err := sql.Open(s.driver, s.dsn)
+	db, err := sql.Open(s.Driver, s.DSN)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func noText(t *testing.T, s *server) {
 	if _, err := db.Exec("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"); err != nil {
 		t.Fatal(err)
 	}
-	at := s.at
+	at := s.At
 	at.Database = "latin"
 	b := open(t, activerecord.Config{Database: at})
 	refuses(t, b, []int{1, 3}, text(t, "/queue/a", 1, "Grüße"), text(t, "/queue/a", 2, "☃"), text(t, "/queue/a", 3, "x"), text(t, "/queue/a", 4, "☃☃"))

@@ -22,7 +22,7 @@ import (
 type row struct {
 	id       int64
 	stompID  string
-	frame    sql.RawBytes // valid until the next one is read
+	frame    bytesOf // valid until the next one is read
 	stored   sql.RawBytes
 	queue    []byte // nil: nobody has given it a place
 	seq      int64
@@ -31,6 +31,29 @@ type row struct {
 	checksum int64
 	summed   bool // it has a checksum
 	odd      bool // a number is none
+}
+
+// bytesOf takes bytes of a row without copying them: sql.RawBytes would copy a string. Where
+// they come from one, nobody takes them away. Beside it there must be an sql.RawBytes in the
+// same Scan, which has the package sql leave those alone that the driver owns.
+type bytesOf struct {
+	b     []byte
+	owned bool // by nobody else
+}
+
+// Scan implements sql.Scanner.
+func (r *bytesOf) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*r = bytesOf{}
+	case []byte:
+		*r = bytesOf{b: v}
+	case string:
+		*r = bytesOf{b: unsafe.Slice(unsafe.StringData(v), len(v)), owned: true}
+	default: // a damaged file
+		*r = bytesOf{b: fmt.Append(nil, v)}
+	}
+	return nil
 }
 
 // rowColumns are what scan reads.
@@ -81,13 +104,18 @@ func sum(queue []byte, seq, size int64, stompID string, frame, stored []byte) in
 }
 
 func sumOfTexts(stompID string, frame, stored []byte) int64 {
-	b := make([]byte, 0, 128)
-	for _, n := range []int{len(stompID), len(frame), len(stored)} {
-		b = binary.BigEndian.AppendUint64(b, uint64(n))
-	}
-	c := crc32.Update(0, castagnoli, append(b, stompID...))
+	c := sumOfSizes(stompID, len(frame), len(stored))
 	c = crc32.Update(c, castagnoli, frame)
 	return int64(crc32.Update(c, castagnoli, stored))
+}
+
+// sumOfSizes is what the sum begins with.
+func sumOfSizes(stompID string, frame, stored int) uint32 {
+	b := make([]byte, 0, 128)
+	for _, n := range []int{len(stompID), frame, stored} {
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return crc32.Update(0, castagnoli, append(b, stompID...))
 }
 
 // sumOfPlace goes on from the sum of the texts, when the place is known.
@@ -108,7 +136,7 @@ func (r *row) verify() error {
 		return errors.New("a number is none")
 	case !r.summed:
 		return errors.New("it has no checksum")
-	case sum(r.queue, r.seq, r.size, r.stompID, r.frame, r.stored) != r.checksum:
+	case sum(r.queue, r.seq, r.size, r.stompID, r.frame.b, r.stored) != r.checksum:
 		return errSum
 	}
 	return nil
@@ -119,7 +147,7 @@ func (r *row) message() (*message.Message, error) {
 	if len(r.stored) > 0 {
 		return message.ParseRecord(r.stored)
 	}
-	return parse(r.frame, r.stompID)
+	return parse(r.frame.b, r.stompID)
 }
 
 // A text is what is written of a message.
@@ -133,10 +161,24 @@ type text struct {
 func (t *text) size() int { return len(t.stompID) + len(t.frame) + len(t.stored) }
 
 func (s *Store) text(r *store.Record) (t text) {
+	f, id, whole := s.frame(r)
+	t.stompID = id
+	if !whole {
+		t.stored = r.Msg.AppendRecord(make([]byte, 0, r.Msg.RecordSize()))
+	}
+	doc := psych.Append(make([]byte, 0, psych.Size(f)), f)
+	t.frame = view(doc)
+	t.checksum = sum([]byte(r.Queue), int64(r.Seq), int64(r.Msg.Size()), t.stompID, doc, t.stored)
+	return t
+}
+
+// frame is what the Ruby server makes of a message, and whether that is all there is to it. It
+// refers to the body.
+func (s *Store) frame(r *store.Record) (f *psych.Frame, stompID string, whole bool) {
 	ms := r.Msg.Arrived()
-	t.stompID = fmt.Sprintf("%s-%d-%06d-%d", s.host, ms/1000, ms%1000*1000, r.Seq)
-	f := psych.Frame{Command: "MESSAGE", Body: view(r.Msg.Body())}
-	whole := ms >= 0 && r.Msg.Destination() == r.Queue
+	stompID = fmt.Sprintf("%s-%d-%06d-%d", s.host, ms/1000, ms%1000*1000, r.Seq)
+	f = &psych.Frame{Command: "MESSAGE", Body: view(r.Msg.Body())}
+	whole = ms >= 0 && r.Msg.Destination() == r.Queue
 	stamped := false
 	for name, value := range r.Msg.Fields {
 		_, twice := f.Get(name)
@@ -149,14 +191,8 @@ func (s *Store) text(r *store.Record) (t text) {
 		}
 		f.Headers = append(f.Headers, [2]string{name, value})
 	}
-	f.Headers = append(f.Headers, [2]string{"message-id", t.stompID})
-	if !whole || !stamped {
-		t.stored = r.Msg.AppendRecord(nil)
-	}
-	doc := psych.Append(make([]byte, 0, r.Msg.Size()-len(f.Body)+psych.Size(f.Body)), &f)
-	t.frame = view(doc)
-	t.checksum = sum([]byte(r.Queue), int64(r.Seq), int64(r.Msg.Size()), t.stompID, doc, t.stored)
-	return t
+	f.Headers = append(f.Headers, [2]string{"message-id", stompID})
+	return f, stompID, whole && stamped
 }
 
 // view is b as a string, for as long as nobody changes it: a body of 64 MiB is not copied for
@@ -165,11 +201,10 @@ func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // parse makes a message of a frame, which came when its message-id, or else id, says.
 func parse(text []byte, id string) (*message.Message, error) {
-	pf, err := psych.Parse(text)
+	pf, body, err := psych.ParseBody(text, len(message.Tail))
 	if err != nil {
 		return nil, err
 	}
-	body := append(make([]byte, 0, len(pf.Body)+len(message.Tail)), pf.Body...)
 	f := &frame.Frame{Command: frame.Send, Body: body, Owned: len(body) >= vfs.ShareFrom}
 	dest := ""
 	for _, h := range pf.Headers {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"stompserver/internal/heap"
 	"stompserver/internal/store"
 )
 
@@ -71,18 +72,17 @@ func (s *Store) neverTwice(ctx context.Context) error {
 }
 
 func (s *Store) scanPage(ctx context.Context, after int64, damage *DamageError) (strays []stray, last int64, more bool, err error) {
-	rows, err := s.conn.QueryContext(ctx, s.d.bind("SELECT "+rowColumns+" FROM ar_messages WHERE id > ? ORDER BY id LIMIT ?"), after, scanRows)
+	columns := rowColumns
+	if s.d.scanned != "" {
+		columns = s.d.scanned
+	}
+	rows, err := s.conn.QueryContext(ctx, s.d.bind("SELECT "+columns+" FROM ar_messages WHERE id > ? ORDER BY id LIMIT ?"), after, scanRows)
 	if err != nil {
 		return nil, after, false, err
 	}
 	defer rows.Close()
-	n := 0
-	for ; rows.Next(); n++ {
-		var r row
-		if err := r.scan(rows); err != nil {
-			return nil, after, false, fmt.Errorf("behind the row with id %d: %w", after, err)
-		}
-		after = r.id
+	look := func(r *row) {
+		var err error
 		if r.summed {
 			err = r.verify()
 		} else {
@@ -92,11 +92,28 @@ func (s *Store) scanPage(ctx context.Context, after int64, damage *DamageError) 
 			}
 		}
 		if err == nil {
-			continue
+			return
 		}
 		damage.add(r.id, err)
 		if s.cfg.StartDamaged {
-			s.tellDamage(&r, err)
+			s.tellDamage(r, err)
+		}
+	}
+	n, garbage := 0, 0
+	for ; rows.Next(); n++ {
+		var r row
+		if err := r.scan(rows); err != nil {
+			return nil, after, false, fmt.Errorf("behind the row with id %d: %w", after, err)
+		}
+		after = r.id
+		if garbage += len(r.frame.b) + len(r.stored); garbage >= heap.Much {
+			heap.Collect()
+			garbage = 0
+		}
+		if r.frame.b != nil || s.d.scanned == "" {
+			look(&r)
+		} else if err := s.d.alone(ctx, s, withID(r.id), look); err != nil {
+			return nil, after, false, fmt.Errorf("the row with id %d: %w", r.id, err)
 		}
 	}
 	return strays, after, n == scanRows, rows.Err()
@@ -116,7 +133,7 @@ func (r *row) stray() (stray, error) {
 		st.queue = m.Destination()
 	}
 	// The place is known later; the sum is begun with what is at hand.
-	st.checksum = sumOfTexts(st.stompID, r.frame, r.stored)
+	st.checksum = sumOfTexts(st.stompID, r.frame.b, r.stored)
 	return st, nil
 }
 

@@ -6,141 +6,32 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"stompserver/internal/store"
 	"stompserver/internal/store/activerecord"
 	"stompserver/internal/store/storetest"
+	"stompserver/test/databases"
 )
 
-// A server is a database server of the test's own, on a socket in a directory of its own.
+// A server has a database for each place.
 type server struct {
-	t      testing.TB
-	dir    string
-	cred   *syscall.Credential // nil: as who runs the test
-	run    []string
-	driver string
-	dsn    string // to make databases by
-	at     activerecord.Database
-	cmd    *exec.Cmd
+	*databases.Server
 	n      atomic.Int64
 	places sync.Map // database, by place
 }
 
-// lacks skips the test, or fails it where nothing may be missing.
-func lacks(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("TEST_REQUIRE_ALL") == "1" {
-		t.Fatalf("%s is not installed", what)
-	}
-	t.Skipf("%s is not installed", what)
-}
+func postgres(t testing.TB) *server { return &server{Server: databases.PostgreSQL(t)} }
 
-func find(names ...string) string {
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-		if all, _ := filepath.Glob(name); len(all) > 0 {
-			return all[len(all)-1]
-		}
-	}
-	return ""
-}
-
-func newServer(t testing.TB, account string) *server {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "sql") // a socket's path must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &server{t: t, dir: dir}
-	if os.Getuid() == 0 { // they refuse to run as root
-		u, err := user.Lookup(account)
-		if err != nil {
-			u, err = user.Lookup("nobody")
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		if err := os.Chown(dir, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-		s.cred = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	}
-	return s
-}
-
-func (s *server) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "HOME="+s.dir, "LC_ALL=C")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
-	return cmd
-}
-
-func (s *server) prepare(args ...string) {
-	s.t.Helper()
-	if out, err := s.command(args...).CombinedOutput(); err != nil {
-		s.t.Fatalf("%s: %v\n%s", args[0], err, out)
-	}
-}
-
-// start starts it and waits until it answers.
-func (s *server) start() {
-	s.t.Helper()
-	s.cmd = s.command(s.run...)
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer log.Close()
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	db, err := sql.Open(s.driver, s.dsn)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer db.Close()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		err := db.Ping()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			text, _ := os.ReadFile(log.Name())
-			s.t.Fatalf("%s does not answer: %v\n%s", s.run[0], err, text)
-		}
-	}
-}
-
-// kill ends it as a power cut would.
-func (s *server) kill() {
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
-}
-
-func (s *server) stop() {
-	_ = s.cmd.Process.Signal(syscall.SIGINT)
-	if strings.Contains(s.run[0], "maria") || strings.Contains(s.run[0], "mysql") {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	}
-	_ = s.cmd.Wait()
+func mariadb(t testing.TB) *server {
+	return &server{Server: databases.MariaDB(t, func(dir string) []string {
+		certificates(t, dir)
+		return []string{"--ssl-ca=" + dir + "/ca.pem", "--ssl-cert=" + dir + "/cert.pem", "--ssl-key=" + dir + "/key.pem"}
+	})}
 }
 
 // database is one of its own for each place.
@@ -150,7 +41,7 @@ func (s *server) database(t testing.TB, place string) activerecord.Config {
 	if !ok {
 		name = fmt.Sprint("place", s.n.Add(1))
 		s.places.Store(place, name)
-		db, err := sql.Open(s.driver, s.dsn)
+		db, err := sql.Open(s.Driver, s.DSN)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,45 +50,9 @@ func (s *server) database(t testing.TB, place string) activerecord.Config {
 			t.Fatal(err)
 		}
 	}
-	at := s.at
+	at := s.At
 	at.Database = name.(string)
 	return activerecord.Config{Database: at}
-}
-
-func postgres(t testing.TB) *server {
-	initdb := find("initdb", "/usr/lib/postgresql/*/bin/initdb")
-	if initdb == "" {
-		lacks(t, "postgresql")
-	}
-	if real, err := filepath.EvalSymlinks(initdb); err == nil {
-		initdb = real
-	}
-	s := newServer(t, "postgres")
-	data := filepath.Join(s.dir, "data")
-	s.prepare(initdb, "-D", data, "-A", "trust", "-U", "test", "-E", "UTF8", "--no-locale", "-N")
-	s.run = []string{filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-k", s.dir, "-c", "listen_addresses=", "-c", "full_page_writes=off"}
-	s.driver, s.dsn = "pgx", "host="+s.dir+" user=test dbname=postgres"
-	s.at = activerecord.Database{Adapter: "postgresql", Host: s.dir, Username: "test"}
-	s.start()
-	t.Cleanup(s.stop)
-	return s
-}
-
-func mariadb(t testing.TB) *server {
-	server, install := find("mariadbd", "/usr/sbin/mariadbd"), find("mariadb-install-db")
-	if server == "" || install == "" {
-		lacks(t, "mariadb-server")
-	}
-	s := newServer(t, "mysql")
-	data, socket := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "s")
-	s.prepare(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
-	certificates(t, s.dir)
-	s.run = []string{server, "--no-defaults", "--ssl-ca=" + s.dir + "/ca.pem", "--ssl-cert=" + s.dir + "/cert.pem", "--ssl-key=" + s.dir + "/key.pem", "--datadir=" + data, "--socket=" + socket, "--skip-networking", "--pid-file=" + filepath.Join(s.dir, "pid"), "--max-allowed-packet=64M", "--innodb-buffer-pool-size=64M"}
-	s.driver, s.dsn = "mysql", "root@unix("+socket+")/"
-	s.at = activerecord.Database{Adapter: "mysql2", Socket: socket, Username: "root"}
-	s.start()
-	t.Cleanup(s.stop)
-	return s
 }
 
 func TestPostgreSQL(t *testing.T) {
@@ -205,6 +60,12 @@ func TestPostgreSQL(t *testing.T) {
 	suite(t, s.database)
 	t.Run("schemas", func(t *testing.T) { schemas(t, s) })
 	t.Run("no text", func(t *testing.T) { noText(t, s) })
+	t.Run("large ones", func(t *testing.T) { largeOnes(t, s.database) })
+	t.Run("a large one is damaged", func(t *testing.T) {
+		largeDamage(t, s.database, s.Driver, func(cfg activerecord.Config) string {
+			return strings.Replace(s.DSN, "dbname=postgres", "dbname="+cfg.Database.Database, 1)
+		}, "UPDATE ar_messages SET frame = frame || ' ' WHERE seq IN (1, 4)")
+	})
 	t.Run("large pages", func(t *testing.T) { largePages(t, s.database) })
 	t.Run("link", func(t *testing.T) { linked(t, s) })
 }
@@ -214,6 +75,11 @@ func TestMariaDB(t *testing.T) {
 	suite(t, s.database)
 	t.Run("encrypted", func(t *testing.T) { encrypted(t, s) })
 	t.Run("too large", func(t *testing.T) { tooLarge(t, s) })
+	t.Run("large ones", func(t *testing.T) { largeOnes(t, s.database) })
+	t.Run("a large one is damaged", func(t *testing.T) {
+		largeDamage(t, s.database, s.Driver, func(cfg activerecord.Config) string { return s.DSN + cfg.Database.Database },
+			"UPDATE ar_messages SET frame = CONCAT(frame, ' ') WHERE seq IN (1, 4)")
+	})
 	t.Run("large pages", func(t *testing.T) { largePages(t, s.database) })
 	t.Run("link", func(t *testing.T) { linked(t, s) })
 	t.Run("a table of Rails", func(t *testing.T) {
@@ -258,8 +124,13 @@ func killed(t *testing.T, s *server) {
 	written := make(chan store.Seq, 1)
 	go func() {
 		seq := store.Seq(0)
+		large := make([]byte, 2<<20)
 		for ctx.Err() == nil {
-			rs := []store.Record{put("/queue/a", seq+1, storetest.Message(t, "/queue/a", fmt.Append(nil, seq+1))), put("/queue/a", seq+2, storetest.Message(t, "/queue/a", nil)),
+			var body []byte
+			if seq%20 == 0 {
+				body = large
+			}
+			rs := []store.Record{put("/queue/a", seq+1, storetest.Message(t, "/queue/a", fmt.Append(nil, seq+1))), put("/queue/a", seq+2, storetest.Message(t, "/queue/a", body)),
 				{Kind: store.RecordAck, Queue: "/queue/a", Seq: seq + 2, Last: seq + 2}}
 			if err := b.Write(rs); err != nil {
 				t.Errorf("Write: %v", err)
@@ -271,9 +142,9 @@ func killed(t *testing.T, s *server) {
 	}()
 	for range 3 {
 		time.Sleep(200 * time.Millisecond) // for the writer to be in the middle of something
-		s.kill()
+		s.Kill()
 		time.Sleep(100 * time.Millisecond)
-		s.start()
+		s.Start()
 	}
 	time.Sleep(100 * time.Millisecond)
 	cancel()

@@ -29,6 +29,7 @@ var sqliteDialect = dialect{
 	begin:    "BEGIN IMMEDIATE",
 	longest:  1e9 - 1<<20, // SQLITE_MAX_LENGTH is of a row
 	settle:   checkSQLite,
+	alone:    aloneSQLite,
 	sync:     checkpoint,
 }
 

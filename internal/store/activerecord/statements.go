@@ -66,9 +66,20 @@ func (s *Store) insert(ctx context.Context, puts []store.Record) error {
 		most = min(most, s.statement/4) // escapes double it
 	}
 	for len(puts) > 0 {
+		if s.large(&puts[0]) {
+			if err := s.d.large(ctx, s, s.long(&puts[0])); err != nil {
+				return err
+			}
+			puts = puts[1:]
+			continue
+		}
 		n := s.fit(len(puts))
 		size := 0
 		for i := 0; i < n; i++ {
+			if s.large(&puts[i]) {
+				n = s.fit(i)
+				break
+			}
 			if i == len(texts) {
 				texts = append(texts, s.text(&puts[i]))
 			}

@@ -93,6 +93,11 @@ func (s *Store) do(ctx context.Context, g *group) error {
 	if s.d.batch != nil {
 		return s.d.batch(ctx, s, g)
 	}
+	return s.inOrder(ctx, g)
+}
+
+// inOrder does g a statement at a time.
+func (s *Store) inOrder(ctx context.Context, g *group) error {
 	return s.inTransaction(ctx, func() error {
 		if err := s.fence(ctx, g.number); err != nil {
 			return err
@@ -192,11 +197,11 @@ func (s *Store) tooLarge(rs []store.Record) error {
 		case 2*grows*r.Msg.Size()+1024 < s.longest:
 			continue
 		default:
-			t := s.text(r)
-			if t.size()+1024 < s.longest {
+			size := s.long(r).size()
+			if size+1024 < s.longest {
 				continue
 			}
-			refused.Err = fmt.Errorf("the message takes %d bytes as a row, and the database takes %d", t.size(), s.longest-1024)
+			refused.Err = fmt.Errorf("the message takes %d bytes as a row, and the database takes %d", size, s.longest-1024)
 		}
 		refused.Records = append(refused.Records, i)
 	}
