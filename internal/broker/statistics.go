@@ -3,12 +3,14 @@ package broker
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
+	"stompserver/internal/pattern"
 )
 
 // Names that ask for figures. What follows is a destination.
@@ -16,6 +18,7 @@ const (
 	statsControl   = destination.QueuePrefix + "$sys/stats"
 	amqStatsBroker = "ActiveMQ.Statistics.Broker"
 	amqStatsOf     = "ActiveMQ.Statistics.Destination."
+	amqListEnd     = amqStatsOf + "List.End.With.Null" // asks for an empty message behind those of a pattern
 )
 
 // statsOf returns which destination a SEND to name asks for the figures of: empty is the whole
@@ -31,6 +34,9 @@ func statsOf(name string) (dest string, ok bool) {
 		}
 		if rest == amqStatsBroker {
 			return "", true
+		}
+		if dest, ok := strings.CutPrefix(rest, amqListEnd+"."); ok {
+			return asQueue(dest), true
 		}
 		if dest, ok := strings.CutPrefix(rest, amqStatsOf); ok {
 			return asQueue(dest), true
@@ -60,28 +66,74 @@ func (b *Broker) controlStats(name string, m *message.Message, op *Op, w *Wake) 
 		return
 	}
 	dest, _ := statsOf(name)
-	var figures []figure
-	if dest == "" {
-		figures = b.figures()
-	} else {
-		figures = b.figuresOf(dest)
+	var reports [][]figure
+	switch {
+	case dest == "":
+		reports = append(reports, b.figures())
+	case isPattern(dest):
+		if reports, err = b.figuresOfAll(dest); err != nil {
+			op.Finish(err)
+			return
+		}
+		if _, asked := m.Header(amqListEnd); asked || strings.Contains(name, amqListEnd+".") {
+			reports = append(reports, nil)
+		}
+	default:
+		reports = append(reports, b.figuresOf(dest))
 	}
+	id, _ := m.Header("correlation-id")
+	for _, figures := range reports {
+		reply, err := report(replyTo, id, figures)
+		if err != nil {
+			op.Finish(err)
+			return
+		}
+		to.Send(reply, NewOp(nil), w)
+	}
+	op.Finish(nil)
+}
+
+// report is the message that tells figures; without any it is empty.
+func report(to, id string, figures []figure) (*message.Message, error) {
 	f := &frame.Frame{Command: frame.Send}
-	if id, ok := m.Header("correlation-id"); ok {
+	if id != "" {
 		f.Header.Add("correlation-id", id)
 	}
-	f.Header.Add("content-type", "application/json")
+	if figures != nil {
+		f.Header.Add("content-type", "application/json")
+		f.Body = asJSON(figures)
+	}
 	for _, g := range figures {
 		f.Header.Add(g.name, fmt.Sprint(g.value))
 	}
-	f.Body = asJSON(figures)
-	reply, err := message.New(f, replyTo, message.At(nowMilli()))
+	return message.New(f, to, message.At(nowMilli()))
+}
+
+// figuresOfAll are those of each destination there is that a pattern stands for, in the order of their names.
+func (b *Broker) figuresOfAll(dest string) (all [][]figure, err error) {
+	p, err := pattern.Parse(dest)
 	if err != nil {
-		op.Finish(err)
-		return
+		return nil, fmt.Errorf("%w: %w", ErrControl, err)
 	}
-	to.Send(reply, NewOp(nil), w)
-	op.Finish(nil)
+	var names []string
+	b.mu.RLock()
+	for name := range b.topics {
+		names = append(names, name)
+	}
+	for name := range b.queues {
+		names = append(names, name)
+	}
+	b.mu.RUnlock()
+	for _, q := range b.Queues() { // those too that nobody has used since the start
+		names = append(names, q.Name)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		if p.Matches(name) && !isSystem(name) && !isTemp(name) {
+			all = append(all, b.figuresOf(name))
+		}
+	}
+	return all, nil
 }
 
 // replyAddress is where a request is answered.

@@ -210,6 +210,9 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 	if r == nil || broker.IsTemporary(name) || name == broker.SubscriptionControl {
 		return nil
 	}
+	if asked, control := broker.ControlName(name); control {
+		name = asked
+	}
 	ok, by := false, ""
 	of, held := s.holds(name)
 	switch {
@@ -224,9 +227,6 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 			ok, by = r.MayAll(a, p)
 		}
 	default:
-		if asked, control := broker.ControlName(name); control {
-			name = asked
-		}
 		ok, by = r.May(a, name)
 	}
 	if ok {
