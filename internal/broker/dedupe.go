@@ -238,7 +238,50 @@ func (t *Transaction) names(op *Op) bool {
 		}
 	}
 	t.steps = kept
+	return t.name == "" || t.whole(op, claimed)
+}
+
+// wholeDest is what stands for a destination in the name of a whole transaction.
+const wholeDest = "$transaction"
+
+// whole is names for the name of all of t.
+func (t *Transaction) whole(op *Op, claimed []*mark) bool {
+	d := t.b.dedupe
+	if d.window <= 0 {
+		return true
+	}
+	m, fresh := d.claim(wholeDest, t.name, d.window)
+	switch {
+	case fresh:
+		t.mark = m
+		return true
+	case !d.wait(m, op, t, t.steps, claimed):
+		return false
+	}
+	d.mu.Lock()
+	for _, c := range claimed { // by messages that are not sent
+		d.remove(c)
+		c.free()
+	}
+	d.mu.Unlock()
+	t.steps = slices.DeleteFunc(t.steps, func(st step) bool { return st.sub == nil })
+	op.told = append(op.told[:0], "duplicate", "true")
 	return true
+}
+
+// wholeNamed adds the row of t's own name to op.
+func (t *Transaction) wholeNamed(op *Op) {
+	d, m := t.b.dedupe, t.mark
+	at := op.batch.Len()
+	op.batch.Put(d.st, note(d.st.Name(), m.name, []string{"dest", wholeDest}))
+	op.Finally(func(err error) {
+		row := store.Seq(0)
+		if err == nil {
+			row = op.batch.Changes()[at].Seq
+		}
+		d.settle(m, row, "", err)
+	})
+	t.mark = nil
 }
 
 // wait reports whether m is settled. If not t is committed when it is, with these steps, and what

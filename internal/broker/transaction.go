@@ -15,6 +15,9 @@ type Transaction struct {
 	steps []step
 	bytes int
 
+	name string // of the whole of it; empty: it has none
+	mark *mark  // that name, while it is committed
+
 	puts    map[store.Queue]store.Seq // how many of the batch's first counted changes put into each queue; nil: nobody asked
 	counted int
 }
@@ -32,6 +35,9 @@ type step struct {
 
 // Begin starts a transaction.
 func (b *Broker) Begin() *Transaction { return &Transaction{b: b} }
+
+// Name gives the transaction a name: a second one of that name sends nothing, and settles what it settles.
+func (t *Transaction) Name(name string) { t.name = name }
 
 // Len is the number of frames that joined.
 func (t *Transaction) Len() int { return len(t.steps) }
@@ -85,6 +91,9 @@ func (t *Transaction) hold(s *Subscription, ref Ref, st step, w *Wake) error {
 	f := &s.inflight
 	i, ok := f.open(ref)
 	if !ok {
+		if i, there := f.find(ref); there && s.mode == Client && t.has(s, f.slots[i].tag, st.nack) {
+			return nil // what came behind it covers it
+		}
 		return ErrUnknown
 	}
 	for j := f.from(i, s.mode == Client); j <= i; j++ {
@@ -97,6 +106,13 @@ func (t *Transaction) hold(s *Subscription, ref Ref, st step, w *Wake) error {
 	t.steps = append(t.steps, st)
 	s.changed(w)
 	return nil
+}
+
+// has reports whether a step of t settles a delivery of s in that way.
+func (t *Transaction) has(s *Subscription, tag uint64, nack bool) bool {
+	return slices.ContainsFunc(t.steps, func(st step) bool {
+		return st.sub == s && st.nack == nack && slices.Contains(st.tags, tag)
+	})
 }
 
 // Abort forgets the SENDs; what was acked is in flight again.
@@ -208,6 +224,10 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 				t.steps[i].mark = nil
 			}
 		}
+		if t.mark != nil {
+			t.b.dedupe.settle(t.mark, 0, "", err)
+			t.mark = nil
+		}
 		if err == errWait {
 			return false
 		}
@@ -265,6 +285,9 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 				t.nameSent(op, st, nil)
 			}
 		}
+	}
+	if t.mark != nil {
+		t.wholeNamed(op)
 	}
 	t.end()
 	var tell *news

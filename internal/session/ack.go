@@ -204,6 +204,9 @@ func (s *session) nack(f *frame.Frame) error {
 	if len(r.Reason) > maxReason {
 		r.Reason = r.Reason[:maxReason]
 	}
+	if err := s.notShown(f); err != nil {
+		return err
+	}
 	return s.settle(f, func(t target, tx *broker.Transaction) error {
 		if tx != nil || t.sub.group != nil {
 			return s.settleGroup(f, t, tx, func(tx *broker.Transaction, t target) error {
@@ -217,6 +220,22 @@ func (s *session) nack(f *frame.Frame) error {
 		}
 		return err
 	})
+}
+
+// notShown refuses a NACK that names a subscription which browses: who was only shown a message cannot refuse it.
+// Where what is delivered is kept nothing can be settled, and that is passed over.
+func (s *session) notShown(f *frame.Frame) error {
+	name, ok := f.Header.Get("subscription")
+	if !ok {
+		return nil
+	}
+	sub := s.subs.byName(string(name))
+	if sub == nil || !sub.browses || s.b.Keeps(sub.dest) || sub.topic {
+		return nil
+	}
+	e := errf(codeAckUnknown, "Message not found", "NACK names the subscription %s, which browses: what it is shown is not its own.", cut(name))
+	e.Subscription = string(name)
+	return e
 }
 
 // settleGroup settles in a transaction, its own if tx is nil, what f names and, where that is

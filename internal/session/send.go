@@ -104,11 +104,20 @@ func (s *session) message(f *frame.Frame) (*message.Message, error) {
 		}
 	}
 	m.SetSender(uint32(s.id))
-	if m.Special() && m.Options().OwnReply {
+	if !m.Special() {
+		return m, nil
+	}
+	if e := m.Expires(); e != 0 && e < thisCentury && s.srv.odd.CompareAndSwap(false, true) {
+		s.log().Warn("the header expires of a message looks as if it was relative; it is when the message ends, in milliseconds since 1970", "expires", e, "destination", s.to.spelt)
+	}
+	if m.Options().OwnReply {
 		return s.replyTo(m)
 	}
 	return m, nil
 }
+
+// thisCentury is the start of 2001, in milliseconds since 1970: what ends before is a mistake.
+const thisCentury = 978_307_200_000
 
 // marked is m with the headers that the server adds: no client says them for it.
 func (s *session) marked(m *message.Message) *message.Message {

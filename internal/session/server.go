@@ -21,6 +21,7 @@ type Server struct {
 	cfg   atomic.Pointer[Config]
 	epoch time.Time // sessions measure time from here
 	ids   atomic.Uint64
+	odd   atomic.Bool // a message was told of whose time to live cannot be meant
 
 	mu        sync.Mutex // guards what follows
 	listeners map[net.Listener]struct{}

@@ -104,6 +104,7 @@ func (s *session) commit(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
+	tx.Name(commitName(f))
 	queues, topics := tx.Sent()
 	s.sends[Queue] += uint32(queues)
 	s.sends[Topic] += uint32(topics)
@@ -119,4 +120,17 @@ func (s *session) abort(f *frame.Frame) error {
 	tx.Abort()
 	s.receipt(f)
 	return nil
+}
+
+// dedupeNames are the spellings of dedupe-id.
+var dedupeNames = []string{"dedupe-id", "_AMQ_DUPL_ID", "x-deduplication-header", "Nats-Msg-Id", "idempotency-key"}
+
+// commitName is the dedupe-id of a COMMIT, which names the whole transaction.
+func commitName(f *frame.Frame) string {
+	for _, h := range dedupeNames {
+		if v := f.Header.Value(h); v != "" {
+			return v
+		}
+	}
+	return ""
 }
