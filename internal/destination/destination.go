@@ -51,6 +51,7 @@ type Name struct {
 	Text  string // by which the broker knows it; two spellings of one destination have the same
 	Spelt string // by which the client wrote it
 	Bare  bool   // it has no prefix, so that a Hint says what it is
+	Queue string // the queue of an address that is meant, as Artemis has it (ADDRESS::QUEUE); empty: none
 	Every bool   // it is an exchange without a routing key: all that comes there, to which nothing can be sent
 }
 
@@ -169,6 +170,9 @@ func one(text string, hint Hint) (Name, error) {
 	if rest, ok := strings.CutPrefix(name, ExchangePrefix); ok {
 		return exchange(text, rest)
 	}
+	if address, queue, ok := strings.Cut(name, "::"); ok && hint != None {
+		return qualified(text, address, queue, hint)
+	}
 	switch hint {
 	case Anycast:
 		return Name{Kind: Queue, Text: QueuePrefix + strings.TrimPrefix(name, "/"), Spelt: text, Bare: true}, nil
@@ -179,6 +183,21 @@ func one(text string, hint Hint) (Name, error) {
 		return Name{Kind: Queue, Text: QueuePrefix + name, Spelt: text}, nil
 	}
 	return Name{Kind: Topic, Text: name, Spelt: text, Bare: true}, nil
+}
+
+// qualified reads a fully qualified name of Artemis: a queue, and the address that its messages are sent to.
+// Without a Hint such a name is one like any.
+func qualified(text, address, queue string, hint Hint) (Name, error) {
+	address = strings.TrimPrefix(address, "/")
+	switch {
+	case address == "" || queue == "" || strings.Contains(queue, "::"):
+		return Name{}, &Error{Text: text, Reason: "A fully qualified name is written ADDRESS::QUEUE"}
+	case hint == Multicast:
+		return Name{Kind: Topic, Text: TopicPrefix + address, Queue: QueuePrefix + queue, Spelt: text, Bare: true}, nil
+	case address != queue:
+		return Name{}, &Error{Text: text, Reason: "A queue has no other address than its name here: with ANYCAST it is written " + queue + ", or " + queue + "::" + queue}
+	}
+	return Name{Kind: Queue, Text: QueuePrefix + queue, Spelt: text, Bare: true}, nil
 }
 
 // exchange reads what follows /exchange/: the name of an exchange, and a routing key if it

@@ -142,6 +142,9 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 		}
 	}
 	queue := f.Header.Value("x-queue-name")
+	if n.Queue != "" { // as Artemis has it
+		queue, durable = strings.TrimPrefix(n.Queue, destination.QueuePrefix), true
+	}
 	if group+queue != "" || durable {
 		if err := mayWait(d.Topic, n.Spelt); err != nil {
 			return d, err

@@ -51,6 +51,9 @@ func (s *session) names(f *frame.Frame) ([]destination.Name, error) {
 		if all[i].Every && f.Command == frame.Send {
 			return nil, errf(codeBadDestination, "Invalid destination", "The destination %s cannot be used. The exchange amq.topic wants a routing key: /exchange/amq.topic/KEY.", cut([]byte(all[i].Spelt)))
 		}
+		if all[i].Queue != "" && f.Command == frame.Send { // which reaches that queue alone
+			all[i].Kind, all[i].Text, all[i].Queue = destination.Existing, all[i].Queue, ""
+		}
 		if err := s.own(f, &all[i]); err != nil {
 			return nil, err
 		}
