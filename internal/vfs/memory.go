@@ -333,9 +333,16 @@ func (f *memoryFile) Sync() error {
 		f.n.dirty = nil // dropped, and the next Sync finds nothing to do
 		return err
 	}
-	f.n.synced = slices.Clone(f.n.data)
-	f.n.dirty = nil
+	f.n.sync()
 	return nil
+}
+
+// sync makes durable what was written and not dropped.
+func (n *inode) sync() {
+	for _, p := range n.dirty {
+		n.synced = p.apply(n.synced)
+	}
+	n.dirty = nil
 }
 
 func (f *memoryFile) Close() error { return nil }

@@ -47,6 +47,12 @@ func (m *Memory) syncDir(folder string) error {
 		return err
 	}
 	m.init()
+	m.syncNames(folder)
+	return nil
+}
+
+// syncNames makes durable which names there are in a folder. Called with mu held.
+func (m *Memory) syncNames(folder string) {
 	in := func(name string, _ *inode) bool { f, _ := split(name); return f == folder }
 	maps.DeleteFunc(m.durable, in)
 	for name, n := range m.names {
@@ -55,13 +61,38 @@ func (m *Memory) syncDir(folder string) error {
 		}
 	}
 	if folder != "" {
-		return nil
+		return
 	}
 	for name := range m.folders {
 		m.folders[name] = true
 	}
 	clear(m.gone)
 	maps.DeleteFunc(m.durable, func(name string, _ *inode) bool { return !m.holds(name) })
+}
+
+// SyncAll implements Tree. A failure loses what it was to make durable, as that of a Sync does.
+func (m *Memory) SyncAll(folders []string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := m.fault("syncall", "")
+	m.init()
+	for name, n := range m.names {
+		if folder, _ := split(name); folder != "" && !slices.Contains(folders, folder) {
+			continue // that it is durable, too, is nothing to rely on
+		}
+		switch {
+		case err == nil:
+			n.sync()
+		case !errors.Is(err, errors.ErrUnsupported):
+			n.dirty = nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, folder := range append(slices.Clone(folders), "") {
+		m.syncNames(folder)
+	}
 	return nil
 }
 

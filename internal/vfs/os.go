@@ -14,7 +14,21 @@ func Dir(name string) (Tree, error) {
 	if err := MakeDir(name); err != nil {
 		return nil, err
 	}
-	return dir(name), nil
+	return &tree{dir: dir(name)}, nil
+}
+
+// A tree is a directory with what is needed to sync all of it at once.
+type tree struct {
+	dir
+	whole whole
+}
+
+func (t *tree) SyncAll(folders []string) error {
+	paths := make([]string, len(folders))
+	for i, folder := range folders {
+		paths[i] = t.path(folder)
+	}
+	return t.whole.sync(string(t.dir), paths)
 }
 
 // MakeDir makes a directory, and those above it, that are missing. Their names are durable then: a

@@ -44,6 +44,12 @@ type Tree interface {
 
 	// RemoveFolder removes a folder, which must be empty.
 	RemoveFolder(name string) error
+
+	// SyncAll makes durable all that was changed in these folders, contents and names, and in
+	// the directory itself, with one call for all of it. An error that errors.ErrUnsupported is
+	// in says that the system has no such call, or would not tell if it failed; nothing was
+	// done then. Any other error is that of a Sync: what was changed is not sure any more.
+	SyncAll(folders []string) error
 }
 
 // A File is an open file. Reads may run beside each other and beside writes elsewhere in it.
