@@ -167,9 +167,17 @@ func (t Transfer) source(p Place) (transfer.Source, func() error, error) {
 	}
 	src, err := transfer.Of(b)
 	if err != nil {
-		return src, nil, errors.Join(err, b.Close())
+		return src, nil, errors.Join(err, leave(b))
 	}
-	return src, b.Close, nil
+	return src, func() error { return leave(b) }, nil
+}
+
+// leave closes a place that was only read.
+func leave(b store.Backend) error {
+	if l, ok := b.(store.Leaver); ok {
+		l.Leave()
+	}
+	return b.Close()
 }
 
 func (t Transfer) into(ctx context.Context, to Place, src transfer.Source) (sums []QueueSummary, err error) {
@@ -226,7 +234,7 @@ func (t Transfer) AppendOrphans(ctx context.Context, from, to Place) (sums []Que
 	if err != nil {
 		return nil, err
 	}
-	defer closeWith(&err, b.Close)
+	defer closeWith(&err, func() error { return leave(b) })
 	f, ok := b.(*file.File)
 	if !ok {
 		return nil, fmt.Errorf("only the type file has files that its index does not list, not %s", from.Queue)
@@ -291,12 +299,12 @@ func Check(ctx context.Context, p Place) (*StoreReport, error) {
 		_, err = transfer.Look(ctx, src, nil)
 	}
 	if err != nil && ctx.Err() != nil {
-		return nil, errors.Join(err, b.Close())
+		return nil, errors.Join(err, leave(b))
 	}
 	if err != nil {
 		rep.Problems = append(rep.Problems, err.Error())
 	}
-	return rep, b.Close()
+	return rep, leave(b)
 }
 
 func checkJournal(p Place) (*StoreReport, error) {

@@ -41,6 +41,7 @@ type Server struct {
 	mu        sync.Mutex // guards what follows
 	started   bool
 	stopped   bool
+	succeeded bool // another process goes on with the sockets
 	listeners []port
 	main      int          // how many of them, the first, are those of Host and Port
 	door      *web.Door    // nil: there is none
@@ -355,7 +356,9 @@ func (s *Server) Reload(cfg Config) error {
 
 // Shutdown stops accepting, tells every client, waits for them to be served out, and
 // closes the store. When ctx ends first the clients that are left are cut off, and ctx's
-// error is returned; the store is closed in any case.
+// error is returned; the store is closed in any case. If ctx is cancelled, or another process of this
+// program is to go on, the store leaves undone what only other programs need: that of type file makes
+// no files.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if s.stopped {
@@ -371,6 +374,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 	if s.answers != nil {
 		_ = s.answers.Close()
+	}
+	if l, ok := s.store.(store.Leaver); ok {
+		if s.succeeded {
+			l.Leave()
+		}
+		defer context.AfterFunc(ctx, func() {
+			if errors.Is(ctx.Err(), context.Canceled) {
+				l.Leave()
+			}
+		})()
 	}
 	shut := s.shutDoor(ctx)
 	err := errors.Join(s.sessions.Shutdown(ctx), <-shut)

@@ -169,6 +169,7 @@ func (s *Server) KeepSockets() (files []*os.File, env func(fds []uintptr) string
 		}
 		files, keys = append(files, f), append(keys, key)
 	}
+	s.succeeded = true
 	return files, func(fds []uintptr) string {
 		lines := make([]string, len(fds))
 		for i, fd := range fds {

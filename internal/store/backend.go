@@ -3,7 +3,8 @@ package store
 import "stompserver/internal/message"
 
 // A Backend is durable storage on this machine, of which the spool makes a Store. It may
-// block, needs no lock beyond that of Write against Read, and starts no goroutine.
+// block, needs no lock beyond that of Write against Read, and starts no goroutine that Close does
+// not end.
 type Backend interface {
 	// Write makes rs durable in order, all or nothing, before it returns. There is
 	// never more than one Write under way. ErrFull and a *RefusedError are not final, nor
@@ -26,6 +27,10 @@ type Backend interface {
 // A Syncer is a Backend that can leave what it writes to the system's memory for a while.
 // Sync makes durable all that was written; it is not called beside Write.
 type Syncer interface{ Sync() error }
+
+// A Leaver is a Backend whose Close takes time for what this program does not need, but another one.
+// Leave has it leave that undone; it may be called beside anything, Close too.
+type Leaver interface{ Leave() }
 
 // A Remote is a Backend whose storage may be away for a while. Read waits for it as long as it
 // takes. Write fails with an ErrAway, which is not final, if it has been away for longer than

@@ -230,6 +230,16 @@ func closedUnless(ok bool) error {
 	return store.ErrClosed
 }
 
+// Leave has Close leave undone what the next process of this program can do without: see store.Leaver.
+func (s *Spool) Leave() {
+	if s.disk == nil {
+		return
+	}
+	if l, ok := s.disk.cfg.Backend.(store.Leaver); ok {
+		l.Leave()
+	}
+}
+
 // Close implements store.Store.
 func (s *Spool) Close() error {
 	s.mu.Lock()
