@@ -52,9 +52,8 @@ var backends = map[string]func(Config) (store.Backend, error){
 	},
 }
 
-// brief are those that never wait for anything but one write and one sync: no other server,
-// no thousand files.
-var brief = map[string]bool{"journal": true, "dbm": true}
+// brief are those that never wait for anything but one write and one sync: no other server.
+var brief = map[string]bool{"journal": true, "file": true, "dbm": true}
 
 // Durable reports whether messages of that type of queue outlive the process.
 func Durable(queue string) bool { return backends[queue] != nil }

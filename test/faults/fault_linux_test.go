@@ -31,6 +31,8 @@ var faultsPlayed = []fault{
 	{"pwrite64", "ENOSPC", "no space left on device", false, 30},
 	{"fsync,fdatasync", "EIO", "input/output error", false, 12},
 	{"fsync,fdatasync", "ENOSPC", "no space left on device", false, 12},
+	{"syncfs", "EIO", "input/output error", false, 2},
+	{"syncfs", "ENOSPC", "no space left on device", false, 2},
 	{"ftruncate", "EIO", "input/output error", false, 3},
 	{"ftruncate,fallocate", "ENOSPC", "no space left on device", false, 3},
 	{"openat,?open", "EMFILE", "too many open files", true, 8},
@@ -47,7 +49,7 @@ func (f *fault) syncs() bool { return strings.Contains(f.calls, "sync") }
 // filesOf are the names below the storage directory that a store opens, as far as they are known before.
 var filesOf = map[string][]string{
 	"journal":      {"", "journal", "journal/lock", "journal/new", "journal/000000000001.journal", "journal/reserve"},
-	"file":         {"", "qinfo", "stompserver.state", "stompserver.redo", "stompserver.redo2", "stompserver.lock"},
+	"file":         {"", "qinfo", "stompserver.state", "stompserver.state.new", "stompserver.redo-000000000001", "stompserver.made", "stompserver.reserve", "stompserver.lock"},
 	"dbm":          {"", "queues.db", "queues.db.new"},
 	"activerecord": {"", "stompserver_development", "stompserver_development-wal", "stompserver_development-shm", "stompserver_development-journal", "stompserver_development.lock"},
 }
@@ -257,7 +259,7 @@ func injected(t *testing.T, calls []syscalls.Call, k int) (any bool) {
 	for i := range calls {
 		c := &calls[i]
 		any = any || c.Injected
-		if c.Injected && (c.Name == "fsync" || c.Name == "fdatasync") && c.End < sync && !isDir(c) {
+		if c.Injected && (c.Name == "fsync" || c.Name == "fdatasync" || c.Name == "syncfs") && c.End < sync && (c.Name == "syncfs" || !isDir(c)) {
 			sync = c.End
 		}
 	}

@@ -39,7 +39,7 @@ var stores = map[string]func(dir string) place{
 	},
 	"file": func(string) place {
 		return &onDisk{make: func(fs *vfs.Memory) (store.Backend, error) {
-			return file.Open(file.Config{Dir: "/storage", FS: fs, RedoSize: 8 << 10, Syncs: 1})
+			return file.Open(file.Config{Dir: "/storage", FS: fs, RedoSize: 8 << 10, Syncs: 1, Unattended: true})
 		}}
 	},
 	"dbm": func(dir string) place {

@@ -14,7 +14,7 @@ const Traced = "openat,?open,close,write,pwrite64,ftruncate,fallocate,fsync,fdat
 	"?creat,truncate,writev,pwritev,pwritev2,?link,linkat,symlinkat,copy_file_range,sendfile,splice,sync_file_range,syncfs,sync,msync,io_uring_setup,?io_setup"
 
 // unknown are calls that would change files behind the back of Replay.
-var unknown = []string{"creat", "truncate", "pwritev", "pwritev2", "link", "linkat", "symlinkat", "copy_file_range", "splice", "sync_file_range", "syncfs", "sync", "io_uring_setup", "io_setup"}
+var unknown = []string{"creat", "truncate", "pwritev", "pwritev2", "link", "linkat", "symlinkat", "copy_file_range", "splice", "sync_file_range", "sync", "io_uring_setup", "io_setup"}
 
 // A Disk is what was done to a directory, of which Cut tells what a power cut leaves.
 type Disk struct {
@@ -42,7 +42,7 @@ type node struct {
 	syncs []syncing
 }
 
-// A syncing is an fsync. What it was to make durable of a file is lost for good if it fails: no later one
+// A syncing is an fsync, or a syncfs, which is one of all there is. What it was to make durable of a file is lost for good if it fails: no later one
 // knows of it any more. Names are another matter: if a file system cannot write those it writes nothing.
 type syncing struct {
 	span
@@ -169,6 +169,14 @@ func (r *replay) call(c *Call) error {
 	if c.Name == "fsync" || c.Name == "fdatasync" {
 		if h := r.handle(c); h != nil && c.End != Never {
 			h.n.syncs = append(h.n.syncs, syncing{s, !done})
+		}
+		return nil
+	}
+	if c.Name == "syncfs" {
+		if _, path, ok := c.FD(0); ok && strings.HasPrefix(path, r.base) && c.End != Never {
+			for _, n := range r.all {
+				n.syncs = append(n.syncs, syncing{s, !done})
+			}
 		}
 		return nil
 	}

@@ -15,7 +15,7 @@
 // a power cut at any moment could have left (Disk.Cut), and each store is opened on them. What holds:
 //
 //   - What was written to a file, and its size, is there if it was synced afterwards: an fsync or
-//     fdatasync that had been begun after the write had ended, and had ended before the cut.
+//     fdatasync, or a syncfs, that had been begun after the write had ended, and had ended before the cut.
 //   - What a failed fsync of a file was to make durable may be lost for good: the next one succeeds without it.
 //   - Of what was written since, each sector of 512 bytes has what some of the writes up to a moment of
 //     its own made of it: all of them, or none, or some. Sectors are not torn, and a later write to

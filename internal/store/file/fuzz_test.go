@@ -2,8 +2,10 @@ package file
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"stompserver/internal/message"
@@ -81,27 +83,52 @@ func FuzzQinfo(f *testing.F) {
 	})
 }
 
-// FuzzLog reads a redo log, with checksums that fit, and records as they are.
+// FuzzLog starts with a log of one group, with a checksum that fits, and with bytes as they are.
 func FuzzLog(f *testing.F) {
 	q := newQueue("/queue/a", "_queue_a", 1)
-	out := vfs.Gather{Buf: appendQueue(make([]byte, groupSize), q)}
+	out := vfs.Gather{Buf: appendQueue(appendPrefix(make([]byte, groupSize), "vm-1"), q)}
 	for _, r := range []store.Record{
 		{Kind: store.RecordPut, Seq: 1, Msg: message.Text("/queue/a", "x", 1)}, {Kind: store.RecordAck, Seq: 1, Last: 3},
 		{Kind: store.RecordMark, Seq: 1}, {Kind: store.RecordAttempts, Seq: 2, Attempts: 3},
 	} {
-		addRecord(&out, 1, &r)
+		addRecord(&out, q, &r)
 	}
 	addMessage(&out, kindKeep, 1, 4, message.Text("/queue/a", "y", 1))
+	addNumbers(&out, kindFiled, 1, 4, 4)
 	f.Add(out.Buf)
+	f.Add(append([]byte(beforeMagic), out.Buf[4:]...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		parseLog("log", b, 7)
-		if len(b) < groupSize {
-			return
+		whole := bytes.Clone(b)
+		if len(b) >= groupSize {
+			putGroup(&vfs.Gather{Buf: whole}, 7, 1, 0, 0)
 		}
-		b = bytes.Clone(b)
-		putGroup(&vfs.Gather{Buf: b}, 7, 1, 0)
-		if l := parseLog("log", b, 7); l.groups != 1 || l.end != aligned(int64(len(b))) {
-			t.Errorf("%d groups, end at %d of %d", l.groups, l.end, len(b))
+		for _, b := range [][]byte{b, whole} {
+			disk := &vfs.Memory{}
+			s := state{salt: 7, prefix: "vm-1", digests: []digest{{}}, segment: 1, first: 1}
+			for name, content := range map[string][]byte{stateName: s.append(nil), segmentName(1): b} {
+				file, err := disk.Open(name, true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := file.WriteAt(content, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 2 {
+				d, err := Open(Config{Dir: "/storage", FS: disk, RedoSize: 4 << 10, Unattended: true, StartDamaged: true, Syncs: 1})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for name, q := range d.queues {
+					rs, _, err := d.Read(nil, name, 0, 1000, 1<<40)
+					if err != nil || len(rs) > q.count { // what is no message is left out
+						t.Fatalf("%d of %d messages: %v", len(rs), q.count, err)
+					}
+				}
+				if err := d.Close(); err != nil && !errors.Is(err, errDamaged) {
+					t.Fatal(err)
+				}
+			}
 		}
 	})
 }
@@ -125,17 +152,19 @@ func FuzzState(f *testing.F) {
 	})
 }
 
-// TestStateBefore: the state of a server that knew one log is read.
+// TestStateBefore: the states of servers that knew one log, or two, are read.
 func TestStateBefore(t *testing.T) {
 	q := newQueue("/queue/a", "_queue_a", 1)
 	s := state{salt: 7, clean: true, prefix: "vm-1", nextID: 5, floor: 6, digests: []digest{{1}}, queues: []*queue{q}}
-	b := s.append(nil)
-	at := len(stateMagic) + 4 + 8 + 1 + 1 + len(s.prefix) // where the log and what it carries follow
-	b = append(append([]byte(stateBefore), b[len(stateMagic):at]...), b[at+2:]...)
-	putSum(b[len(stateBefore):])
-	got, err := parseState(b)
-	if err != nil || got.salt != 7 || got.prefix != "vm-1" || got.nextID != 5 || got.floor != 6 || got.log != 0 || len(got.queues) != 1 {
-		t.Errorf("%+v, %v", got, err)
+	for magic, numbers := range map[string][]byte{stateOne: nil, stateTwo: {1, 3}} {
+		b := s.append(nil)
+		at := len(stateMagic) + 4 + 8 + 1 + 1 + len(s.prefix) // where it says what the log is, and how much there is of it
+		b = slices.Concat([]byte(magic), b[len(stateMagic):at], numbers, b[at+3:])
+		putSum(b[len(magic):])
+		got, err := parseState(b)
+		if err != nil || got.salt != 7 || got.prefix != "vm-1" || got.nextID != 5 || got.floor != 6 || got.log != len(numbers)/2 || len(got.queues) != 1 {
+			t.Errorf("%+v, %v", got, err)
+		}
 	}
 }
 

@@ -1,28 +1,27 @@
 package file
 
 import (
+	"math"
 	"sort"
 
-	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
 
-// A queue is what is known of one. Its messages are listed; where they are says each name.
+// A queue is what is known of one. Its messages are listed, each with where it is.
 type queue struct {
 	name   string
 	folder string
-	id     uint64 // in the names of its messages
-	named  bool   // the state or the redo log says so
+	id     uint64 // in the names of its messages, and in the log
+	named  uint64 // the segment of the log that last said so
 
 	last, marked store.Seq
 	slots        []slot // in order, some of them empty
 	empty        int    // of slots
 	count        int
 	bytes        int64
-	carried      int64 // of bytes, while a log is made that begins with them
+	filed        int64 // of bytes, those of messages that have a file
 
-	pending map[store.Seq]*pending // not in a file of their own yet, but in the redo log
-	foreign map[store.Seq]string   // the names that are not ours
+	foreign map[store.Seq]string // the names that are not ours
 	tries   map[store.Seq]uint32
 
 	enqueued, dequeued, exceptions int64
@@ -30,73 +29,97 @@ type queue struct {
 
 // A slot is a message, or where one was: then its size is 0.
 type slot struct {
-	seq  store.Seq
-	size int64
+	seq   store.Seq
+	at    place // in the log; 0: it has a file
+	size  uint32
+	there bool // it is in the log and has a file, too, of which it is not known whether it is whole
 }
 
-// A pending message is in the redo log.
-type pending struct {
-	msg   *message.Message
-	there bool // its file is, too; whether that is whole says filed
-	filed bool
-	young bool // it is to be in the next log, too
-}
+// A place is where a record begins in the log: the number of the segment, and where in that.
+type place uint64
+
+func placeOf(segment uint64, at int64) place { return place(segment<<32 | uint64(at)) }
+
+func (p place) segment() uint64 { return uint64(p >> 32) }
+func (p place) offset() int64   { return int64(p & math.MaxUint32) }
 
 func newQueue(name, folder string, id uint64) *queue {
-	return &queue{
-		name: name, folder: folder, id: id,
-		pending: make(map[store.Seq]*pending), foreign: make(map[store.Seq]string), tries: make(map[store.Seq]uint32),
-	}
+	return &queue{name: name, folder: folder, id: id, foreign: make(map[store.Seq]string), tries: make(map[store.Seq]uint32)}
 }
 
 func (q *queue) find(seq store.Seq) int {
 	return sort.Search(len(q.slots), func(i int) bool { return q.slots[i].seq >= seq })
 }
 
-func (q *queue) has(seq store.Seq) bool {
-	i := q.find(seq)
-	return i < len(q.slots) && q.slots[i].seq == seq && q.slots[i].size > 0
+// get is the slot of a message that is there, else nil.
+func (q *queue) get(seq store.Seq) *slot {
+	if i := q.find(seq); i < len(q.slots) && q.slots[i].seq == seq && q.slots[i].size > 0 {
+		return &q.slots[i]
+	}
+	return nil
 }
 
-// add notes a message of that size.
-func (q *queue) add(seq store.Seq, size int64) {
-	size = max(size, 1)
+// countOf is how many messages there are of first to last.
+func (q *queue) countOf(first, last store.Seq) (n uint64) {
+	for i := q.find(first); i < len(q.slots) && q.slots[i].seq <= last; i++ {
+		if q.slots[i].size > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (q *queue) has(seq store.Seq) bool { return q.get(seq) != nil }
+
+// set notes a message of that size, which is at that place in the log, or has a file. It returns
+// what it was before.
+func (q *queue) set(seq store.Seq, size int64, at place) (was slot) {
 	q.last = max(q.last, seq)
 	i := len(q.slots)
 	if i > 0 && q.slots[i-1].seq >= seq {
 		i = q.find(seq)
 	}
-	switch {
-	case i < len(q.slots) && q.slots[i].seq == seq:
-		if q.slots[i].size > 0 { // a redo log says again what a file says
-			q.count--
-			q.bytes -= q.slots[i].size
-		} else {
+	if i < len(q.slots) && q.slots[i].seq == seq {
+		if was = q.slots[i]; was.size == 0 {
 			q.empty--
+		} else {
+			q.forget(was)
 		}
-		q.slots[i].size = size
-	default:
+	} else {
 		q.slots = append(q.slots, slot{})
 		copy(q.slots[i+1:], q.slots[i:])
-		q.slots[i] = slot{seq, size}
 	}
+	s := slot{seq: seq, at: at, size: uint32(min(max(size, 1), math.MaxUint32))}
+	s.there = at != 0 && was.size > 0 && (was.at == 0 || was.there)
+	q.slots[i] = s
 	q.count++
-	q.bytes += size
+	q.bytes += int64(s.size)
+	if at == 0 {
+		q.filed += int64(s.size)
+	}
+	return was
+}
+
+// forget takes a message off the books.
+func (q *queue) forget(s slot) {
+	q.count--
+	q.bytes -= int64(s.size)
+	if s.at == 0 {
+		q.filed -= int64(s.size)
+	}
 }
 
 // remove takes out what there is of first to last.
-func (q *queue) remove(first, last store.Seq, gone func(store.Seq)) {
+func (q *queue) remove(first, last store.Seq, gone func(slot)) {
 	for i := q.find(first); i < len(q.slots) && q.slots[i].seq <= last; i++ {
 		s := &q.slots[i]
 		if s.size == 0 {
 			continue
 		}
-		q.count--
-		q.bytes -= s.size
-		s.size = 0
+		q.forget(*s)
+		gone(*s)
+		s.size, s.at = 0, 0
 		q.empty++
-		gone(s.seq)
-		delete(q.pending, s.seq)
 		delete(q.foreign, s.seq)
 		delete(q.tries, s.seq)
 	}
@@ -128,4 +151,58 @@ func (q *queue) info() store.Info {
 		i.First = q.slots[0].seq // the first is never empty
 	}
 	return i
+}
+
+// What changes where messages are keeps count of what each segment of the log has. All of it is
+// called with mu held.
+
+// put notes a message at a place in the log, wherever it was before.
+func (f *File) put(q *queue, seq store.Seq, size int64, at place) {
+	was := q.set(seq, size, at)
+	f.lives(was, -1)
+	f.lives(*q.get(seq), 1)
+}
+
+// lives notes that a message is in its segment, or no more.
+func (f *File) lives(s slot, n int) {
+	if s.size == 0 || s.at == 0 {
+		return
+	}
+	seg := f.segment(s.at.segment())
+	seg.live += n
+	seg.bytes += int64(n) * int64(s.size)
+	f.live += n
+	f.liveBytes += int64(n) * int64(s.size)
+}
+
+// hasFile notes that the message in s, of q, has a file.
+func (f *File) hasFile(q *queue, s *slot) {
+	f.lives(*s, -1)
+	s.at, s.there = 0, false
+	q.filed += int64(s.size)
+}
+
+// ack removes messages, which group says, and reports how many there were.
+func (f *File) ack(q *queue, first, last store.Seq, group uint64) (n int64) {
+	q.remove(first, last, func(s slot) {
+		n++
+		f.lives(s, -1)
+		if s.at == 0 || s.there {
+			d := dead{path: path{q.folder, f.nameOf(q, s.seq)}, group: group}
+			if _, ok := q.foreign[s.seq]; ok {
+				d.q, d.foreign = q, s.seq
+			}
+			f.dead = append(f.dead, d)
+		}
+	})
+	return n
+}
+
+// tried notes how often a message was handed out. The Ruby server counts how often it was
+// put back, in all of a queue as well.
+func (f *File) tried(q *queue, seq store.Seq, n uint32) {
+	if q.has(seq) {
+		q.exceptions += int64(n) - int64(q.tries[seq])
+		q.tries[seq] = n
+	}
 }

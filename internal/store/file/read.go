@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync"
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
@@ -13,55 +14,159 @@ import (
 
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
+// A wanted message is one to be read.
+type wanted struct {
+	slot
+	name  string // of its file
+	tries uint32
+}
+
 // Read implements store.Backend.
 func (f *File) Read(dst []store.Record, queue string, after store.Seq, max int, size int64) (rs []store.Record, more bool, err error) {
 	f.files.RLock() // no file goes away meanwhile
 	defer f.files.RUnlock()
-	type place struct {
-		seq   store.Seq
-		msg   *message.Message
-		name  string
-		tries uint32
-	}
-	var places []place
-	folder := ""
-	f.mu.Lock()
-	if q := f.queues[queue]; q != nil {
-		folder = q.folder
-		for i := q.find(after + 1); i < len(q.slots) && len(places) <= max; i++ {
-			s := q.slots[i]
-			if s.size == 0 {
-				continue
-			}
-			p := place{seq: s.seq, tries: q.tries[s.seq]}
-			if pending := q.pending[s.seq]; pending != nil {
-				p.msg = pending.msg
-			} else {
-				p.name = f.nameOf(q, s.seq)
-			}
-			places = append(places, p)
-		}
-	}
-	f.mu.Unlock()
-	for i, p := range places {
+	all, folder := f.wanted(queue, after, max+1)
+	rd := f.reader()
+	defer rd.done()
+	for i := range all {
 		if i >= max || size <= 0 {
 			return dst, true, nil
 		}
-		m := p.msg
-		if m == nil {
-			if m, err = f.readMessage(path{folder, p.name}, queue); err != nil {
-				err = fmt.Errorf("file: message %d of %s: %w", p.seq, queue, err)
-				if !f.cfg.StartDamaged || !errors.Is(err, errDamaged) {
-					return dst, false, err
-				}
-				f.log.Error("a damaged message is left out", "err", err)
-				continue
-			}
+		w := &all[i]
+		var m *message.Message
+		if w.at != 0 {
+			m, err = rd.message(all[i:])
+		} else {
+			m, err = f.readMessage(path{folder, w.name}, queue)
 		}
-		dst = append(dst, store.Record{Kind: store.RecordPut, Queue: queue, Seq: p.seq, Attempts: p.tries, Msg: m})
+		if err != nil {
+			err = fmt.Errorf("file: message %d of %s: %w", w.seq, queue, err)
+			if !f.cfg.StartDamaged || !errors.Is(err, errDamaged) {
+				return dst, false, err
+			}
+			f.log.Error("a damaged message is left out", "err", err)
+			continue
+		}
+		dst = append(dst, store.Record{Kind: store.RecordPut, Queue: queue, Seq: w.seq, Attempts: w.tries, Msg: m})
 		size -= int64(m.Size())
 	}
 	return dst, false, nil
+}
+
+// wanted lists at most n messages of a queue that follow after.
+func (f *File) wanted(queue string, after store.Seq, n int) (all []wanted, folder string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	q := f.queues[queue]
+	if q == nil {
+		return nil, ""
+	}
+	for i := q.find(after + 1); i < len(q.slots) && len(all) < n; i++ {
+		s := q.slots[i]
+		if s.size == 0 {
+			continue
+		}
+		w := wanted{slot: s, tries: q.tries[s.seq]}
+		if s.at == 0 {
+			w.name = f.nameOf(q, s.seq)
+		}
+		all = append(all, w)
+	}
+	return all, q.folder
+}
+
+// A placeReader reads messages that are in the log, wherever in it.
+type placeReader struct {
+	f    *File
+	seg  *segment
+	file vfs.File
+	logReader
+}
+
+var placeReaders = sync.Pool{New: func() any { return new(placeReader) }}
+
+// reader returns one to read with; files is to be held for reading until it is done.
+func (f *File) reader() *placeReader {
+	rd := placeReaders.Get().(*placeReader)
+	rd.f = f
+	return rd
+}
+
+func (rd *placeReader) done() {
+	rd.closeFile()
+	rd.f, rd.seg = nil, nil
+	rd.logReader.done()
+	placeReaders.Put(rd)
+}
+
+func (rd *placeReader) closeFile() {
+	if rd.file != nil {
+		_ = rd.file.Close()
+		rd.file = nil
+	}
+}
+
+// message reads the first of all; the others will be asked for next.
+func (rd *placeReader) message(all []wanted) (*message.Message, error) {
+	at := all[0].at
+	if rd.seg == nil || rd.seg.number != at.segment() {
+		if err := rd.turnTo(at.segment()); err != nil {
+			return nil, err
+		}
+	}
+	rd.ahead = together(all)
+	r, err := rd.record(at.offset(), rd.end)
+	if err == nil && !r.isMessage() {
+		err = errRecord
+	}
+	var m *message.Message
+	if err == nil {
+		m, err = rd.logReader.message(at.offset(), &r)
+	}
+	switch {
+	case err == errRecord:
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+		fallthrough
+	case err != nil:
+		return nil, fmt.Errorf("%s at %d: %w", rd.seg.name, at.offset(), err)
+	}
+	return m, nil
+}
+
+// turnTo opens a segment.
+func (rd *placeReader) turnTo(number uint64) error {
+	rd.closeFile()
+	rd.f.mu.Lock()
+	rd.seg = rd.f.segment(number)
+	end := rd.seg.pos
+	rd.f.mu.Unlock()
+	file, err := rd.f.fs.Open(rd.seg.name, false)
+	if err != nil {
+		rd.seg = nil
+		if isMissing(err) {
+			return fmt.Errorf("%w: %w", errDamaged, err)
+		}
+		return err
+	}
+	rd.file = file
+	rd.open(file, end)
+	return nil
+}
+
+// together is how much of a segment is worth being read with the first of all: up to the end of the
+// last one that lies near, if it is not large.
+func together(all []wanted) int64 {
+	const most = readAhead
+	first := all[0].at
+	n := int64(all[0].size)
+	for i := 1; i < len(all) && all[i].at.segment() == first.segment(); i++ {
+		behind := int64(all[i].at) - int64(first)
+		if all[i].at < first || behind > n+most/4 || behind+int64(all[i].size) > most {
+			break
+		}
+		n = behind + int64(all[i].size)
+	}
+	return min(n, most)
 }
 
 // readMessage reads the file of a message of queue. A file that is not there is damage.

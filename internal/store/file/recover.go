@@ -3,6 +3,8 @@ package file
 import (
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -27,14 +29,18 @@ type recovery struct {
 	problems []string
 	unsure   bool // what there is to be is not known: all is taken that there is
 
-	state   *state // nil: there is none
-	qinfo   []byte // nil: there is none
-	redo    redoLog
-	noLog   bool
-	listing map[path]*found
-	folders []string
-	queues  map[uint64]*queue // by their numbers, as state and log have them
-	missing []string          // messages without a file
+	state    *state // nil: there is none
+	qinfo    []byte // nil: there is none
+	segments []uint64
+	spares   []string
+	before   []string // the logs of before there was a chain
+	useless  []string // segments that the state does not know any more
+	cut      string   // where an unfinished write was
+	listing  map[path]*found
+	ours     map[uint64][]path // of them, those that are named as files are of the queue of that number
+	folders  []string
+	queues   map[uint64]*queue // by their numbers, as state and log have them
+	missing  []string          // messages without a file
 }
 
 // A found file is of a message, once it is known of which.
@@ -62,60 +68,25 @@ func (f *File) open() error {
 			f.log.Error("the stored queues are damaged", "problem", p)
 		}
 	}
-	if r.redo.cut {
-		f.log.Warn("an unfinished write was cut off; it was never confirmed", "where", redoNames[f.log2])
+	if r.cut != "" {
+		f.log.Warn("an unfinished write was cut off; it was never confirmed", "where", r.cut)
 	}
 	r.report()
-	count := 0
-	for name, q := range f.queues {
-		if count += q.count; q.count == 0 { // forgotten, so that names do not gather for ever
-			f.floor = max(f.floor, q.last)
-			delete(f.queues, name)
-		}
-	}
 	if r.state != nil {
 		r.sweep()
 	}
-	if f.redo, err = f.fs.Open(redoNames[f.log2], true); err == nil {
-		if f.size, err = f.widen(f.redo); vfs.IsFull(err) && trusted {
-			err = nil // then some of what there is has to go first
-		}
-	}
-	if err == nil && r.noLog {
-		err = f.fs.SyncDir() // no state without a log
-	}
-	if err != nil {
-		return fmt.Errorf("file: %w", err)
-	}
-	switch err := f.flush(false, false); {
-	case errors.Is(err, store.ErrFull) && trusted:
-		f.log.Warn("no room left to bring the log to the files; it is kept", "err", err)
-	case err != nil:
+	if err := r.begin(trusted); err != nil {
 		return err
 	}
+	count := 0
+	for _, q := range f.queues {
+		count += q.count
+	}
 	if count > 0 {
-		f.log.Info("queues read", "queues", len(f.queues), "messages", count, "took", time.Since(begin).Round(time.Millisecond))
+		f.log.Info("queues read", "queues", len(f.queues), "messages", count, "without_file", f.live, "took", time.Since(begin).Round(time.Millisecond))
 	}
 	return nil
 }
-
-// widen gives a log all of its room, and returns how long it is. It is written to, for what is
-// written over is quicker to sync.
-func (f *File) widen(log vfs.File) (size int64, err error) {
-	if size, err = log.Size(); err != nil {
-		return size, err
-	}
-	for want := f.room(); size < want; {
-		n, err := log.WriteAt(blank[:min(want-size, int64(len(blank)))], size)
-		if err != nil {
-			return size, errors.Join(err, log.Truncate(size))
-		}
-		size += int64(n)
-	}
-	return size, nil
-}
-
-var blank [256 << 10]byte
 
 // run reads all there is. It reports whether the names of files said it.
 func (r *recovery) run() (trusted bool, err error) {
@@ -124,32 +95,24 @@ func (r *recovery) run() (trusted bool, err error) {
 	}
 	f := r.f
 	f.prefix = newPrefix()
+	f.spares = r.spares
 	if r.state != nil {
 		f.prefix, f.nextID, f.floor, f.salt = r.state.prefix, r.state.nextID, store.Seq(r.state.floor), r.state.salt
 		for _, q := range r.state.queues {
 			r.define(q)
 		}
-		for _, rec := range r.redo.records {
-			if rec.kind == kindQueue && r.queues[rec.id] == nil {
-				q := newQueue(rec.name, rec.folder, rec.id)
-				q.named = true
-				r.define(q)
-			}
-		}
-		r.attach()
-		r.replay()
-		f.pos, f.number, f.synced = r.redo.end, r.redo.groups, r.redo.groups
+	}
+	if err := r.log(); err != nil {
+		return false, err
 	}
 	now := digestOf(r.qinfo)
-	if r.state != nil && slices.Contains(r.state.digests, now) {
-		f.digests = []digest{now}
-		r.hold()
-		return true, nil
-	}
+	trusted = r.state != nil && slices.Contains(r.state.digests, now)
 	f.digests = []digest{now}
-	err = r.takeOver()
+	if !trusted {
+		err = r.takeOver()
+	}
 	r.hold()
-	return false, err
+	return trusted, err
 }
 
 // read reads the files that are not of messages, and the names of all others.
@@ -167,37 +130,16 @@ func (r *recovery) read() error {
 			r.unsure = true
 		}
 	}
-	if r.state != nil {
-		r.f.log2 = r.state.log
-	}
-	name := redoNames[r.f.log2]
-	redo, err := r.whole(name)
-	if err != nil {
-		return err
-	}
-	r.noLog = redo == nil
-	switch {
-	case r.state != nil && redo == nil && !r.state.clean:
-		r.problem("%s is missing", name)
-	case r.state != nil:
-		r.redo = parseLog(name, redo, r.state.salt)
-		r.problems = append(r.problems, r.redo.problems...)
-		if r.redo.groups < r.state.carried {
-			r.problem("%s: groups %d to %d, which it began with, are missing", name, r.redo.groups+1, r.state.carried)
-		}
-	case b == nil:
-		for _, name := range redoNames {
-			redo, err := r.whole(name)
-			if err != nil {
-				return err
-			}
-			if parseLog(name, redo, 0).used {
-				r.problem("%s is missing, though there is %s", stateName, name)
-			}
-		}
-	}
 	if r.qinfo, err = r.whole(qinfoName); err != nil {
 		return err
+	}
+	if err := r.names(); err != nil {
+		return err
+	}
+	if b == nil {
+		if err := r.withoutState(); err != nil {
+			return err
+		}
 	}
 	folders, err := r.f.fs.Folders()
 	if err != nil {
@@ -219,6 +161,67 @@ func (r *recovery) read() error {
 	return nil
 }
 
+// withoutState looks whether there should be a state, since there is a log.
+func (r *recovery) withoutState() error {
+	names := r.before
+	for _, n := range r.segments {
+		names = append(names, segmentName(n))
+	}
+	for _, name := range names {
+		file, err := r.f.fs.Open(name, false)
+		if err != nil {
+			return err
+		}
+		var b [len(groupMagic)]byte
+		n, _ := file.ReadAt(b[:], 0)
+		_ = file.Close()
+		if magic := string(b[:n]); magic == groupMagic || magic == beforeMagic {
+			r.problem("%s is missing, though there is %s", stateName, name)
+			r.unsure = true
+			break
+		}
+	}
+	return nil
+}
+
+// names looks which files of the log there are.
+func (r *recovery) names() error {
+	names, err := r.f.fs.List()
+	if err != nil {
+		return err
+	}
+	for _, name := range names { // in order
+		_, spare := numberOf(name, spareStart)
+		n, segment := numberOf(name, segmentStart)
+		switch {
+		case name == reserveName:
+			r.f.reserve = true
+		case slices.Contains(redoBefore[:], name):
+			r.before = append(r.before, name)
+		case spare:
+			r.spare(name)
+		case segment:
+			r.segments = append(r.segments, n)
+		}
+	}
+	return nil
+}
+
+// spare takes a file that may be a segment again, if it is whole.
+func (r *recovery) spare(name string) {
+	file, err := r.f.fs.Open(name, false)
+	if err != nil {
+		return
+	}
+	size, err := file.Size()
+	_ = file.Close()
+	if err == nil && size == r.f.cfg.RedoSize && len(r.spares) < mostSpares {
+		r.spares = append(r.spares, name)
+	} else {
+		r.useless = append(r.useless, name)
+	}
+}
+
 // whole reads a file; nil says that there is none.
 func (r *recovery) whole(name string) ([]byte, error) {
 	file, err := r.f.fs.Open(name, false)
@@ -236,76 +239,66 @@ func (r *recovery) whole(name string) ([]byte, error) {
 	return b, err
 }
 
+// readAll reads a file that is not too large to be in memory.
+func readAll(f vfs.File) ([]byte, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	n, err := f.ReadAt(b, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	return b[:n], err
+}
+
+// define notes a queue that the state or the log names, with the files that are its.
 func (r *recovery) define(q *queue) {
 	r.queues[q.id] = q
-	r.f.queues[q.name] = q
+	if old := r.f.queues[q.name]; old == nil || old.id < q.id { // what the log says of another one is of before
+		r.f.queues[q.name] = q
+	}
+	r.f.ids[q.id] = q
 	r.f.nextID = max(r.f.nextID, q.id+1)
-}
-
-// attach finds out of which message each file is that is ours, or was taken over.
-func (r *recovery) attach() {
-	for _, q := range r.queues {
-		for seq, name := range q.foreign {
-			if at := r.listing[path{q.folder, name}]; at != nil {
-				at.q, at.seq = q, seq
-			} else {
-				delete(q.foreign, seq)
-			}
-		}
+	if r.ours == nil {
+		r.usePrefix(r.f.prefix)
 	}
-	seqs := make(map[*queue][]store.Seq)
-	for p, at := range r.listing {
-		if at.q == nil {
-			id, seq, ok := parseName(r.f.prefix, p.name)
-			q := r.queues[id]
-			if !ok || q == nil || q.folder != p.folder {
-				continue
-			}
+	for seq, name := range q.foreign {
+		if at := r.listing[path{q.folder, name}]; at != nil {
 			at.q, at.seq = q, seq
+		} else {
+			delete(q.foreign, seq)
 		}
-		seqs[at.q] = append(seqs[at.q], at.seq)
 	}
-	for _, q := range r.queues {
-		list := seqs[q]
-		slices.Sort(list)
-		size := int64(1)
-		if n := int64(len(list)); n > 0 {
-			size = q.bytes / n
+	list := slices.Collect(maps.Keys(q.foreign))
+	for _, p := range r.ours[q.id] {
+		if at := r.listing[p]; at.q == nil && p.folder == q.folder {
+			_, seq, _ := parseName(r.f.prefix, p.name)
+			at.q, at.seq = q, seq
+			list = append(list, seq)
 		}
-		q.bytes = 0
-		for _, seq := range list {
-			q.add(seq, size)
-		}
+	}
+	slices.Sort(list)
+	size := int64(1)
+	if n := int64(len(list)); n > 0 {
+		size = q.filed / n
+	}
+	q.filed = 0
+	for _, seq := range list {
+		q.set(seq, size, 0)
 	}
 }
 
-// replay applies the log to what the files say.
-func (r *recovery) replay() {
-	for _, rec := range r.redo.records {
-		q := r.queues[rec.id]
-		if q == nil {
-			r.problem("%s: a record is of queue %d, which is not known", redoNames[r.f.log2], rec.id)
-			continue
-		}
-		switch rec.kind {
-		case kindPut:
-			r.f.put(q, rec.seq, rec.msg)
-			q.enqueued++
-		case kindKeep:
-			r.f.put(q, rec.seq, rec.msg)
-		case kindAck:
-			q.dequeued += r.f.ack(q, rec.seq, rec.last)
-		case kindMark:
-			q.marked = rec.seq
-		case kindAttempts:
-			r.f.tried(q, rec.seq, rec.attempts)
-		}
+// usePrefix finds out which files may be ours.
+func (r *recovery) usePrefix(prefix string) {
+	if r.ours != nil && prefix == r.f.prefix {
+		return
 	}
-	for _, q := range r.queues { // tries of what went when the log was brought to the files
-		for seq := range q.tries {
-			if !q.has(seq) {
-				delete(q.tries, seq)
-			}
+	r.f.prefix, r.ours = prefix, make(map[uint64][]path)
+	for p := range r.listing {
+		if id, _, ok := parseName(prefix, p.name); ok {
+			r.ours[id] = append(r.ours[id], p)
 		}
 	}
 }
@@ -327,6 +320,7 @@ func (r *recovery) sweep() {
 	for _, folder := range r.folders {
 		if r.f.holds[folder] == 0 && r.f.fs.RemoveFolder(folder) == nil {
 			delete(r.f.holds, folder)
+			r.f.topTouched = true
 		}
 	}
 }

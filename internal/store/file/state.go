@@ -15,10 +15,12 @@ import (
 
 // The state is what the Ruby server's files have no place for. It is written whole, beside
 // the old one, and renamed. Behind its first line, whose number is the version of the form,
-// it has a CRC-32C of the rest, and that. The first version knew one log.
+// it has a CRC-32C of the rest, and that. The first version knew one log, the second two that
+// took turns.
 const (
-	stateMagic  = "stompserver state 2\n"
-	stateBefore = "stompserver state 1\n"
+	stateMagic = "stompserver state 3\n"
+	stateTwo   = "stompserver state 2\n"
+	stateOne   = "stompserver state 1\n"
 )
 
 // A digest tells one qinfo from another; that of none is zero.
@@ -33,7 +35,7 @@ func digestOf(b []byte) (d digest) {
 }
 
 type state struct {
-	salt    uint64   // of the groups in the redo log that follow
+	salt    uint64   // of the groups in the log that follow
 	clean   bool     // the server was stopped as it should be
 	prefix  string   // of the names of messages
 	nextID  uint64   // for a queue
@@ -41,8 +43,12 @@ type state struct {
 	digests []digest // of qinfo as we wrote it, or were about to: another is by another
 	queues  []*queue
 
-	log     int    // which of the two
-	carried uint64 // groups that it begins with
+	segment uint64 // with which the log begins
+	first   uint64 // the number of the first group in that
+	group   uint64 // and of the last of which all but where messages are is in here
+
+	version int
+	log     int // of the second version: which of the two
 }
 
 func newSalt() uint64 {
@@ -61,7 +67,9 @@ func (s *state) append(dst []byte) []byte {
 		flags = 1
 	}
 	dst = appendString(append(dst, flags), s.prefix)
-	dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(s.log)), s.carried)
+	for _, n := range []uint64{s.segment, s.first, s.group} {
+		dst = binary.AppendUvarint(dst, n)
+	}
 	dst = binary.AppendUvarint(binary.AppendUvarint(dst, s.nextID), s.floor)
 	dst = binary.AppendUvarint(dst, uint64(len(s.digests)))
 	for i := range s.digests {
@@ -83,7 +91,7 @@ func (q *queue) append(dst []byte) []byte {
 	for _, n := range []uint64{q.id, uint64(q.last), uint64(q.marked)} {
 		dst = binary.AppendUvarint(dst, n)
 	}
-	for _, n := range []int64{q.bytes - q.carried, q.enqueued, q.dequeued, q.exceptions} {
+	for _, n := range []int64{q.filed, q.enqueued, q.dequeued, q.exceptions} {
 		dst = binary.AppendVarint(dst, n)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(q.foreign)))
@@ -105,8 +113,8 @@ type versionError struct{ line string }
 func (e *versionError) Error() string { return fmt.Sprintf("its form, %q, is not known", e.line) }
 
 func parseState(b []byte) (*state, error) {
-	before := bytes.HasPrefix(b, []byte(stateBefore))
-	if !before && !bytes.HasPrefix(b, []byte(stateMagic)) {
+	version := 1 + slices.IndexFunc([]string{stateOne, stateTwo, stateMagic}, func(magic string) bool { return bytes.HasPrefix(b, []byte(magic)) })
+	if version == 0 {
 		if line, _, found := strings.Cut(string(b[:min(len(b), 40)]), "\n"); found && strings.HasPrefix(line, "stompserver state ") {
 			return nil, &versionError{line}
 		}
@@ -116,11 +124,14 @@ func parseState(b []byte) (*state, error) {
 	if len(b) < 13 || crc32.Checksum(b[4:], castagnoli) != binary.LittleEndian.Uint32(b) {
 		return nil, errState
 	}
-	s := &state{salt: binary.LittleEndian.Uint64(b[4:]), clean: b[12]&1 != 0}
+	s := &state{version: version, salt: binary.LittleEndian.Uint64(b[4:]), clean: b[12]&1 != 0}
 	d := decoder{b: b[13:]}
 	s.prefix = d.string()
-	if !before {
-		s.log, s.carried = int(d.uint()&1), d.uint()
+	switch version {
+	case 2:
+		s.log, s.group = int(d.uint()&1), d.uint() // and how many groups that began with
+	case 3:
+		s.segment, s.first, s.group = d.uint(), d.uint(), d.uint()
 	}
 	s.nextID, s.floor = d.uint(), d.uint()
 	for range d.count() {
@@ -131,9 +142,8 @@ func parseState(b []byte) (*state, error) {
 	for range d.count() {
 		name, folder := d.string(), d.string()
 		q := newQueue(name, folder, d.uint())
-		q.named = true
 		q.last, q.marked = d.seq(), d.seq()
-		q.bytes, q.enqueued, q.dequeued, q.exceptions = d.int(), d.int(), d.int(), d.int()
+		q.filed, q.enqueued, q.dequeued, q.exceptions = d.int(), d.int(), d.int(), d.int()
 		for range d.count() {
 			seq := d.seq()
 			q.foreign[seq] = d.string()

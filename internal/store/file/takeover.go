@@ -15,7 +15,8 @@ type item struct {
 	seq   store.Seq
 	tries uint32
 	size  int64
-	held  *pending
+	at    place // in the log; 0: it has a file alone
+	there bool  // of its slot
 }
 
 // takeOver takes what qinfo says, and behind it what there is of ours besides.
@@ -79,12 +80,13 @@ func (r *recovery) items(q *queue, in *indexed) (items []item, err error) {
 			continue
 		}
 		listed[id] = true
-		if at.q == q && !q.has(at.seq) {
-			continue // acked, which the Ruby server could not know after a crash
-		}
 		it := item{name: id, seq: lastNumber(id), tries: uint32(max(in.exceptions[id], 0))}
 		if at.q == q {
-			it.seq, it.held = at.seq, q.pending[at.seq]
+			s := q.get(at.seq)
+			if s == nil {
+				continue // acked, which the Ruby server could not know after a crash
+			}
+			it.seq, it.at, it.there, it.size = at.seq, s.at, s.there, int64(s.size)
 			taken[at.seq] = true
 		}
 		if ok, err := r.look(q, &it, p); err != nil {
@@ -98,8 +100,8 @@ func (r *recovery) items(q *queue, in *indexed) (items []item, err error) {
 		if s.size == 0 || taken[s.seq] {
 			continue
 		}
-		it := item{seq: s.seq, tries: q.tries[s.seq], held: q.pending[s.seq]}
-		if it.held == nil || it.held.there {
+		it := item{seq: s.seq, tries: q.tries[s.seq], at: s.at, there: s.there, size: int64(s.size)}
+		if it.at == 0 || it.there {
 			it.name = f.nameOf(q, s.seq)
 		}
 		if ok, err := r.look(q, &it, path{q.folder, it.name}); err != nil {
@@ -113,8 +115,7 @@ func (r *recovery) items(q *queue, in *indexed) (items []item, err error) {
 
 // look reads a message, and reports whether it can be served.
 func (r *recovery) look(q *queue, it *item, p path) (bool, error) {
-	if it.held != nil {
-		it.size = int64(it.held.msg.Size())
+	if it.at != 0 {
 		return true, nil
 	}
 	m, err := r.f.readMessage(p, q.name)
@@ -137,8 +138,7 @@ func (r *recovery) order(q *queue, items []item, last store.Seq) {
 		inOrder = inOrder && it.seq > before
 		before = it.seq
 	}
-	q.slots, q.empty, q.count, q.bytes = nil, 0, 0, 0
-	clear(q.pending)
+	q.remove(0, q.last, func(s slot) { r.f.lives(s, -1) })
 	clear(q.foreign)
 	clear(q.tries)
 	for _, it := range items {
@@ -146,10 +146,8 @@ func (r *recovery) order(q *queue, items []item, last store.Seq) {
 			last++
 			it.seq = last
 		}
-		q.add(it.seq, it.size)
-		if it.held != nil {
-			q.pending[it.seq] = it.held
-		}
+		r.f.put(q, it.seq, it.size, it.at)
+		q.get(it.seq).there = it.there
 		if it.name != "" && it.name != messageName(r.f.prefix, q.id, it.seq) {
 			q.foreign[it.seq] = it.name
 		}

@@ -19,7 +19,7 @@ func TestWhatPassesThroughHasNoFile(t *testing.T) {
 	disk := new(vfs.Memory)
 	open := func() *file.File {
 		t.Helper()
-		f, err := file.Open(file.Config{Dir: "/storage", FS: disk, RedoSize: 64 << 10, Syncs: 1})
+		f, err := file.Open(file.Config{Dir: "/storage", FS: disk, RedoSize: 64 << 10, Syncs: 1, Unattended: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,6 +49,9 @@ func TestWhatPassesThroughHasNoFile(t *testing.T) {
 			rs = append(rs, store.Record{Kind: store.RecordAck, Queue: queue, Seq: seq - inFlight, Last: seq - inFlight})
 		}
 		if err := f.Write(rs); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Tend(false); err != nil {
 			t.Fatal(err)
 		}
 		if n := count(); n > 0 {

@@ -1,0 +1,122 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// begin has the log go on where it ended; or begin anew, with what is in it now, if it is of before
+// there was a chain, is damaged, or says what is not so any more.
+func (r *recovery) begin(trusted bool) error {
+	f := r.f
+	goesOn := trusted && len(r.before) == 0 && len(r.problems) == 0 && r.state.version == 3
+	if !goesOn || len(f.chain) == 0 {
+		r.forgetEmpty()
+	}
+	f.turn.Lock()
+	var err error
+	old := len(f.chain)
+	switch {
+	case !goesOn:
+		f.salt = newSalt()
+		err = r.rewrite()
+	case old == 0:
+		err = f.roll(0, true)
+	default:
+		f.redo, err = f.fs.Open(f.current().name, false)
+	}
+	f.turn.Unlock()
+	if err != nil {
+		return f.begun(err)
+	}
+	if !goesOn || old == 0 || r.state.clean { // now it is not clean any more
+		first := f.chain[0]
+		if !goesOn {
+			first = f.chain[old]
+		}
+		if err := f.writeState(false, first.number, first.first); err != nil {
+			return f.begun(err)
+		}
+	}
+	if !goesOn {
+		err = f.giveUp(old)
+	}
+	for _, name := range slices.Concat(r.before, r.useless) {
+		if err == nil {
+			if err = f.fs.Remove(name); isMissing(err) {
+				err = nil
+			}
+		}
+	}
+	return f.begun(err)
+}
+
+func (f *File) begun(err error) error {
+	if err == nil || f.failed() != nil {
+		return err
+	}
+	return fmt.Errorf("file: %w", err)
+}
+
+// forgetEmpty drops queues without messages, so that names do not gather for ever. No log may be
+// about them.
+func (r *recovery) forgetEmpty() {
+	for name, q := range r.f.queues {
+		if q.count == 0 {
+			r.f.floor = max(r.f.floor, q.last)
+			delete(r.f.queues, name)
+		}
+	}
+	clear(r.f.ids)
+	for _, q := range r.f.queues {
+		r.f.ids[q.id] = q
+	}
+}
+
+// rewrite begins a new log, with the messages of the old one that have no file.
+func (r *recovery) rewrite() error {
+	f := r.f
+	if err := f.roll(0, true); err != nil {
+		return err
+	}
+	rd := f.reader()
+	defer rd.done()
+	var all []held
+	size := int64(0)
+	flush := func() error {
+		defer func() { all, size = all[:0], 0 }()
+		return f.keep(all)
+	}
+	for _, q := range f.sorted() {
+		var lone []wanted
+		for _, s := range q.slots {
+			if s.size > 0 && s.at != 0 {
+				lone = append(lone, wanted{slot: s})
+			}
+		}
+		for i := range lone {
+			m, err := rd.message(lone[i:])
+			if errors.Is(err, errDamaged) && f.cfg.StartDamaged {
+				f.log.Error("a damaged message is left out", "destination", q.name, "seq", uint64(lone[i].seq), "err", err)
+				q.remove(lone[i].seq, lone[i].seq, func(s slot) { f.lives(s, -1) })
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			all = append(all, held{q: q, seq: lone[i].seq, msg: m})
+			if size += int64(m.Size()); size >= carryAtOnce {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if len(all) > 0 {
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+	return f.syncLog()
+}

@@ -1,0 +1,220 @@
+package file_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"testing"
+
+	"stompserver/internal/store"
+	"stompserver/internal/store/file"
+	"stompserver/internal/vfs"
+)
+
+// chain is a disk with a log of several segments, as a kill leaves it.
+func chain(t *testing.T, n store.Seq) *vfs.Memory {
+	t.Helper()
+	disk := &vfs.Memory{}
+	f := openWith(t, onMemory(disk))
+	putN(t, f, "/queue/a", 1, n, 200)
+	return disk.Clone()
+}
+
+// TestMissingSegments: one that is missing is named, and nothing is changed. What is whole can be
+// served, and then there is nothing more to complain of.
+func TestMissingSegments(t *testing.T) {
+	const n = 60
+	names := segments(t, chain(t, n))
+	if len(names) < 4 {
+		t.Fatalf("%q", names)
+	}
+	for _, gone := range [][]string{names[:1], names[1:2], names[1:3], names} {
+		t.Run(strings.Join(gone, " "), func(t *testing.T) {
+			disk := chain(t, n)
+			for _, name := range gone {
+				if err := disk.Remove(name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := segments(t, disk)
+			var damage *file.DamageError
+			if _, err := file.Open(onMemory(disk)); !errors.As(err, &damage) || !strings.Contains(damage.Problems[0], gone[0]) {
+				t.Fatalf("Open: %v", err)
+			}
+			if after := segments(t, disk); len(after) != len(before) {
+				t.Errorf("there were %q, and are %q", before, after)
+			}
+			cfg := onMemory(disk)
+			cfg.StartDamaged = true
+			rest := contents(t, openWith(t, cfg), "/queue/a")
+			if len(gone) < len(names) && (len(rest) < 10 || len(rest) >= n) || len(gone) == len(names) && len(rest) > 0 {
+				t.Errorf("%d messages are left", len(rest))
+			}
+			f := openWith(t, onMemory(disk.Crash(rand.New(rand.NewPCG(1, 1)))))
+			holds(t, f, "/queue/a", rest...)
+			closed(t, f)
+		})
+	}
+}
+
+// TestFlippedBits changes the log byte by byte: what is not what was written is told, or was the end
+// of it, and is never served.
+func TestFlippedBits(t *testing.T) {
+	const n = 40
+	disk := chain(t, n)
+	want := contents(t, openWith(t, onMemory(disk.Clone())), "/queue/a")
+	told := 0
+	for _, name := range segments(t, disk) {
+		for at := int64(0); ; at += 13 {
+			d := disk.Clone()
+			if d.Damage(name, at, 1<<(at%8)) != nil {
+				break
+			}
+			f, err := file.Open(onMemory(d.Clone()))
+			if err != nil {
+				told++
+			} else if got := contents(t, f, "/queue/a"); len(got) < n-1 {
+				t.Fatalf("%s at %d: %d messages, and not a word", name, at, len(got))
+			}
+			cfg := onMemory(d)
+			cfg.StartDamaged = true
+			got := contents(t, openWith(t, cfg), "/queue/a")
+			for i, j := 0, 0; i < len(got); i++ {
+				for j < n && want[j] != got[i] {
+					j++
+				}
+				if j == n {
+					t.Fatalf("%s at %d: %.30s was never written", name, at, got[i])
+				}
+			}
+		}
+	}
+	if told < 100 {
+		t.Errorf("%d changes were told of", told)
+	}
+}
+
+// TestDamagedWhileItRuns: a message that is damaged in the log is not served, stays there, and is told
+// at the next start.
+func TestDamagedWhileItRuns(t *testing.T) {
+	for _, start := range []bool{false, true} {
+		disk := chain(t, 40)
+		cfg := onMemory(disk)
+		cfg.StartDamaged = start
+		f := openWith(t, cfg)
+		if err := disk.Damage(segments(t, disk)[1], 200, 1); err != nil {
+			t.Fatal(err)
+		}
+		rs, _, err := f.Read(nil, "/queue/a", 0, 100, 1<<20)
+		if start && (err != nil || len(rs) != 39) || !start && (err == nil || !strings.Contains(err.Error(), "damaged") || len(rs) == 0) {
+			t.Errorf("%d messages, %v", len(rs), err)
+		}
+		if err := f.Tend(true); err != nil {
+			t.Fatal(err)
+		}
+		if got := messageFiles(t, disk); got != 39 {
+			t.Errorf("%d files", got)
+		}
+		if err := f.Close(); err == nil || !strings.Contains(err.Error(), "1 messages cannot be read") {
+			t.Errorf("Close: %v", err)
+		}
+		var damage *file.DamageError
+		if _, err := file.Open(onMemory(disk)); !errors.As(err, &damage) {
+			t.Errorf("Open: %v", err)
+		}
+		cfg.StartDamaged = true
+		f = openWith(t, cfg)
+		if got := contents(t, f, "/queue/a"); len(got) != 39 {
+			t.Errorf("%d messages", len(got))
+		}
+		closed(t, f)
+	}
+}
+
+// TestWithoutState: a state that is damaged costs no message that is in the log or has a file.
+func TestWithoutState(t *testing.T) {
+	disk := &vfs.Memory{}
+	f := openWith(t, onMemory(disk))
+	putN(t, f, "/queue/a", 1, 30, 200)
+	if err := f.Tend(true); err != nil {
+		t.Fatal(err)
+	}
+	putN(t, f, "/queue/a", 31, 60, 200)
+	if err := f.Write([]store.Record{{Kind: store.RecordAck, Queue: "/queue/a", Seq: 60, Last: 60}}); err != nil {
+		t.Fatal(err)
+	}
+	disk = disk.Clone()
+	if err := disk.Damage("stompserver.state", 40, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Open(onMemory(disk)); err == nil || !strings.Contains(err.Error(), "stompserver.state: it is damaged") {
+		t.Fatalf("Open: %v", err)
+	}
+	cfg := onMemory(disk)
+	cfg.StartDamaged = true
+	for range 2 {
+		f = openWith(t, cfg)
+		inOrder(t, f, "/queue/a", 1, 59)
+		closed(t, f)
+	}
+}
+
+// TestSyncAll has the sync of many files fail. Where the system has none each file is synced; a full
+// disk passes, and any other error is final.
+func TestSyncAll(t *testing.T) {
+	const n = 20
+	for _, fault := range []error{errors.ErrUnsupported, syscall.ENOSPC, syscall.EIO} {
+		t.Run(fault.Error(), func(t *testing.T) {
+			disk := chain(t, n)
+			f := openWith(t, onMemory(disk))
+			synced := map[string]bool{}
+			disk.Fault = func(op, name string) error {
+				if op == "syncall" {
+					return fmt.Errorf("synced: %w", fault)
+				}
+				if op == "sync" {
+					synced[name] = true
+				}
+				return nil
+			}
+			err := f.Tend(true)
+			write := f.Write([]store.Record{{Kind: store.RecordMark, Queue: "/queue/a", Seq: 1}})
+			files := 0
+			for name := range synced {
+				if strings.HasPrefix(name, "_queue_a/") {
+					files++
+				}
+			}
+			switch fault {
+			case errors.ErrUnsupported:
+				if err != nil || write != nil || files != n {
+					t.Errorf("%v, %v, %d files were synced", err, write, files)
+				}
+			case syscall.ENOSPC:
+				if !errors.Is(err, store.ErrFull) || write != nil {
+					t.Errorf("%v, %v", err, write)
+				}
+				disk.Fault = nil
+				if err := f.Tend(true); err != nil || messageFiles(t, disk) != n {
+					t.Errorf("%v, %d files", err, messageFiles(t, disk))
+				}
+			default:
+				if !errors.Is(err, fault) || !errors.Is(write, fault) || !errors.Is(f.Close(), fault) {
+					t.Errorf("%v, %v", err, write)
+				}
+			}
+			disk.Fault = nil
+			for seed := range uint64(10) {
+				d := disk
+				if seed < 9 {
+					d = disk.Clone()
+				}
+				f := openWith(t, onMemory(d.Crash(rand.New(rand.NewPCG(seed, 1)))))
+				inOrder(t, f, "/queue/a", 1, n)
+				closed(t, f)
+			}
+		})
+	}
+}

@@ -1,0 +1,303 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"stompserver/internal/store"
+	"stompserver/internal/vfs"
+)
+
+// Files are made of so many messages at a time, which are synced together.
+const (
+	filesAtOnce = 128
+	bytesAtOnce = 4 << 20
+)
+
+// A path is a file in a folder.
+type path struct{ folder, name string }
+
+// fileSome gives files to the first messages that are in the log alone, before limit, and reports
+// how many there were. An error that is not final is one of a full disk. Called with work held.
+func (f *File) fileSome(limit place) (n int, err error) {
+	if f.cfg.NoSync { // a crash must not leave a message and not what was written before it
+		if err := f.Sync(); err != nil {
+			return 0, err
+		}
+	}
+	all, next, err := f.collect(f.cursor, limit, filesAtOnce, bytesAtOnce)
+	if err != nil {
+		return 0, fmt.Errorf("file: %w", err)
+	}
+	if len(all) == 0 {
+		f.cursor = next
+		return 0, nil
+	}
+	w := filing{f: f}
+	done, full := all, error(nil)
+	for i := range all {
+		if err := w.add(&all[i]); err != nil {
+			if !vfs.IsFull(err) {
+				w.close()
+				return 0, f.full(err)
+			}
+			done, full = all[:i], err
+			break
+		}
+	}
+	err = f.syncAll(w.open)
+	w.close()
+	if err != nil && !vfs.IsFull(err) {
+		return 0, f.full(fmt.Errorf("files could not be synced; what they hold is not sure any more: %w", err))
+	}
+	if full == nil {
+		full = err
+	}
+	if full == nil {
+		f.cursor = next
+	} else {
+		f.cursor = cursor{} // what was passed over is to be tried again
+	}
+	f.filed(done, err == nil)
+	return len(done), f.full(full)
+}
+
+// A filing is files that are being written, to be synced together.
+type filing struct {
+	f    *File
+	out  vfs.Gather
+	open []vfs.File
+}
+
+func (w *filing) add(h *held) error {
+	f := w.f
+	if err := f.folder(h.q); err != nil {
+		return err
+	}
+	w.out.Reset(0, mostKept)
+	if err := addFile(&w.out, h.msg, h.q.name, h.name); err != nil {
+		return err
+	}
+	folder := f.fs.Folder(h.q.folder)
+	file, err := folder.Open(h.name, true)
+	if err != nil {
+		return err
+	}
+	if !h.there {
+		f.holds[h.q.folder]++
+	}
+	err = w.out.WriteTo(file, 0)
+	if err == nil && h.there {
+		err = file.Truncate(w.out.Len())
+	}
+	if err == nil {
+		w.open = append(w.open, file)
+		return nil
+	}
+	_ = file.Close()
+	if vfs.IsFull(err) && !h.there { // make room
+		if e := folder.Remove(h.name); e != nil {
+			return e
+		}
+		f.holds[h.q.folder]--
+	}
+	return err
+}
+
+func (w *filing) close() {
+	for _, file := range w.open {
+		_ = file.Close()
+	}
+}
+
+// folder sees to it that q has its folder, and notes that something changes there.
+func (f *File) folder(q *queue) error {
+	if _, ok := f.holds[q.folder]; !ok {
+		if err := f.fs.MakeFolder(q.folder); err != nil {
+			return err
+		}
+		f.holds[q.folder] = 0
+		f.vacant[q.folder] = true
+		f.topTouched = true
+	}
+	f.touched[q.folder] = true
+	return nil
+}
+
+// filed notes of messages that they have files, and says so in the log; or that there are files of
+// which it is not known what they hold. Those of messages that were acked meanwhile are to go.
+func (f *File) filed(all []held, sure bool) {
+	f.turn.Lock()
+	defer f.turn.Unlock()
+	f.mu.Lock()
+	var said []held
+	for _, h := range all {
+		switch s := h.q.get(h.seq); {
+		case s == nil && !h.there: // else its file is to go already
+			f.dead = append(f.dead, dead{path: path{h.q.folder, h.name}, group: f.number})
+		case s == nil:
+		case sure:
+			f.hasFile(h.q, s)
+			said = append(said, h)
+		default:
+			s.there = true
+		}
+	}
+	f.mu.Unlock()
+	if len(said) == 0 || f.failed() != nil {
+		return
+	}
+	// Nothing is lost if it is: then they get their files once more.
+	_ = f.append(false, func() {
+		for i := 0; i < len(said); {
+			h, last := said[i], said[i].seq
+			for i++; i < len(said) && said[i].q == h.q && said[i].seq == last+1; i++ {
+				last++
+			}
+			f.name(h.q)
+			addNumbers(&f.out, kindFiled, h.q.id, uint64(h.seq), uint64(last))
+		}
+	})
+}
+
+// syncAll makes durable what was written to files, and which there are.
+func (f *File) syncAll(files []vfs.File) error {
+	folders := slices.Sorted(maps.Keys(f.touched))
+	err := f.fs.SyncAll(folders)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = f.syncEach(files, folders)
+	}
+	if err != nil {
+		return err
+	}
+	clear(f.touched)
+	f.topTouched = false
+	return nil
+}
+
+func (f *File) syncEach(files []vfs.File, folders []string) error {
+	if err := f.beside(len(files), func(i int) error { return files[i].Sync() }); err != nil {
+		return err
+	}
+	if err := f.beside(len(folders), func(i int) error { return f.fs.Folder(folders[i]).SyncDir() }); err != nil {
+		return err
+	}
+	if f.topTouched {
+		return f.fs.SyncDir()
+	}
+	return nil
+}
+
+// beside does n things, some of them side by side, and waits for them. Of their errors one
+// that is final comes before one of a full disk.
+func (f *File) beside(n int, do func(i int) error) error {
+	errs := make([]error, n)
+	at := min(f.cfg.Syncs, n)
+	if at <= 1 {
+		for i := range n {
+			errs[i] = do(i)
+		}
+		return worst(errs)
+	}
+	var wg sync.WaitGroup
+	for first := range at {
+		wg.Go(func() {
+			for i := first; i < n; i += at {
+				errs[i] = do(i)
+			}
+		})
+	}
+	wg.Wait()
+	return worst(errs)
+}
+
+func worst(errs []error) (err error) {
+	for _, e := range errs {
+		if e != nil && (err == nil || !vfs.IsFull(e)) {
+			err = e
+		}
+	}
+	return err
+}
+
+// A dead file is of a message that was acked, which a group of the log says.
+type dead struct {
+	path
+	group   uint64
+	q       *queue    // whose it was, if the name of the file is not ours
+	foreign store.Seq // and which
+}
+
+// removeDead removes the files of messages that are surely acked. Called with work held.
+func (f *File) removeDead() error {
+	f.turn.Lock()
+	f.mu.Lock()
+	n := 0
+	for n < len(f.dead) && f.dead[n].group <= f.synced {
+		n++
+	}
+	list := f.dead[:n:n]
+	f.mu.Unlock()
+	f.turn.Unlock()
+	const atOnce = 64 // for those who read wait
+	for len(list) > 0 {
+		n, err := f.remove(list[:min(atOnce, len(list))])
+		f.turn.Lock()
+		f.mu.Lock()
+		if f.dead = f.dead[n:]; len(f.dead) == 0 {
+			f.dead = nil
+		}
+		f.mu.Unlock()
+		f.turn.Unlock()
+		if list = list[n:]; err != nil {
+			return f.full(err)
+		}
+	}
+	return nil
+}
+
+func (f *File) remove(list []dead) (n int, err error) {
+	f.files.Lock()
+	defer f.files.Unlock()
+	for i, d := range list {
+		switch err := f.fs.Folder(d.folder).Remove(d.name); {
+		case isMissing(err):
+		case err != nil:
+			return i, err
+		}
+		f.touched[d.folder] = true
+		if f.holds[d.folder]--; f.holds[d.folder] == 0 {
+			f.vacant[d.folder] = true
+		}
+	}
+	return len(list), nil
+}
+
+// removeFolders removes the folders that are empty and that no queue has messages for. Called with
+// work held.
+func (f *File) removeFolders() {
+	if len(f.vacant) == 0 {
+		return
+	}
+	wanted := make(map[string]bool)
+	f.mu.Lock()
+	for _, q := range f.queues {
+		wanted[q.folder] = wanted[q.folder] || q.count > 0
+	}
+	f.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(f.vacant)) {
+		if f.holds[name] == 0 && wanted[name] {
+			continue
+		}
+		delete(f.vacant, name)
+		// There may be files that are not ours; then it stays.
+		if f.holds[name] == 0 && f.fs.RemoveFolder(name) == nil {
+			f.topTouched = true
+			delete(f.touched, name)
+			delete(f.holds, name)
+		}
+	}
+}

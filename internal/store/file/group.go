@@ -1,0 +1,283 @@
+package file
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+	"stompserver/internal/vfs"
+)
+
+// The log is a row of groups, one for each Write, each at a multiple of 64 bytes of a segment. All
+// numbers are little-endian, those in records uvarints.
+//
+//	4 bytes   "rlog"
+//	4 bytes   CRC-32C of the rest
+//	8 bytes   salt: that of the state which the log follows; others are of before
+//	8 bytes   number of the group, one more than that of the one before
+//	8 bytes   number of the last group that was durable then
+//	4 bytes   length of the records
+//	4 bytes   the CRC-32C of the group before
+//	records   queue(id, name, folder), put and keep(id, seq, length, CRC-32C, stored form),
+//	          ack(id, first, last, how many there were), mark(id, seq), attempts(id, seq, n),
+//	          filed(id, first, last), prefix(of the names of files), each behind one byte that
+//	          says which
+//
+// The first group of a segment has the prefix, and each segment names the queues that it is about.
+// Keep is a message that was put before and is to stay in the log. Filed says that messages have
+// files that are durable.
+//
+// Before there was a chain of segments the groups were "redo", without the last four bytes, and
+// messages without a CRC of their own, and acks without a number.
+const (
+	groupSize  = 40
+	groupAlign = 64
+	groupMagic = "rlog"
+
+	beforeSize  = 36
+	beforeMagic = "redo"
+)
+
+const (
+	kindQueue = iota + 1
+	kindPutBefore
+	kindAckBefore
+	kindMark
+	kindAttempts
+	kindKeepBefore
+	kindPut
+	kindKeep
+	kindFiled
+	kindPrefix
+	kindAck
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func aligned(n int64) int64 { return (n + groupAlign - 1) &^ (groupAlign - 1) }
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func appendQueue(dst []byte, q *queue) []byte {
+	dst = binary.AppendUvarint(append(dst, kindQueue), q.id)
+	return appendString(appendString(dst, q.name), q.folder)
+}
+
+func appendPrefix(dst []byte, prefix string) []byte {
+	return appendString(append(dst, kindPrefix), prefix)
+}
+
+// addNumbers is a record of numbers alone.
+func addNumbers(out *vfs.Gather, kind byte, ns ...uint64) {
+	out.Buf = append(out.Buf, kind)
+	for _, n := range ns {
+		out.Buf = binary.AppendUvarint(out.Buf, n)
+	}
+}
+
+func addRecord(out *vfs.Gather, q *queue, r *store.Record) {
+	switch r.Kind {
+	case store.RecordPut:
+		addMessage(out, kindPut, q.id, r.Seq, r.Msg)
+	case store.RecordAck:
+		addNumbers(out, kindAck, q.id, uint64(r.Seq), uint64(r.Last), q.countOf(r.Seq, r.Last))
+	case store.RecordMark:
+		addNumbers(out, kindMark, q.id, uint64(r.Seq))
+	case store.RecordAttempts:
+		addNumbers(out, kindAttempts, q.id, uint64(r.Seq), uint64(r.Attempts))
+	}
+}
+
+// addMessage is a record of one, put or keep.
+func addMessage(out *vfs.Gather, kind byte, id uint64, seq store.Seq, m *message.Message) {
+	buf := binary.AppendUvarint(binary.AppendUvarint(append(out.Buf, kind), id), uint64(seq))
+	at := len(buf)
+	buf = append(buf, make([]byte, 8)...)
+	body, shared := m.Body(), 0
+	if len(body) >= vfs.ShareFrom {
+		shared = len(body)
+		buf = m.AppendRecordHead(buf)
+	} else {
+		buf = m.AppendRecord(buf)
+	}
+	sum := crc32.Checksum(buf[at+8:], castagnoli)
+	binary.LittleEndian.PutUint32(buf[at:], uint32(len(buf)-at-8+shared))
+	if out.Buf = buf; shared > 0 {
+		out.Share(body)
+		sum = crc32.Update(sum, castagnoli, body)
+	}
+	binary.LittleEndian.PutUint32(buf[at+4:], sum)
+}
+
+// putGroup fills in the first bytes of a group, and returns its checksum.
+func putGroup(out *vfs.Gather, salt, number, synced uint64, link uint32) (sum uint32) {
+	b := out.Buf
+	copy(b, groupMagic)
+	binary.LittleEndian.PutUint64(b[8:], salt)
+	binary.LittleEndian.PutUint64(b[16:], number)
+	binary.LittleEndian.PutUint64(b[24:], synced)
+	binary.LittleEndian.PutUint32(b[32:], uint32(out.Len()-groupSize))
+	binary.LittleEndian.PutUint32(b[36:], link)
+	_ = out.Each(8, func(b []byte) error {
+		sum = crc32.Update(sum, castagnoli, b)
+		return nil
+	})
+	binary.LittleEndian.PutUint32(b[4:], sum)
+	return sum
+}
+
+// A group is what stands before its records.
+type group struct {
+	salt, number, synced uint64
+	sum, link            uint32
+	linked               bool  // it has a link
+	head, length         int64 // of its first bytes, and of its records
+}
+
+func (g *group) size() int64 { return g.head + g.length }
+
+// parseGroup reads the first bytes of what may be a group.
+func parseGroup(b []byte) (g group, ok bool) {
+	if len(b) < beforeSize {
+		return g, false
+	}
+	switch string(b[:4]) {
+	case beforeMagic:
+		g.head = beforeSize
+	case groupMagic:
+		if len(b) < groupSize {
+			return g, false
+		}
+		g.head, g.linked, g.link = groupSize, true, binary.LittleEndian.Uint32(b[36:])
+	default:
+		return g, false
+	}
+	g.sum, g.salt = binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint64(b[8:])
+	g.number, g.synced = binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
+	g.length = int64(binary.LittleEndian.Uint32(b[32:]))
+	return g, true
+}
+
+// A record is one of a group, as it is read. Of a message it has where its stored form is.
+type record struct {
+	kind         byte
+	id           uint64
+	name, folder string
+	seq, last    store.Seq
+	attempts     uint32
+	count        int64  // of what an ack is about
+	length       int64  // of the stored form
+	sum          uint32 // of that
+	summed       bool   // it has a sum
+	head         int    // bytes before the stored form, or all
+}
+
+func (r *record) isMessage() bool {
+	return r.kind == kindPut || r.kind == kindKeep || r.kind == kindPutBefore || r.kind == kindKeepBefore
+}
+
+// size is how long the record is.
+func (r *record) size() int64 { return int64(r.head) + r.length }
+
+// errEnds says that what was given ends within what is read.
+var errEnds = errors.New("file: not all of what is needed")
+
+var errRecord = errors.New("a record makes no sense")
+
+// parseRecord reads the record that b begins with, but for a message's stored form.
+func parseRecord(b []byte) (r record, err error) {
+	if len(b) == 0 {
+		return r, errEnds
+	}
+	d := decoder{b: b[1:]}
+	r.kind = b[0]
+	if r.kind < kindQueue || r.kind > kindAck {
+		return r, errRecord
+	}
+	if r.kind != kindPrefix {
+		r.id = d.uint()
+	}
+	switch r.kind {
+	case kindQueue:
+		r.name, r.folder = d.string(), d.string()
+	case kindPrefix:
+		r.name = d.string()
+	case kindPut, kindKeep, kindPutBefore, kindKeepBefore:
+		r.seq = d.seq()
+		if n := d.take(4); n != nil {
+			r.length = int64(binary.LittleEndian.Uint32(n))
+		}
+		if r.kind == kindPut || r.kind == kindKeep {
+			if n := d.take(4); n != nil {
+				r.sum, r.summed = binary.LittleEndian.Uint32(n), true
+			}
+		}
+	case kindAck:
+		r.seq, r.last, r.count = d.seq(), d.seq(), int64(d.uint())
+	case kindAckBefore, kindFiled:
+		r.seq, r.last = d.seq(), d.seq()
+	case kindMark:
+		r.seq = d.seq()
+	case kindAttempts:
+		r.seq, r.attempts = d.seq(), uint32(d.uint())
+	}
+	if d.bad {
+		return r, errEnds
+	}
+	r.head = len(b) - len(d.b)
+	return r, nil
+}
+
+// A decoder takes numbers and strings off what is left of it.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) uint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) seq() store.Seq { return store.Seq(d.uint()) }
+
+func (d *decoder) int() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) take(n uint64) []byte {
+	if n > uint64(len(d.b)) {
+		d.bad, d.b = true, nil
+		return nil
+	}
+	v := d.b[:n]
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) string() string { return string(d.take(d.uint())) }
+
+// count is a number of things of at least a byte each.
+func (d *decoder) count() int {
+	n := d.uint()
+	if n > uint64(len(d.b)) {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	return int(n)
+}

@@ -1,0 +1,212 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// A cursor is how far the log was walked through: no message before it is without a file, but for
+// those that cannot be read.
+type cursor struct {
+	at  place // of a group or a record
+	end int64 // of the records, if it is at one of them
+}
+
+// A held message is in the log alone.
+type held struct {
+	q     *queue
+	seq   store.Seq
+	at    place
+	there bool   // of its slot
+	name  string // of its file
+	msg   *message.Message
+}
+
+// collect reads messages that are in the log alone, from c on and before limit, in the order of the
+// log: at most so many, and no more once they have size bytes. Called with work held.
+func (f *File) collect(c cursor, limit place, most int, size int64) (all []held, next cursor, err error) {
+	var rd placeReader
+	defer rd.closeFile()
+	for c.at < limit && len(all) < most && size > 0 {
+		seg, pos, after := f.onWalk(c.at)
+		switch {
+		case seg == nil:
+			return all, c, nil
+		case c.at.segment() != seg.number:
+			c = cursor{at: placeOf(seg.number, 0)}
+			continue
+		case c.at.offset() >= pos:
+			if after == 0 {
+				return all, c, nil
+			}
+			c = cursor{at: placeOf(after, 0)}
+			continue
+		case rd.seg != seg:
+			rd.f = f
+			if err := rd.turnTo(seg.number); err != nil {
+				return all, c, err
+			}
+		}
+		rd.end = pos
+		h, to, err := f.step(&rd, c, pos)
+		if err != nil {
+			return all, c, err
+		}
+		c = to
+		if h.msg != nil {
+			all = append(all, h)
+			size -= int64(h.msg.Size())
+		}
+	}
+	return all, c, nil
+}
+
+// onWalk is the segment of a place, or the next one that has something to be found, how far it was
+// written, and the number of the one behind it.
+func (f *File) onWalk(at place) (seg *segment, pos int64, after uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, s := range f.chain {
+		last := i == len(f.chain)-1
+		if s.number < at.segment() || s.live == 0 && !last {
+			continue
+		}
+		if !last {
+			after = f.chain[i+1].number
+		}
+		return s, s.pos, after
+	}
+	return nil, 0, 0
+}
+
+// step reads the group or the record at c, and gives the message if that is in the log alone.
+func (f *File) step(rd *placeReader, c cursor, pos int64) (h held, next cursor, err error) {
+	at, seg := c.at.offset(), c.at.segment()
+	if c.end == 0 {
+		b, err := rd.peek(at, groupSize)
+		if err != nil {
+			return h, c, err
+		}
+		g, ok := parseGroup(b)
+		if !ok || g.salt != f.salt || at+g.size() > pos {
+			f.log.Error("the log is damaged; what follows in that file stays in it", "file", rd.seg.name, "at", at)
+			return h, cursor{at: placeOf(seg, pos)}, nil
+		}
+		return h, cursor{placeOf(seg, at+g.head), at + g.size()}, nil
+	}
+	behind := cursor{at: placeOf(seg, aligned(c.end))}
+	if at >= c.end {
+		return h, behind, nil
+	}
+	r, err := rd.record(at, c.end)
+	if err == errRecord {
+		f.log.Error("the log is damaged; what follows in that group stays in it", "file", rd.seg.name, "at", at)
+		return h, behind, nil
+	}
+	if err != nil {
+		return h, c, err
+	}
+	next = cursor{placeOf(seg, at+r.size()), c.end}
+	if !r.isMessage() || !f.lone(&h, &r, c.at) {
+		return h, next, nil
+	}
+	if h.msg, err = rd.logReader.message(at, &r); errors.Is(err, errDamaged) {
+		f.log.Error("a damaged message stays in the log", "file", rd.seg.name, "at", at, "destination", h.q.name, "seq", uint64(h.seq), "err", err)
+		return held{}, next, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("%s at %d: %w", rd.seg.name, at, err)
+	}
+	return h, next, err
+}
+
+// lone reports whether the message of a record is there and not elsewhere.
+func (f *File) lone(h *held, r *record, at place) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	q := f.ids[r.id]
+	if q == nil {
+		return false
+	}
+	s := q.get(r.seq)
+	if s == nil || s.at != at {
+		return false
+	}
+	h.q, h.seq, h.at, h.there, h.name = q, r.seq, at, s.there, f.nameOf(q, r.seq)
+	return true
+}
+
+// carryAtOnce is how much is carried over with one group, in bytes.
+const carryAtOnce = 512 << 10
+
+// carry writes the first messages that are in the log alone to its end, so that what it begins with
+// can go. It reports whether there were any.
+func (f *File) carry() (some bool, err error) {
+	f.mu.Lock()
+	limit := placeOf(f.current().number, 0)
+	f.mu.Unlock()
+	all, next, err := f.collect(f.cursor, limit, 4096, carryAtOnce)
+	if err != nil || len(all) == 0 {
+		f.cursor = next
+		return false, err
+	}
+	f.turn.Lock()
+	defer f.turn.Unlock()
+	if err := f.failed(); err != nil {
+		return false, err
+	}
+	all = f.still(all)
+	if len(all) > 0 {
+		if err := f.keep(all); err != nil {
+			return false, err
+		}
+	}
+	f.cursor = next
+	return true, nil
+}
+
+// keep writes messages once more, as a group, and has them be there. Called with turn held.
+func (f *File) keep(all []held) error {
+	err := f.append(false, func() {
+		for _, h := range all {
+			f.name(h.q)
+			f.offsets = append(f.offsets, f.out.Len())
+			addMessage(&f.out, kindKeep, h.q.id, h.seq, h.msg)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, h := range all {
+		f.put(h.q, h.seq, int64(h.msg.Size()), placeOf(f.current().number, f.offsets[i]))
+	}
+	return nil
+}
+
+// still leaves out what is not where it was. Called with turn held.
+func (f *File) still(all []held) (kept []held) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, h := range all {
+		if s := h.q.get(h.seq); s != nil && s.at == h.at {
+			kept = append(kept, h)
+		}
+	}
+	return kept
+}
+
+// tooLong reports whether the log is longer than twice what lives in it and two segments.
+func (f *File) tooLong() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := int64(0)
+	for _, s := range f.chain {
+		all += s.pos
+	}
+	return len(f.chain) > 1 && all > 2*(f.liveBytes+f.cfg.RedoSize)
+}
