@@ -118,6 +118,74 @@ func sendAll(ctx context.Context, addr string, n int, d time.Duration) (all int6
 	return count.Load(), time.Since(begin), nil
 }
 
+// ahead has connections send messages with receipts, each with so many under way at most: n of them
+// in all, or if that is 0 as many as they can.
+func ahead(addr string, conns, window int, n int64) func(context.Context, time.Duration) (int64, time.Duration, error) {
+	return func(ctx context.Context, d time.Duration) (int64, time.Duration, error) {
+		var left, count atomic.Int64
+		left.Store(n)
+		begin := time.Now()
+		more := func() bool { return left.Add(-1) >= 0 }
+		if n == 0 {
+			more = func() bool { return time.Since(begin) < d }
+		}
+		errs := make(chan error, conns)
+		for range conns {
+			go func() {
+				c, err := dial(ctx, addr)
+				if err == nil {
+					err = c.sendAhead(window, more, &count)
+					_ = c.conn.Close()
+				}
+				errs <- err
+			}()
+		}
+		var failed error
+		for range conns {
+			if err := <-errs; err != nil {
+				failed = err
+			}
+		}
+		return count.Load(), time.Since(begin), failed
+	}
+}
+
+// sendAhead sends as long as there are more, and counts what was confirmed.
+func (c *client) sendAhead(window int, more func() bool, count *atomic.Int64) error {
+	frame := sendFrame(benchQueue)
+	var out []byte
+	open, done := 0, false
+	for {
+		out = out[:0]
+		for !done && open < window && len(out) < 64<<10 {
+			if done = !more(); !done {
+				out = append(out, frame...)
+				open++
+			}
+		}
+		if _, err := c.conn.Write(out); err != nil {
+			return err
+		}
+		if open == 0 {
+			return nil
+		}
+		if len(out) > 0 && open < window && !done {
+			continue
+		}
+		_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
+		n, err := c.conn.Read(c.in)
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(c.in[:n], []byte("ERROR")) {
+			return fmt.Errorf("the server said: %s", c.in[:n])
+		}
+		k := bytes.Count(c.in[:n], []byte{0})
+		open -= k
+		count.Add(int64(k))
+	}
+}
+
 // drain takes n messages out of a queue, each acknowledged by itself.
 func drain(ctx context.Context, addr, queue string, n int) (time.Duration, error) {
 	c, err := dial(ctx, addr)

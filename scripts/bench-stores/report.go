@@ -115,10 +115,13 @@ func (b *book) lines(o *options) []line {
 		{"… out, per CPU-second (per second)", perCPU("out")},
 		{"… memory, bytes a message of the second half", number("memory", "%.0f")},
 		{"… memory in all, MiB", number("resident", "%.0f")},
+		{"… a stop, ms", number("stop", "%.0f")},
 		{"… ready after a stop, ms", number("stopped", "%.0f")},
 		{"… ready after SIGKILL, ms", number("killed", "%.0f")},
 		{"1 connection, times the Ruby server's file store with fsync", times("ruby 1")},
 		{"64 connections, times the Ruby server's file store with fsync", times("ruby 64")},
+		{fmt.Sprintf("%s messages, 64 connections, times the same", trial.Short(float64(o.sustained()))), times("ruby long")},
+		{fmt.Sprintf("%s messages, 1 connection with %s under way, times the same", trial.Short(float64(o.sustained())), trial.Short(sentAhead)), times("ruby ahead")},
 		{"64 connections and a consumer, times the same", times("ruby passing")},
 	}
 }

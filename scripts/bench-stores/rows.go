@@ -223,7 +223,9 @@ func (r *runner) restarts(ctx context.Context, b *book) error {
 		return err
 	}
 	b.add("killed", r.kind.key, float64(r.StartTime)/1e6)
+	begin := time.Now()
 	r.Stop(time.Minute)
+	b.add("stop", r.kind.key, time.Since(begin).Seconds()*1000)
 	if err := r.start(ctx); err != nil {
 		return err
 	}
@@ -267,6 +269,7 @@ func original(ctx context.Context, o *options, b *book, stores []*runner) error 
 	if theirs.Process, err = trial.Start(ctx, cmd, theirs.dir, 10*time.Second, trial.Accepts(theirs.port)); err != nil {
 		return err
 	}
+	defer func() { ours.Kill() }() // a stop would make files of all that was sent
 	// First, for what the others leave behind would be taken, too.
 	if err := turns(ctx, o, b, "ruby passing", []contestant{{"ruby", passing(theirs.addr(), connections)}, {"file", passing(ours.addr(), connections)}}); err != nil {
 		return err
@@ -277,5 +280,52 @@ func original(ctx context.Context, o *options, b *book, stores []*runner) error 
 			return err
 		}
 	}
+	return sustained(ctx, o, b, theirs, ours.kind)
+}
+
+// sustained is how many messages are sent where it matters that it goes on and on.
+func (o *options) sustained() int { return max(o.backlog, 200_000) }
+
+// sustained has so many messages sent without a consumer, in rounds, into one queue that grows: by one
+// connection that does not wait for each receipt, and by many that do.
+func sustained(ctx context.Context, o *options, b *book, theirs *runner, ours *kind) error {
+	for _, conns := range []int{1, connections} {
+		row, window := "ruby long", 1
+		if conns == 1 {
+			row, window = "ruby ahead", sentAhead
+		}
+		own, err := (&runner{kind: ours, o: o}).fresh(ctx)
+		if err != nil {
+			return err
+		}
+		for round := range o.rounds {
+			err = errors.Join(
+				note(ctx, b, row, round, contestant{"ruby", ahead(theirs.addr(), conns, window, 0)}, o.turn),
+				note(ctx, b, row, round, contestant{"file", ahead(own.addr(), conns, window, int64(o.sustained()/o.rounds+1))}, 0))
+			if err != nil {
+				break
+			}
+		}
+		own.Kill() // a stop would make files of all that was sent
+		own.close()
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
+
+// note has c take a turn, and notes its rate.
+func note(ctx context.Context, b *book, row string, round int, c contestant, d time.Duration) error {
+	n, took, err := c.run(ctx, d)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.key, err)
+	}
+	rate := float64(n) / took.Seconds()
+	b.add(row, c.key, rate)
+	trial.Progress("%s, round %d, %s: %s/s", row, round+1, c.key, trial.Short(rate))
+	return nil
+}
+
+// sentAhead is how many messages one connection has under way where it does not wait for each receipt.
+const sentAhead = 1000
