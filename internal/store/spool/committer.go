@@ -53,6 +53,11 @@ func (d *disk) finishGroup() {
 	g.id++
 	d.several = len(g.batches) > 1
 	g.build()
+	if g.top+roomAhead/2 > d.numbers.ceiling && d.failure.Load() == nil {
+		if err := d.raise(g.top); err != nil {
+			d.fail(err)
+		}
+	}
 	d.write(g)
 	g.reset()
 }
@@ -155,7 +160,7 @@ func (d *disk) fail(err error) {
 }
 
 // close ends the spool: everything pending is made durable, then the exact numbers of tries.
-func (d *disk) close(all []*queue) error {
+func (d *disk) close(s *Spool, all []*queue) error {
 	d.pager.close()
 	d.pending.close()
 	if r, ok := d.cfg.Backend.(store.Remote); ok {
@@ -167,8 +172,8 @@ func (d *disk) close(all []*queue) error {
 	var err error
 	if f := d.failure.Load(); f != nil {
 		err = *f
-	} else {
-		err = d.writeTries(all)
+	} else if err = d.writeTries(all); err == nil {
+		err = s.leaveNumbers(all)
 	}
 	return errors.Join(err, d.cfg.Backend.Close())
 }
@@ -190,7 +195,7 @@ func (d *disk) writeTries(all []*queue) error {
 		for seq := q.win.base; seq < q.win.next; seq++ {
 			c, s := q.win.at(seq)
 			if c == nil {
-				seq |= chunkSize - 1
+				seq = q.win.hop(seq) - 1
 				continue
 			}
 			if s.msg != nil && s.attempt > 0 && !s.msg.Volatile() {

@@ -24,6 +24,7 @@ type disk struct {
 	gathering gathering
 	several   bool // the last group was of several batches
 	written   bool // since the last checkpoint
+	numbers   numbers
 }
 
 func newDisk(cfg Config) *disk {
@@ -52,6 +53,7 @@ type tail struct {
 
 	last, taken, written store.Seq
 	marking, marked      store.Seq
+	known                store.Seq // the highest Seq that the backend knows of
 	wish                 store.Seq // what a Fetch wants marked; 0: nothing
 	told                 store.Seq // up to here a process before this may have handed out messages
 	group                uint64    // the last group that took something of it
@@ -86,10 +88,9 @@ const smallWindow = 64 << 10
 // aheadOf is how far a mark goes beyond what is wanted now, so that few are written.
 const aheadOf = 1024
 
-// restore has q begin where the backend ended.
-func (q *queue) restore(i store.Info, ready func()) {
-	last := max(i.Last, i.Marked) // a mark may be of what was not stored: no other message is to be taken for it
-	t := &tail{ready: ready, last: last, taken: last, written: last}
+// restore has q begin where the backend ended, and go on behind last.
+func (q *queue) restore(i store.Info, last store.Seq, ready func()) {
+	t := &tail{ready: ready, last: last, taken: last, written: last, known: i.Last}
 	t.marking, t.marked, t.told = i.Marked, i.Marked, i.Marked
 	q.tail = t
 	q.enqueued, q.dequeued = i.Enqueued, i.Dequeued

@@ -9,9 +9,10 @@ type group struct {
 	awaited int      // of batches: those that somebody waits for
 	marks   []*queue // that wished for one
 	records []store.Record
-	touched []*queue // each once
-	errs    []error  // of batches: why they are not in it after all
-	first   []int    // of batches: where in records theirs begin, and one more
+	touched []*queue  // each once
+	errs    []error   // of batches: why they are not in it after all
+	top     store.Seq // the highest that was given
+	first   []int     // of batches: where in records theirs begin, and one more
 }
 
 func (g *group) reset() {
@@ -49,6 +50,7 @@ func (g *group) build() {
 	for _, q := range g.touched {
 		q.mu.Lock()
 		t := q.tail
+		g.top = max(g.top, t.taken)
 		to := max(t.marking, t.wish)
 		if t.putIn == g.id && (t.demand > 0 || q.win.fresh > t.before+1 || t.outOfTurn > t.before) {
 			to = max(to, t.taken) // they may be out before anybody comes by to mark them
@@ -80,7 +82,7 @@ func (g *group) add(q *queue, c *store.Change, whole bool) {
 		if c.Msg.Volatile() || !whole && q.isGone(c.Seq) {
 			return
 		}
-		q.putIn = g.id
+		q.putIn, q.known = g.id, c.Seq
 		g.records = append(g.records, store.Record{Kind: store.RecordPut, Queue: q.name, Seq: c.Seq, Msg: c.Msg})
 		return
 	}
@@ -131,11 +133,26 @@ func (g *group) leaveOut() {
 	g.records = kept
 }
 
+// unknown notes that the backend knows nothing of puts that failed.
+func (g *group) unknown(changes []store.Change) {
+	for i := range changes {
+		if c := &changes[i]; c.Msg != nil {
+			q := c.Queue.(*queue)
+			q.mu.Lock()
+			q.known = 0
+			q.mu.Unlock()
+		}
+	}
+}
+
 // settle brings the queues up to date, and returns those that have news for a Fetch.
 func (g *group) settle(err error) (ready []*queue) {
 	for i, b := range g.batches {
 		changes := b.Changes()
 		failed := err != nil || g.errs[i] != nil
+		if failed {
+			g.unknown(changes)
+		}
 		if !failed && !isWhole(changes) {
 			continue
 		}

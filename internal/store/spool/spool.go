@@ -92,6 +92,12 @@ func Open(cfg Config) (*Spool, error) {
 		s.floor = max(s.floor, i.Last)
 	}
 	s.disk = newDisk(cfg)
+	if err := s.recall(cfg.Backend); err != nil {
+		return nil, err
+	}
+	if err := s.disk.raise(s.floor); err != nil {
+		return nil, err
+	}
 	s.disk.wg.Go(func() { s.disk.commitAll() }) // ended by Close, as is the pager
 	s.disk.wg.Go(func() { s.disk.pageAll(s) })
 	return s, nil
@@ -117,12 +123,8 @@ func (s *Spool) Queue(name string, ready func()) (store.Queue, error) {
 	if s.disk == nil {
 		q.win.init(s.floor + 1)
 	} else {
-		info, ok := s.stored[name]
-		if !ok {
-			info = store.Info{Name: name, Last: s.floor}
-		}
-		q.restore(info, ready)
-		delete(s.stored, name)
+		info, last := s.goOn(name)
+		q.restore(info, last, ready)
 	}
 	s.queues[name] = q
 	return q, nil
@@ -258,5 +260,5 @@ func (s *Spool) Close() error {
 	if s.disk == nil || was {
 		return nil
 	}
-	return s.disk.close(all)
+	return s.disk.close(s, all)
 }

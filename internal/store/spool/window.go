@@ -46,6 +46,7 @@ type window struct {
 	base   store.Seq // Seq of the first slot of the first chunk; a multiple of chunkSize
 	chunks []*chunk  // nil where all are gone
 	head   int       // the first chunk is chunks[head]
+	far    []stretch // what lies far behind the last of chunks, in order
 	next   store.Seq // the next to be put
 	fresh  store.Seq // the first never handed out
 	back   seqHeap   // released, to be handed out again before fresh ones
@@ -61,29 +62,41 @@ func (w *window) at(seq store.Seq) (*chunk, *slot) {
 		return nil, nil
 	}
 	i := w.head + int((seq-w.base)>>chunkBits)
-	if i >= len(w.chunks) || w.chunks[i] == nil {
-		return nil, nil
+	if i >= len(w.chunks) {
+		return w.farAt(seq)
 	}
 	c := w.chunks[i]
+	if c == nil {
+		return nil, nil
+	}
 	return c, &c.slots[seq&(chunkSize-1)]
 }
 
 // push adds m and returns its Seq.
 func (w *window) push(m *message.Message) store.Seq {
 	seq := w.next
-	last := w.head + int((seq-w.base)>>chunkBits)
-	if last >= len(w.chunks) {
-		last = w.grow(last)
-	}
-	c := w.chunks[last]
+	place := w.place(seq)
+	c := *place
 	if c == nil { // new, or emptied while it was being filled
 		c = chunks.Get().(*chunk)
-		w.chunks[last] = c
+		*place = c
 	}
 	c.slots[seq&(chunkSize-1)] = slot{msg: m}
 	c.live++
 	w.next++
 	return seq
+}
+
+// place is where the chunk of seq is, or is to be: seq is not before all others.
+func (w *window) place(seq store.Seq) **chunk {
+	i := w.head + int((seq-w.base)>>chunkBits)
+	if i >= len(w.chunks) {
+		if w.far != nil || i-len(w.chunks) > farAway {
+			return w.farPlace(seq)
+		}
+		i = w.grow(i)
+	}
+	return &w.chunks[i]
 }
 
 // grow makes room for chunks[last] and returns where that is now.
@@ -102,7 +115,7 @@ func (w *window) grow(last int) int {
 
 // skipTo has the next push put seq: those between are gone.
 func (w *window) skipTo(seq store.Seq) {
-	if w.head == len(w.chunks) && w.fresh == w.next { // it is empty: none between needs a place
+	if w.head == len(w.chunks) && w.far == nil && w.fresh == w.next { // it is empty: none between needs a place
 		w.chunks, w.head = w.chunks[:0], 0
 		w.init(seq)
 		return
@@ -126,7 +139,7 @@ func (w *window) fetch(dst []store.Delivery, n int, limit store.Seq) []store.Del
 		c, s := w.at(w.fresh)
 		switch {
 		case c == nil:
-			w.fresh = min((w.fresh|(chunkSize-1))+1, w.next)
+			w.fresh = min(w.hop(w.fresh), w.next)
 			continue
 		case s.state&held != 0:
 			return dst
@@ -185,7 +198,7 @@ func (w *window) remove(seq store.Seq, only state) *message.Message {
 	m := s.msg
 	*s = slot{}
 	if c.live--; c.live == 0 {
-		w.chunks[w.head+int((seq-w.base)>>chunkBits)] = nil
+		*w.place(seq) = nil
 		chunks.Put(c)
 	}
 	return m
@@ -196,7 +209,7 @@ func (w *window) skipGone() {
 	for w.fresh < w.next {
 		switch c, s := w.at(w.fresh); {
 		case c == nil:
-			w.fresh = min((w.fresh|(chunkSize-1))+1, w.next)
+			w.fresh = min(w.hop(w.fresh), w.next)
 		case s.msg == nil:
 			w.fresh++
 		default:
@@ -216,6 +229,9 @@ func (w *window) trim() {
 		if cap(w.chunks) > 64 {
 			w.chunks = nil
 		}
+		if w.far != nil {
+			w.comeNear()
+		}
 	}
 }
 
@@ -225,7 +241,7 @@ func (w *window) browse(dst []store.Delivery, after store.Seq, n int) []store.De
 	for n > 0 && seq < w.next {
 		c, s := w.at(seq)
 		if c == nil {
-			seq = (seq | (chunkSize - 1)) + 1
+			seq = w.hop(seq)
 			continue
 		}
 		if s.msg != nil {
