@@ -337,7 +337,7 @@ func (b *Broker) there(dest string) bool {
 		return true
 	}
 	_, stored := b.kept[dest] // and nobody used it since the start
-	return stored
+	return stored || b.bound(dest)
 }
 
 func (b *Broker) allQueues() []*queue {

@@ -103,6 +103,7 @@ func (q *queue) buryIn(op *Op, d store.Delivery, why death, w *Wake) {
 	if dead == nil {
 		return
 	}
+	q.roomyAfter(op)
 	// Of the dead all are alike: that they are seen in the order they came is of more use
 	// than their priority, and another queue's lock is not needed.
 	op.batch.Put(dlq.st, dead)

@@ -35,6 +35,14 @@ func (l *line) roomy() {
 	l.call()
 }
 
+// roomyAfter has the first try when op is done, which takes something out of the queue and is more than that:
+// it takes effect only when it is durable.
+func (q *queue) roomyAfter(op *Op) {
+	if l := q.line; l != nil {
+		op.Finally(func(error) { l.roomy() })
+	}
+}
+
 func (l *line) call() {
 	if t := l.head(); t != nil {
 		select {

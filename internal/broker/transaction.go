@@ -289,6 +289,9 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 	if t.mark != nil {
 		t.wholeNamed(op)
 	}
+	for _, q := range queues {
+		q.roomyAfter(op)
+	}
 	t.end()
 	var tell *news
 	if len(topics) > 0 {
