@@ -38,6 +38,9 @@ func withoutDoubles(names []destination.Name) []destination.Name {
 
 // covers reports whether all that comes to n comes to the topics of k, or whether they are the same.
 func covers(k, n destination.Name) bool {
+	if k.Queue != n.Queue { // each of its own
+		return false
+	}
 	if k.Kind != n.Kind || n.Kind != destination.Topic || !broker.IsPattern(k.Text) {
 		return k.Kind == n.Kind && k.Text == n.Text
 	}

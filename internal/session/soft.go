@@ -48,7 +48,7 @@ func (s *session) answerSoftly(r *receipt, e *Error) {
 	s.trace("error sent", "code", e.Code, "detail", e.Detail)
 	s.srv.told(e)
 	if r != nil {
-		r.failed = e
+		r.failed, r.refusable = e, true // so it is not used again
 		s.confirm(r)
 		return
 	}

@@ -203,7 +203,7 @@ func (s *session) confirm(r *receipt) {
 			}
 			sent = true
 		}
-		if cap(r.id) <= 64 && !r.refusable && r.more == nil && r.failed == nil {
+		if cap(r.id) <= 64 && !r.refusable && r.more == nil {
 			receiptPool.Put(r)
 		}
 	}
