@@ -26,7 +26,12 @@ var absent = []string{
 }
 
 // notHere is what is said about them.
-func notHere(name string) string { return name + " is not in this build yet" }
+func notHere(name string) string {
+	if name == "destinations.separator" {
+		return name + " is not in this build yet: dots and slashes both separate the parts of a name"
+	}
+	return name + " is not in this build yet"
+}
 
 func setQueue(s *Settings, v string) error {
 	v = strings.ToLower(strings.TrimSpace(v))
