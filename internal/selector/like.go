@@ -32,6 +32,8 @@ type piece struct {
 	any  bool
 	list []rune // with anyRune for "any"
 
+	begins []byte // what is before the first "any"
+
 	// Which places of list a character fits, as bits: for each that is named, in order, and
 	// for any else.
 	chars []rune
@@ -97,6 +99,12 @@ func (p *piece) finish() {
 
 // index prepares find.
 func (p *piece) index() {
+	for _, r := range p.list {
+		if r == anyRune {
+			break
+		}
+		p.begins = utf8.AppendRune(p.begins, r)
+	}
 	p.chars = slices.Compact(slices.Sorted(slices.Values(p.list)))[1:] // without anyRune
 	p.masks = make([]uint64, len(p.chars))
 	for i, r := range p.list {
@@ -126,9 +134,19 @@ func (p *piece) find(b []byte) ([]byte, bool) {
 	var fits uint64
 	last := uint64(1) << (len(p.list) - 1)
 	for len(b) > 0 {
+		if fits == 0 && len(p.begins) > 0 { // nothing has begun to fit
+			i := bytes.Index(b, p.begins)
+			if i < 0 {
+				return nil, false
+			}
+			b = b[i:]
+		}
+		r, size := rune(b[0]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRune(b)
+		}
 		mask := p.rest
-		r, size := utf8.DecodeRune(b)
-		if at, ok := slices.BinarySearch(p.chars, r); ok && (r != utf8.RuneError || size > 1) {
+		if at := p.place(r); at >= 0 && (r != utf8.RuneError || size > 1) {
 			mask = p.masks[at]
 		}
 		b = b[size:]
@@ -137,6 +155,22 @@ func (p *piece) find(b []byte) ([]byte, bool) {
 		}
 	}
 	return nil, false
+}
+
+// place is where r is in chars, -1 if it is not there.
+func (p *piece) place(r rune) int {
+	if len(p.chars) <= 8 {
+		for i, c := range p.chars {
+			if c == r {
+				return i
+			}
+		}
+		return -1
+	}
+	if at, ok := slices.BinarySearch(p.chars, r); ok {
+		return at
+	}
+	return -1
 }
 
 // begin takes the piece off the beginning of b.

@@ -50,11 +50,29 @@ func parseNumber(b []byte) (num, bool) {
 		return parseLong(b, digits)
 	}
 	var i int64
+	point := -1 // digits behind it, once it was seen
 	for _, c := range digits {
 		if !isDigit(c) {
-			return parseLong(b, digits)
+			if c != '.' || point >= 0 {
+				return parseLong(b, digits)
+			}
+			point = 0
+			continue
 		}
 		i = i*10 + int64(c-'0')
+		if point >= 0 {
+			point++
+		}
+	}
+	if point >= 0 {
+		if i > exact || len(digits) == 1 {
+			return parseLong(b, digits)
+		}
+		f := float64(i) / tens[point]
+		if b[0] == '-' {
+			f = -f
+		}
+		return num{f: f, real: true}, true
 	}
 	if b[0] == '-' {
 		i = -i
@@ -62,7 +80,14 @@ func parseNumber(b []byte) (num, bool) {
 	return num{i: i}, true
 }
 
-// parseLong is parseNumber for what is no short whole number. Digits are b without its sign.
+// A whole number up to exact and a power of ten up to 10^22 are what they are as a float64, too, and
+// one divided by the other is rounded once: to what strconv reads.
+const exact = 1 << 53
+
+var tens = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18}
+
+// parseLong is parseNumber for what is no short number without an exponent. Digits are b without its
+// sign.
 func parseLong(b, digits []byte) (num, bool) {
 	if len(b) > maxNumber {
 		return num{}, false
@@ -215,7 +240,7 @@ func calculate(a num, op byte, b num) (num, bool) {
 	default:
 		f = math.Mod(x, y)
 	}
-	return num{f: f, real: true}, !math.IsInf(f, 0) && !math.IsNaN(f)
+	return num{f: f, real: true}, f-f == 0 // which no infinity and no NaN is
 }
 
 // whole calculates with whole numbers; false if the result is none, or too large.
