@@ -11,30 +11,58 @@ import (
 // that comes takes the place of that which nobody has yet. What a client has is not taken from
 // it; but if it comes back it is dropped.
 
+// What is not at hand is read by goroutines, with no lock held. So what was overtaken far behind is
+// there for a moment longer; it is given to nobody.
+
 // keysAtLeast is how many keys a queue remembers before it looks which are of messages that are
 // gone.
 const keysAtLeast = 1024
 
 // lastValues is what a queue knows of the keys of its messages.
 type lastValues struct {
-	mu   sync.Mutex // guards what follows, and each newest; it may be taken with queue.mu held
-	keys map[string]*newest
-	over []store.Seq // overtaken while they were on their way into the store
+	learning bool // what the queue held at first is being read: nothing is handed out; guarded by queue.mu
+
+	mu         sync.Mutex // guards what follows, and each newest; it may be taken with queue.mu held
+	keys       map[string]*newest
+	over       []store.Seq // overtaken while they were on their way into the store
+	distant    []overtaken // and what is not at hand
+	dropping   bool        // a goroutine drops that
+	forgetting bool        // a goroutine looks which keys are of messages that are gone
 }
 
 // A newest is the message of a key that came last. Seq is 0 until it is in the store.
 type newest struct {
-	seq  store.Seq
-	gone bool // it was dropped for the next one
+	seq   store.Seq
+	gone  bool        // it was dropped for the next one
+	sent  bool        // it came while we looked; else it was there at first
+	older []store.Seq // found while it was on its way into the store
 }
 
-// keyOf is the key of m; empty if the queue keeps it whatever comes later.
+// overtaken are messages to be dropped once what overtook them is in the store.
+type overtaken struct {
+	seqs   []store.Seq
+	stored chan bool
+}
+
+// keyOf is the key of m; empty if the queue keeps it whatever comes later. Called with q.mu held.
 func (q *queue) keyOf(m *message.Message) string {
 	if q.last == nil || m == nil {
 		return ""
 	}
-	if q.props != nil && q.props.KeyHeader != "" {
-		if key, ok := m.Lookup(q.props.KeyHeader); ok && len(key) > 0 {
+	return keyIn(q.keyHeader(), m)
+}
+
+// keyHeader is the header that has the keys, if the queue has one of its own.
+func (q *queue) keyHeader() string {
+	if q.props == nil {
+		return ""
+	}
+	return q.props.KeyHeader
+}
+
+func keyIn(header string, m *message.Message) string {
+	if header != "" {
+		if key, ok := m.Lookup(header); ok && len(key) > 0 {
 			return string(key)
 		}
 	}
@@ -49,13 +77,11 @@ func (q *queue) overtake(op *Op, i int, m *message.Message) {
 		return
 	}
 	l, tag := q.last, laneTag(q.laneOfMessage(m))
-	if st := q.stats(); len(l.keys) > max(keysAtLeast, 2*(st.Ready+st.Leased)) {
-		q.forgetKeys()
-	}
-	n := new(newest)
+	n := &newest{sent: true}
 	l.mu.Lock()
 	before := l.keys[key]
 	l.keys[key] = n
+	many := len(l.keys)
 	drop := l.over
 	l.over = nil
 	if before != nil && before.seq != 0 {
@@ -63,8 +89,20 @@ func (q *queue) overtake(op *Op, i int, m *message.Message) {
 		drop = append(drop, before.seq)
 	}
 	l.mu.Unlock()
-	q.dropIfFree(op, drop)
+	if many > keysAtLeast {
+		if st := q.stats(); many > 2*(st.Ready+st.Leased) {
+			q.forgetKeys()
+		}
+	}
+	distant := overtaken{seqs: q.dropIfFree(op, drop)}
+	if len(distant.seqs) > 0 {
+		distant.stored = make(chan bool, 1)
+		q.dropLater(distant)
+	}
 	op.Finally(func(err error) {
+		if distant.stored != nil {
+			distant.stored <- err == nil
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		switch {
@@ -73,23 +111,90 @@ func (q *queue) overtake(op *Op, i int, m *message.Message) {
 			if before != nil && before.seq != 0 && !before.gone {
 				l.over = append(l.over, before.seq)
 			}
-		case before != nil: // which counts again
+		case before != nil && before.seq != 0: // which counts again
 			before.gone = false
-			n.seq = before.seq
+			n.seq, n.sent = before.seq, before.sent
+		case len(n.older) > 0:
+			n.seq, n.sent = n.older[len(n.older)-1], false
 		}
+		for _, seq := range n.older {
+			if seq != n.seq {
+				l.over = append(l.over, seq)
+			}
+		}
+		n.older = nil
 	})
 }
 
-// dropIfFree adds to op the acks of those that nobody has.
-func (q *queue) dropIfFree(op *Op, seqs []store.Seq) {
+// dropIfFree adds to op the acks of those that nobody has. It returns those that are not at hand.
+func (q *queue) dropIfFree(op *Op, seqs []store.Seq) (distant []store.Seq) {
 	for _, seq := range seqs {
 		st, at := q.at(seq)
-		ds, err := st.Browse(nil, at-1, 1)
-		if err != nil || len(ds) == 0 || ds[0].Seq != at {
-			continue // it is gone, or goes when it is fetched
+		ds, whole := st.Peek(q.one[:0], at-1, 1)
+		switch {
+		case len(ds) == 0 && !whole:
+			distant = append(distant, seq)
+		case len(ds) > 0 && ds[0].Seq == at: // else it is gone, or goes when it is fetched
+			if free, _ := st.Lease(q.one[1:1], ds, true); len(free) > 0 {
+				q.ack(op, seq, seq)
+			}
 		}
-		if free, _ := st.Lease(nil, ds, true); len(free) > 0 {
-			q.ack(op, seq, seq)
+		q.one = [2]store.Delivery{}
+	}
+	return distant
+}
+
+// dropLater has messages dropped that are not at hand. Called with q.mu held.
+func (q *queue) dropLater(d overtaken) {
+	l := q.last
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.distant = append(l.distant, d); !l.dropping {
+		l.dropping = true
+		q.b.wg.Go(func() { q.dropDistant(l) }) // ends when all are dropped, or with the broker
+	}
+}
+
+func (q *queue) dropDistant(l *lastValues) {
+	for {
+		l.mu.Lock()
+		if len(l.distant) == 0 {
+			l.distant, l.dropping = nil, false
+			l.mu.Unlock()
+			return
+		}
+		next := l.distant[0]
+		l.distant = l.distant[1:]
+		l.mu.Unlock()
+		select {
+		case stored := <-next.stored:
+			if !stored {
+				continue
+			}
+		case <-q.b.stop:
+			return
+		}
+		for _, seq := range next.seqs {
+			q.mu.Lock()
+			st, at := q.at(seq)
+			over := q.gone || q.last != l
+			q.mu.Unlock()
+			if over || q.b.stopped() {
+				return
+			}
+			ds, _, err := st.Page(nil, at-1, 1, pageBytes)
+			if err != nil {
+				q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
+			}
+			if err != nil || len(ds) == 0 || ds[0].Seq != at {
+				continue // it is gone, or goes when it is fetched
+			}
+			q.mu.Lock()
+			if free, _ := st.Lease(nil, ds, true); len(free) > 0 {
+				free[0].Seq = seq
+				q.discard(free[0])
+			}
+			q.mu.Unlock()
 		}
 	}
 }
@@ -105,72 +210,4 @@ func (q *queue) overtaken(d store.Delivery) bool {
 	defer l.mu.Unlock()
 	n := l.keys[key]
 	return n != nil && n.seq != 0 && n.seq != d.Seq
-}
-
-// openLast learns the keys of what the queue holds, or forgets them, as its properties have it.
-// Called with q.mu held.
-func (q *queue) openLast() {
-	want := q.props != nil && q.props.LastValue
-	switch {
-	case !want:
-		q.last = nil
-	case q.last == nil:
-		q.last = &lastValues{keys: make(map[string]*newest)}
-		q.learnKeys(func(string, store.Seq) bool { return true })
-	}
-}
-
-// forgetKeys forgets those of messages that are gone.
-func (q *queue) forgetKeys() {
-	l := q.last
-	old := l.keys
-	l.mu.Lock()
-	l.keys = make(map[string]*newest)
-	for key, n := range old {
-		if n.seq == 0 {
-			l.keys[key] = n // on its way
-		}
-	}
-	l.mu.Unlock()
-	q.learnKeys(func(key string, seq store.Seq) bool {
-		n := old[key]
-		return n != nil && n.seq == seq
-	})
-}
-
-// learnKeys notes the keys of what the queue holds, as far as which says so.
-func (q *queue) learnKeys(which func(key string, seq store.Seq) bool) {
-	l := q.last
-	came := make(map[string]int64)
-	for p := uint8(0); p < priorities; p++ {
-		st := q.laneOf(p)
-		for after := store.Seq(0); st != nil; {
-			ds, _, err := st.Page(nil, after, 256, pageBytes)
-			if err != nil {
-				q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
-			}
-			if len(ds) == 0 {
-				break
-			}
-			after = ds[len(ds)-1].Seq
-			l.mu.Lock()
-			for _, d := range ds {
-				key, seq := q.keyOf(d.Msg), d.Seq|laneTag(p)
-				if key == "" || !which(key, seq) {
-					continue
-				}
-				switch before := l.keys[key]; {
-				case before != nil && (before.seq == 0 || before.seq == seq):
-					continue // one is on its way, or was when this began
-				case before != nil && came[key] > d.Msg.Arrived():
-					l.over = append(l.over, seq) // of another priority, and older
-					continue
-				case before != nil:
-					l.over = append(l.over, before.seq)
-				}
-				l.keys[key], came[key] = &newest{seq: seq}, d.Msg.Arrived()
-			}
-			l.mu.Unlock()
-		}
-	}
 }

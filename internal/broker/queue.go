@@ -151,6 +151,9 @@ func (q *queue) dispatchOnce(w *Wake) {
 	for _, s := range q.browsers {
 		q.browse(s, w)
 	}
+	if q.learns() {
+		return
+	}
 	for q.next != nil && (q.groups == nil || len(q.groups.parked) < maxParked) {
 		if q.sifters != nil {
 			if q.siftAll(q.priority, w); q.next == nil {

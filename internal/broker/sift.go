@@ -95,6 +95,9 @@ func (q *queue) sift(s *Subscription, w *Wake) (some bool) {
 
 // siftNear is sift without the goroutine.
 func (q *queue) siftNear(s *Subscription, w *Wake) (some, more bool) {
+	if q.learns() {
+		return false, false
+	}
 	var room [siftAtOnce]store.Delivery
 	left := siftAtOnce
 	for p := priorities - 1; p >= 0 && s.able(); p-- {
