@@ -220,21 +220,28 @@ func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int, size in
 	if more && len(dst) < end {
 		upTo = after // what lies behind it comes next
 	}
-	for i := 0; i < len(q.late) && len(dst) < end; i++ {
-		if l := &q.late[i]; l.seq > after && l.seq <= upTo && l.msg != nil {
+	for i := behind(q.late, after); i < len(q.late) && q.late[i].seq <= upTo && len(dst) < end; i++ {
+		if l := &q.late[i]; l.msg != nil {
 			dst = append(dst, store.Delivery{Seq: l.seq, Msg: l.msg, Attempt: q.tries(l.seq, 0)})
 		}
 	}
 	if len(q.kept) > 0 {
-		for i := range q.kept {
-			if l := &q.kept[i]; l.seq > from && l.seq <= upTo && l.msg != nil {
+		for i, left := behind(q.kept, from), n; i < len(q.kept) && q.kept[i].seq <= upTo && left > 0; i++ {
+			if l := &q.kept[i]; l.msg != nil {
 				dst = append(dst, store.Delivery{Seq: l.seq, Msg: l.msg, Attempt: q.tries(l.seq, 0)})
+				left--
 			}
 		}
 		slices.SortFunc(dst[begin:], func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
 		dst = dst[:min(len(dst), end)]
 	}
 	return dst, more || len(dst) == end, nil
+}
+
+// behind is where in a list the first is that follows after.
+func behind(list []late, after store.Seq) int {
+	i, _ := slices.BinarySearchFunc(list, after+1, func(l late, seq store.Seq) int { return cmp.Compare(l.seq, seq) })
+	return i
 }
 
 // appendThere appends what was read and is still there.
