@@ -104,6 +104,7 @@ func (q *queue) browse(s *Subscription, w *Wake) {
 	t.again, t.called = true, true
 	switch {
 	case t.reading || t.over || !s.able():
+	case q.kept == nil && q.learns(): // which are the last is not known yet
 	case q.kept == nil:
 		t.reading = true
 		q.b.wg.Go(s.read) // ends when nothing is left, or the consumer is full, or with the broker

@@ -200,12 +200,23 @@ func TestLastValuesWaitForNoStore(t *testing.T) {
 				t.Error("nobody reads the store")
 			}
 			c := openSink(s, s.b, dest, 10, nil)
+			look := &sink{new: make(chan struct{}, 1)}
+			sub, err := s.b.Subscribe(dest, broker.Options{Consumer: look, Browse: &broker.Browse{}, Budget: &broker.Budget{Limit: 1 << 30}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var lw broker.Wake
+			sub.Start(&lw)
+			lw.Run()
 			synctest.Wait()
-			if got := c.take(); len(got) > 0 {
+			if got := append(c.take(), look.take()...); len(got) > 0 {
 				t.Errorf("%s is given out, and may be overtaken", got[0].Msg.Body())
 			}
 			letGo()
 			synctest.Wait()
+			if got := look.take(); len(got) != keys+1 { // and the end
+				t.Errorf("a browser sees %d messages, want the last of %d keys", len(got)-1, keys)
+			}
 			if got := c.take(); len(got) != 10 {
 				t.Errorf("%d messages come", len(got))
 			}
