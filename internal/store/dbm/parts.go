@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"unsafe"
 
 	"go.etcd.io/bbolt"
 
@@ -97,17 +98,28 @@ func (w *partWriter) put(tx *bbolt.Tx, most int) error {
 
 // removeParts removes the parts of a message from the n-th on.
 func removeParts(b *bbolt.Bucket, id uint64, seq store.Seq, n int) error {
-	var keys [][]byte
+	var keys, values [][]byte
 	c := b.Cursor()
-	for k, _ := c.Seek(appendPartKey(nil, id, seq, n)); isPartOf(k, id, seq); k, _ = c.Next() {
-		keys = append(keys, k)
+	for k, v := c.Seek(appendPartKey(nil, id, seq, n)); isPartOf(k, id, seq); k, v = c.Next() {
+		keys, values = append(keys, k), append(values, v)
+		releaseMapped(b.Tx(), v)
 	}
-	for _, k := range keys {
+	for i, k := range keys {
 		if err := b.Delete(k); err != nil {
 			return err
 		}
+		releaseMapped(b.Tx(), values[i])
 	}
 	return nil
+}
+
+// releaseMapped is release for what a transaction that writes was given: that may be of its own
+// making, and then it is no part of the file.
+func releaseMapped(tx *bbolt.Tx, v []byte) {
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(v)))
+	if begin := tx.DB().Info().Data; at >= begin && at-begin+uintptr(len(v)) <= uintptr(tx.Size()) {
+		release(v)
+	}
 }
 
 func isPartOf(k []byte, id uint64, seq store.Seq) bool {
