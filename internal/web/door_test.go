@@ -346,6 +346,29 @@ func TestSeveralDestinations(t *testing.T) {
 	p.want(p.do("GET", "/queue/b", ""), 200, "both")
 	p.want(p.do("PUT", "/queue/a%2Fb", "slash"), 200, "Message Enqueued")
 	p.want(p.do("GET", "/queue/a/b", ""), 200, "slash")
+	for _, comma := range []string{"/queue/one%2Ctwo", "/queue/one%2ctwo", "/queue/one%252Ctwo"} {
+		p.want(p.do("PUT", comma, "comma"), 200, "Message Enqueued")
+		p.want(p.do("GET", "/queue/one%2Ctwo", ""), 200, "comma")
+	}
+}
+
+// Nothing is handed out to a GET that it does not bring to its client.
+func TestGetOfSeveral(t *testing.T) {
+	p := open(t, stompserver.Config{})
+	p.do("PUT", "/queue/a.1,/queue/a.2", "both")
+	for _, path := range []string{"/queue/a.1,/queue/a.2", "/queue/a.*", "/topic/t,/queue/a.1", "/queue/a.1,a.2?wait=1s"} {
+		if a := p.do("GET", path, ""); a.status != 400 || !strings.Contains(a.body, "of one queue") {
+			t.Errorf("GET %s: %d %q", path, a.status, a.body)
+		}
+	}
+	for _, path := range []string{"/queue/a.1", "/queue/a.2"} {
+		a := p.do("GET", path, "")
+		p.want(a, 200, "both")
+		if a.header.Get("X-Stomp-Redelivered") != "false" {
+			t.Error(path, "was handed out before")
+		}
+	}
+	p.want(p.do("GET", "/topic/a.*,/topic/b", ""), 404, "No messages in queue")
 }
 
 // TestUnknownLength sends a body in chunks.

@@ -30,9 +30,15 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request) {
 		say(w, http.StatusBadRequest, sentence(err))
 		return
 	}
-	names, err := destination.Parse(r.URL.Path, destination.None)
-	if err == nil && own(names) {
+	dest := destinationOf(r)
+	names, err := destination.Parse(dest, destination.None)
+	switch {
+	case err != nil: // told by the session
+	case own(names):
 		say(w, http.StatusBadRequest, "A temporary destination belongs to a STOMP connection.")
+		return
+	case several(names):
+		say(w, http.StatusBadRequest, "A GET takes one message of one queue; "+dest+" stands for several.")
 		return
 	}
 	ctx, cancel := context.WithCancel(r.Context())
@@ -46,9 +52,9 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request) {
 	}
 	var m *client.Message
 	if q.browse {
-		m, err = d.look(ctx, c, r.URL.Path)
+		m, err = d.look(ctx, c, dest)
 	} else {
-		m, err = d.take(ctx, c, r, names, q.wait)
+		m, err = d.take(ctx, c, r, dest, names, q.wait)
 	}
 	switch {
 	case err != nil:
@@ -72,7 +78,7 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	if err := c.AckConfirmed(last, m); err != nil {
 		_ = c.Close()
-		d.cfg.Log.Warn("a message that was fetched may be delivered again", "addr", r.RemoteAddr, "destination", r.URL.Path, "message_id", m.ID(), "err", err)
+		d.cfg.Log.Warn("a message that was fetched may be delivered again", "addr", r.RemoteAddr, "destination", dest, "message_id", m.ID(), "err", err)
 	}
 }
 
@@ -86,11 +92,23 @@ func own(names []destination.Name) bool {
 	return false
 }
 
+// several reports whether names are queues of which more than one could have a message to give: the
+// others would be handed out in vain.
+func several(names []destination.Name) bool {
+	for _, n := range names {
+		queue := n.Kind != destination.Topic && n.Kind != destination.Headers
+		if queue && (len(names) > 1 || broker.IsPattern(n.Text)) {
+			return true
+		}
+	}
+	return false
+}
+
 // take takes one message, or none if there is none within wait.
-func (d *Door) take(ctx context.Context, c *client.Conn, r *http.Request, names []destination.Name, wait time.Duration) (*client.Message, error) {
+func (d *Door) take(ctx context.Context, c *client.Conn, r *http.Request, dest string, names []destination.Name, wait time.Duration) (*client.Message, error) {
 	var h frame.Header
 	h.Add("prefetch-count", "1")
-	sub, err := c.Subscribe(ctx, r.URL.Path, client.SubscribeOptions{Ack: "client-individual", Header: h, Confirm: true})
+	sub, err := c.Subscribe(ctx, dest, client.SubscribeOptions{Ack: "client-individual", Header: h, Confirm: true})
 	if err != nil {
 		return nil, err
 	}

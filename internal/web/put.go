@@ -43,7 +43,7 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request) {
 		}
 		body, size = bytes.NewReader(all), int64(len(all))
 	}
-	told, err := c.SendFrom(r.Context(), r.URL.Path, header, body, size)
+	told, err := c.SendFrom(r.Context(), destinationOf(r), header, body, size)
 	in.done()
 	if err != nil {
 		_ = c.Close() // it may be in the middle of something

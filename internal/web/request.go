@@ -65,6 +65,16 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// destinationOf is the destination that the path of a request is. A comma that is written %2C is part of a name,
+// as in STOMP, which reads it once more.
+func destinationOf(r *http.Request) string {
+	path, err := url.PathUnescape(strings.NewReplacer("%2C", "%252C", "%2c", "%252C").Replace(r.URL.EscapedPath()))
+	if err != nil {
+		return r.URL.Path
+	}
+	return path
+}
+
 func notAllowed(w http.ResponseWriter, allow string) {
 	w.Header().Set("Allow", allow)
 	say(w, http.StatusMethodNotAllowed, "Invalid Command")
