@@ -506,6 +506,21 @@ const peers = {
       await r.expect(...'234');
       await r.leave();
     }
+    // Who loses its connection goes on where it was when stompjs has made a new one.
+    let next = String(Number(at) + 3);
+    const came = new Arrivals();
+    const r = await Check.connect({ reconnectDelay: 300 });
+    const follow = () => r.c.subscribe('/topic/js.stream', (m) => { next = String(Number(m.headers['x-stream-offset']) + 1); came.push(m.body); }, { id: 'r', 'from-seq': next });
+    r.c.onConnect = follow;
+    follow();
+    await c.send('/topic/js.stream', '5');
+    must((await came.next('message')) === '5', 'what comes');
+    await r.vanish();
+    for (const body of '67') await c.send('/topic/js.stream', body);
+    for (const want of '67') must((await came.next('message after the reconnect')) === want, 'the gap');
+    await c.send('/topic/js.stream', '8');
+    must((await came.next('message')) === '8', 'nothing twice');
+    await r.leave();
     await c.leave();
   },
 
