@@ -167,7 +167,7 @@ func (a *Address) sendSpecial(m *message.Message, op *Op, w *Wake) (known, sent 
 		}
 		a.b.store.Commit(&op.batch)
 		return true, true
-	case retains(m) && a.q == nil && !a.temp:
+	case retains(a.name, m) && a.q == nil && !a.temp:
 		if a.mustWait(op) {
 			return true, false
 		}

@@ -119,7 +119,7 @@ func (n *news) publish(w *Wake) {
 		a := Address{b: n.b, name: st.dest, t: n.b.topic(st.dest)}
 		switch {
 		case n.failed:
-		case retains(st.msg):
+		case retains(st.dest, st.msg):
 			n.b.publishKept(&a, st.msg, w)
 		case a.Wanted():
 			a.publish(st.msg, w)

@@ -47,9 +47,10 @@ func (b *Broker) openRetained() error {
 	return nil
 }
 
-// retains reports whether m, sent to a topic, changes what that keeps.
-func retains(m *message.Message) bool {
-	return m.Special() && m.Options().Retain != message.RetainNothing
+// retains reports whether m, sent to a topic, changes what that keeps: a temporary one keeps nothing, or it
+// would do so after its end.
+func retains(topic string, m *message.Message) bool {
+	return m.Special() && m.Options().Retain != message.RetainNothing && !isTemp(topic)
 }
 
 // sendKept publishes m, which changes what its topic keeps, and has op store that.

@@ -195,7 +195,7 @@ func (t *Transaction) feed(i int) {
 	}
 	switch {
 	case !a.keeps():
-	case retains(st.msg): // which is a matter of the topic
+	case retains(st.dest, st.msg): // which is a matter of the topic
 		t.add(keptName(a.name), st.msg)
 	default:
 		t.steps[i].dest = keptName(a.name)
@@ -278,7 +278,7 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 			}
 		default:
 			topics = append(topics, st)
-			if retains(st.msg) {
+			if retains(st.dest, st.msg) {
 				t.b.keep(op, st.dest, st.msg)
 			}
 			if st.mark != nil {
