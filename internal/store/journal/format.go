@@ -246,6 +246,7 @@ type parser struct {
 
 	puts record // the kindPut whose keys follow
 	keys []key  // that do
+	room []key  // for these
 }
 
 func (p *parser) uvarint() uint64 {
@@ -332,9 +333,11 @@ func (p *parser) readKeys() {
 	if n == 0 || n > mostKeys || p.index {
 		p.bad = true
 	}
+	p.room = p.room[:0]
 	for ; n > 0 && !p.bad; n-- {
-		p.keys = append(p.keys, key{p.uvarint(), store.Seq(p.uvarint()), uint32(p.uvarint())})
+		p.room = append(p.room, key{p.uvarint(), store.Seq(p.uvarint()), uint32(p.uvarint())})
 	}
+	p.keys = p.room
 }
 
 // nextKey is next for a message whose keys are known.

@@ -76,6 +76,7 @@ type reader struct {
 	at   int64 // where buf begins in the file
 	buf  []byte
 	room []byte
+	keys []key
 }
 
 var readers = sync.Pool{New: func() any { return new(reader) }}
@@ -91,8 +92,9 @@ func (rd *reader) message(places []place) (*message.Message, error) {
 	}
 	for {
 		var r record
-		pr := parser{b: rd.buf[at-rd.at:], at: at}
+		pr := parser{b: rd.buf[at-rd.at:], at: at, room: rd.keys}
 		whole := pr.next(&r)
+		rd.keys = pr.room
 		is := r.kind == kindPut && pr.find(&r, p.seq)
 		if whole {
 			switch {
