@@ -276,13 +276,20 @@ func (f *File) settle() error {
 			return errLeft
 		}
 		n, err := f.fileSome(everywhere)
-		if err != nil {
+		made += n
+		before := len(f.chain)
+		if e := f.retire(); e != nil { // each segment makes room for the files of the next
+			return e
+		}
+		switch {
+		case errors.Is(err, store.ErrFull) && len(f.chain) < before:
+			continue
+		case err != nil:
 			return err
 		}
-		if n == 0 {
+		if n == 0 { // what is left cannot be read
 			break
 		}
-		made += n
 		if now := time.Now(); now.Sub(told) > tellEvery {
 			told = now
 			f.log.Info("the messages of the log become files", "files", made, "left", f.live, "for", now.Sub(begin).Round(time.Second))

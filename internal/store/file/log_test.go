@@ -248,6 +248,22 @@ func TestLeave(t *testing.T) {
 	}
 }
 
+// TestCloseNeedsNoRoom: there need not be room for the log and all files at the same time.
+func TestCloseNeedsNoRoom(t *testing.T) {
+	disk := &vfs.Memory{}
+	cfg := onMemory(disk)
+	cfg.RedoSize = 64 << 10
+	f := openWith(t, cfg)
+	const n = 500
+	putN(t, f, "/queue/a", 1, n, 4000)
+	disk.Room = 3 << 20
+	closed(t, f)
+	if got := messageFiles(t, disk); got != n {
+		t.Errorf("%d files", got)
+	}
+	inOrder(t, openWith(t, cfg), "/queue/a", 1, n)
+}
+
 // fromDir is a disk with the files of a directory.
 func fromDir(t *testing.T, dir string) *vfs.Memory {
 	t.Helper()

@@ -80,7 +80,7 @@ var legacyTest = []string{"2 message 2 1", "3 message 3 0", "4 message 4 0", "5 
 func TestLegacy(t *testing.T) {
 	dir := legacy(t)
 	for _, restart := range []string{"taken over", "after a stop", "after a kill"} {
-		f := openWith(t, file.Config{Dir: dir})
+		f := openWith(t, file.Config{Dir: dir, Unattended: true})
 		t.Log(restart)
 		holds(t, f, "/queue/test", legacyTest...)
 		holds(t, f, "/queue/orders/eu_west", "1 Grüße ☃ 0")
@@ -112,7 +112,7 @@ func TestLegacy(t *testing.T) {
 		closed(t, f)
 		dir = killed
 	}
-	f := openWith(t, file.Config{Dir: dir})
+	f := openWith(t, file.Config{Dir: dir, Unattended: true})
 	if err := f.Write([]store.Record{
 		{Kind: store.RecordAck, Queue: "/queue/test", Seq: 2, Last: 7},
 		{Kind: store.RecordAck, Queue: "/queue/empty_body", Seq: 1, Last: 1},
@@ -127,7 +127,7 @@ func TestLegacy(t *testing.T) {
 	if files, err := os.ReadDir(filepath.Join(dir, "_queue_test")); err != nil || len(files) != 2 {
 		t.Errorf("the folder of /queue/test has %v, %v", files, err)
 	}
-	f = openWith(t, file.Config{Dir: dir})
+	f = openWith(t, file.Config{Dir: dir, Unattended: true})
 	holds(t, f, "/queue/test", "8 bin\x00ary\xff\x01 0", "9 new 0")
 	closed(t, f)
 }
@@ -171,7 +171,7 @@ func TestSameBytes(t *testing.T) {
 // know: nothing that we confirmed is lost, and nothing acked comes back.
 func TestRubyAfterCrash(t *testing.T) {
 	dir := legacy(t)
-	f := openWith(t, file.Config{Dir: dir})
+	f := openWith(t, file.Config{Dir: dir, Unattended: true})
 	put := func(seq store.Seq, body string) store.Record {
 		return store.Record{Kind: store.RecordPut, Queue: "/queue/test", Seq: seq, Msg: message.Text("/queue/test", body, 1)}
 	}
@@ -179,7 +179,7 @@ func TestRubyAfterCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed(t, f)
-	f = openWith(t, file.Config{Dir: dir})
+	f = openWith(t, file.Config{Dir: dir, Unattended: true})
 	if err := f.Write([]store.Record{
 		{Kind: store.RecordAck, Queue: "/queue/test", Seq: 7, Last: 7}, {Kind: store.RecordAck, Queue: "/queue/test", Seq: 10, Last: 10}, put(11, "eleven"),
 		{Kind: store.RecordPut, Queue: "/queue/other", Seq: 1, Msg: message.Text("/queue/other", "other", 1)},
