@@ -59,6 +59,8 @@ type Store struct {
 	owner string // in stompserver_server
 	lock  io.Closer
 
+	reserve *vfs.Reserve // of SQLite
+
 	// What follows belongs to Write.
 	conn      *sql.Conn // holds the lock of the database; nil when it was lost
 	stmts     map[string]*sql.Stmt
@@ -144,8 +146,13 @@ func (s *Store) syncNames(context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.reserve = &vfs.Reserve{FS: fs, Name: filepath.Base(s.cfg.Database.Database) + ".reserve", Size: reserveSize}
+	_ = s.reserve.Keep() // if there is no room now, what is put is refused
 	return fs.SyncDir()
 }
+
+// reserveSize is enough for what a write-ahead log holds that SQLite has not moved to its file.
+const reserveSize = 8 << 20
 
 // lockFile takes the lock of a file of SQLite.
 func (s *Store) lockFile(ctx context.Context) (err error) {
@@ -193,6 +200,9 @@ func (s *Store) close() error {
 		cancel()
 	}
 	s.disconnect()
+	if s.reserve != nil {
+		s.reserve.Give() // there is room then for what is in the write-ahead log
+	}
 	if s.db != nil {
 		err = s.db.Close()
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"stompserver/internal/store"
+	"stompserver/internal/vfs"
 )
 
 // A group is what one Write does.
@@ -32,11 +33,81 @@ func newPhase() *phase {
 // A span is a run of seqs to be removed.
 type span struct{ first, last store.Seq }
 
-// Write implements store.Backend.
+// Write implements store.Backend. Where the disk is ours to keep room on, acks go on when it is full.
 func (s *Store) Write(rs []store.Record) error {
 	if len(rs) == 0 {
 		return nil
 	}
+	if s.reserve == nil {
+		return s.write(rs)
+	}
+	puts := slices.ContainsFunc(rs, func(r store.Record) bool { return r.Kind == store.RecordPut })
+	if puts {
+		// Free pages are as good. An error of another kind says that there can be no reserve.
+		if err := s.reserve.Keep(); err != nil && vfs.IsFull(err) {
+			free, e := s.free()
+			if e != nil {
+				return e
+			}
+			if free < reserveSize+2*sizeOfPuts(rs) {
+				return fmt.Errorf("%s: %w: %w", s.cfg.Database, store.ErrFull, err)
+			}
+		}
+	}
+	err := s.write(rs)
+	if !puts && errors.Is(err, store.ErrFull) {
+		more := s.reserve.Give()
+		moved, e := s.emptyLog()
+		if e != nil {
+			return e
+		}
+		if more || moved {
+			err = s.write(rs)
+		}
+	}
+	return err
+}
+
+// free is how many bytes of SQLite's file hold nothing.
+func (s *Store) free() (bytes int64, err error) {
+	err = s.withConn(func(ctx context.Context) error {
+		var pages, size int64
+		err := s.conn.QueryRowContext(ctx, "SELECT f.freelist_count, p.page_size FROM pragma_freelist_count f, pragma_page_size p").Scan(&pages, &size)
+		bytes = pages * size
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("%s: %w", s.cfg.Database, err)
+	}
+	return bytes, err
+}
+
+func sizeOfPuts(rs []store.Record) (n int64) {
+	for i := range rs {
+		if rs[i].Kind == store.RecordPut {
+			n += int64(rs[i].Msg.Size())
+		}
+	}
+	return n
+}
+
+// emptyLog gives back what SQLite's write-ahead log takes, if there is room for what it has.
+func (s *Store) emptyLog() (done bool, err error) {
+	err = s.withConn(func(ctx context.Context) error {
+		var busy, pages, moved int
+		err := s.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved)
+		done = err == nil && busy == 0
+		return err
+	})
+	switch {
+	case err == nil || kindOf(err) == full:
+		return done, nil
+	default:
+		return false, fmt.Errorf("%s: %w", s.cfg.Database, err)
+	}
+}
+
+func (s *Store) write(rs []store.Record) error {
 	if refused := s.tooLarge(rs); refused != nil {
 		return refused
 	}

@@ -14,8 +14,10 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,6 +57,7 @@ type DBM struct {
 	unswept bool // there may be parts without a message
 	buf     []byte
 	writing uint64 // bbolt's number of the last transaction
+	reserve *vfs.Reserve
 
 	mu     sync.Mutex         // guards what follows; Write alone changes it
 	queues map[string]*record // none of which is changed
@@ -92,7 +95,17 @@ func Open(cfg Config) (_ *DBM, err error) {
 	if err := check(&cfg); err != nil {
 		return nil, err
 	}
-	return openFile(cfg)
+	d, err := openFile(cfg)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := vfs.Dir(filepath.Dir(cfg.Path))
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	d.reserve = &vfs.Reserve{FS: dir, Name: filepath.Base(cfg.Path) + reserveName, Size: reserveSize}
+	_ = d.reserve.Keep() // if there is no room now, what is put is refused
+	return d, nil
 }
 
 // openFile opens a file in which there is no damage.
@@ -280,7 +293,42 @@ func (d *DBM) Write(rs []store.Record) error {
 	return nil
 }
 
-func (d *DBM) write(rs []store.Record) (err error) {
+// write has acks go on when the disk is full: there is room kept for them. A transaction writes new pages
+// for all that it changes, and what it replaces is free for the next but one.
+func (d *DBM) write(rs []store.Record) error {
+	puts := slices.ContainsFunc(rs, func(r store.Record) bool { return r.Kind == store.RecordPut })
+	if puts && d.reserve != nil {
+		// Free pages are as good. An error of another kind says that there can be no reserve.
+		if err := d.reserve.Keep(); err != nil && vfs.IsFull(err) && d.free() < reserveSize+2*sizeOfPuts(rs) {
+			return fmt.Errorf("%w: %w", store.ErrFull, err)
+		}
+	}
+	err := d.writeOnce(rs)
+	if errors.Is(err, store.ErrFull) && !puts && d.reserve != nil && d.reserve.Give() {
+		err = d.writeOnce(rs)
+	}
+	return err
+}
+
+// reserveSize is enough for a path down the tree, with a page of large values at its end.
+const (
+	reserveSize = 4 << 20
+	reserveName = ".reserve" // behind the name of the file
+)
+
+// free is how many bytes there are within the file that a transaction can write.
+func (d *DBM) free() int64 { return int64(d.db.Stats().FreePageN) * int64(d.db.Info().PageSize) }
+
+func sizeOfPuts(rs []store.Record) (n int64) {
+	for i := range rs {
+		if rs[i].Kind == store.RecordPut {
+			n += int64(rs[i].Msg.Size())
+		}
+	}
+	return n
+}
+
+func (d *DBM) writeOnce(rs []store.Record) (err error) {
 	defer guard(&err)()
 	if d.unswept {
 		if err := d.sweepUp(); err != nil {
@@ -547,5 +595,8 @@ func (d *DBM) Sync() error { return d.db.Sync() }
 
 // Close implements store.Backend.
 func (d *DBM) Close() error {
+	if d.reserve != nil {
+		d.reserve.Give()
+	}
 	return errors.Join(d.db.Sync(), d.db.Close())
 }

@@ -120,8 +120,14 @@ func (d *disk) write(g *group) {
 }
 
 // store writes what the backend takes: messages that it can never hold are left out, and if it
-// is full all of them, so that acks make room.
+// is full all of them, so that acks make room. If it has none for those either they wait.
 func (d *disk) store(g *group) error {
+	waits := false
+	defer func() {
+		if waits {
+			d.away.Store(nil)
+		}
+	}()
 	for {
 		err := d.cfg.Backend.Write(g.records)
 		var refused *store.RefusedError
@@ -133,10 +139,19 @@ func (d *disk) store(g *group) error {
 				g.errs[behind-1] = refused
 			}
 		case errors.Is(err, store.ErrFull):
-			d.cfg.Log.Warn("no room left to store messages", "err", err)
-			if !g.failPuts() {
+			if !waits {
+				d.cfg.Log.Warn("no room left to store messages", "err", err)
+			}
+			if g.failPuts() {
+				break
+			}
+			waits = true
+			d.away.Store(&err)
+			d.refuse(d.pending.takePuts(), err)
+			if d.pending.isClosed() {
 				return err
 			}
+			time.Sleep(roomPause)
 		case errors.Is(err, store.ErrAway):
 			d.refuse(g.takePuts(), err)
 			if err := d.cfg.Backend.(store.Remote).Wait(); err != nil {
@@ -150,6 +165,9 @@ func (d *disk) store(g *group) error {
 		}
 	}
 }
+
+// roomPause is between two tries of a write that found not even the room for acks.
+const roomPause = 100 * time.Millisecond
 
 // fail is for good.
 func (d *disk) fail(err error) {

@@ -302,6 +302,62 @@ func TestFull(t *testing.T) {
 	})
 }
 
+// TestFullForAcks: a backend that has no room for acks either has them wait. SENDs are refused meanwhile,
+// and all goes on when there is room.
+func TestFullForAcks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, true)
+		first := s.put("a", "b")
+		s.written("put a, put b")
+		s.gate <- nil
+		<-first
+		s.fetch("")
+		s.written("mark 2")
+		s.gate <- nil
+		synctest.Wait()
+		ds := s.fetch("a:1 b:1")
+		ack := s.ack(ds[0])
+		s.written("ack 1-1")
+		full := fmt.Errorf("the disk: %w", store.ErrFull)
+		for range 3 {
+			waits := s.put("c")
+			s.gate <- full
+			if err := <-waits; !errors.Is(err, store.ErrFull) {
+				t.Errorf("a put that waited: %v", err)
+			}
+			if err := <-s.put("d"); !errors.Is(err, store.ErrFull) {
+				t.Errorf("a put: %v", err)
+			}
+			s.written("ack 1-1")
+			s.pending(ack)
+		}
+		s.gate <- nil
+		if err := <-ack; err != nil {
+			t.Errorf("ack: %v", err)
+		}
+		put := s.put("e")
+		s.written("put e, mark 4")
+		s.gate <- nil
+		if err := <-put; err != nil {
+			t.Errorf("a put when there is room: %v", err)
+		}
+		last := s.ack(ds[1], s.fetch("e:1")[0])
+		s.written("ack 2-2, ack 4-4")
+		s.gate <- full
+		synctest.Wait()
+		closed := make(chan error)
+		go func() { closed <- s.st.Close() }()
+		s.written("ack 2-2, ack 4-4")
+		s.gate <- full
+		if err := <-closed; !errors.Is(err, store.ErrFull) {
+			t.Errorf("Close: %v", err)
+		}
+		if err := <-last; !errors.Is(err, store.ErrFull) {
+			t.Errorf("the last ack: %v", err)
+		}
+	})
+}
+
 // TestFailureIsFinal checks that nothing is confirmed after an error of the backend.
 func TestFailureIsFinal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

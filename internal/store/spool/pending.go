@@ -101,6 +101,13 @@ func (p *pending) close() {
 	signal(p.wake)
 }
 
+// isClosed reports whether close was called.
+func (p *pending) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
 // waiting is how many batches are there that somebody waits for.
 func (p *pending) waiting() int {
 	p.mu.Lock()
