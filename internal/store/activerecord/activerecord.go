@@ -123,6 +123,9 @@ func Open(cfg Config) (_ *Store, err error) {
 		if err := s.lockFile(ctx); err != nil {
 			return nil, err
 		}
+		if err := s.checkLog(); err != nil {
+			return nil, err
+		}
 	}
 	for _, step := range []func(context.Context) error{s.connect, s.create, s.claim, s.syncNames, s.load, s.scan, s.forget} {
 		if err := step(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -127,5 +128,78 @@ func TestTruncated(t *testing.T) {
 			}
 			f.check(t, f.data[:n], true)
 		})
+	}
+}
+
+// TestDamagedLog flips bits of the write-ahead log that a kill leaves: what is lost by that is told, but for
+// the last transaction, which may not have been synced.
+func TestDamagedLog(t *testing.T) {
+	cfg := inSQLite(t.TempDir())
+	b := open(t, cfg)
+	const all = 40
+	for i := range all {
+		write(t, b, text(t, "/queue/a", store.Seq(i+1), fmt.Sprint("message ", i+1)))
+	}
+	files := make(map[string][]byte)
+	for _, end := range []string{"", "-wal"} { // as a kill leaves them
+		data, err := os.ReadFile(cfg.Database.Database + end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[end] = data
+	}
+	closeIt(t, b)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 3))
+	refused := 0
+	for i := range 30 {
+		log := bytes.Clone(files["-wal"])
+		at := rnd.IntN(len(log))
+		switch i {
+		case 0:
+			at = 5 // the head
+		case 1:
+			at = len(log) - 100 // the last frame
+		}
+		log[at] ^= 1 << rnd.IntN(8)
+		for _, start := range []bool{false, true} {
+			cfg := inSQLite(t.TempDir())
+			cfg.StartDamaged = start
+			var said bytes.Buffer
+			cfg.Log = slog.New(slog.NewTextHandler(&said, nil))
+			for end, data := range files {
+				if end == "-wal" {
+					data = log
+				}
+				if err := os.WriteFile(cfg.Database.Database+end, data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b, err := activerecord.Open(cfg)
+			if err != nil {
+				refused++
+				if start || !strings.Contains(err.Error(), "write-ahead log is damaged") || !strings.Contains(err.Error(), "on_damage: start") {
+					t.Errorf("byte %d: %v", at, err)
+				}
+				continue
+			}
+			rs, _, err := b.Read(nil, "/queue/a", 0, 100, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for j, r := range rs {
+				if want := fmt.Sprint("message ", j+1); string(r.Msg.Body()) != want {
+					t.Errorf("byte %d: message %d is %q", at, j+1, r.Msg.Body())
+				}
+			}
+			if told := strings.Contains(said.String(), "write-ahead log"); len(rs) < all-1 && !told {
+				t.Errorf("byte %d of %d: %d messages of %d, and nothing was said", at, len(log), len(rs), all)
+			}
+			closeIt(t, b)
+		}
+	}
+	if refused < 15 {
+		t.Errorf("%d of 30 were noticed", refused)
 	}
 }
