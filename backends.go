@@ -47,8 +47,9 @@ var backends = map[string]func(Config) (store.Backend, error){
 		}
 		return activerecord.Open(activerecord.Config{Database: at, NoSync: c.Checkpoint > 0, StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
 	},
+	// dbm syncs whatever checkpoint says: bbolt's file is not whole after a power cut if it does not.
 	"dbm": func(c Config) (store.Backend, error) {
-		return dbm.Open(dbm.Config{Path: filepath.Join(c.Storage, "queues.db"), NoSync: c.Checkpoint > 0, StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
+		return dbm.Open(dbm.Config{Path: filepath.Join(c.Storage, "queues.db"), StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
 	},
 }
 

@@ -175,7 +175,7 @@ func compareDir(queue, dir string, players []*player) error {
 	if err := os.MkdirAll(storage, 0o700); err != nil {
 		return err
 	}
-	b, err := open(queue, storage, &log)
+	b, err := open(queue, storage, &log, false)
 	if err != nil {
 		names, _ := syscalls.Files(dir)
 		return fmt.Errorf("it does not start: %w; there is %s\n%s", err, names, log.String())

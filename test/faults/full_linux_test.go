@@ -141,7 +141,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			s.Kill(t)
 			var log bytes.Buffer
-			b, err := open(queue, filepath.Join(dir, ".stompserver"), &log)
+			b, err := open(queue, filepath.Join(dir, ".stompserver"), &log, false)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, log.String())
 			}

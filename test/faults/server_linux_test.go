@@ -43,8 +43,9 @@ func seedOf(t *testing.T) uint64 {
 // stores are those that are on this machine.
 var stores = []string{"journal", "file", "dbm", "activerecord"}
 
-// open opens a store as the server does, but that it does not wait for the disk.
-func open(queue, storage string, log io.Writer) (store.Backend, error) {
+// open opens a store as the server does, with -c 0 or a time. It does not wait for the disk, where that is no
+// matter.
+func open(queue, storage string, log io.Writer, loose bool) (store.Backend, error) {
 	l := slog.New(slog.NewTextHandler(log, nil))
 	switch queue {
 	case "journal":
@@ -59,7 +60,7 @@ func open(queue, storage string, log io.Writer) (store.Backend, error) {
 		return dbm.Open(dbm.Config{Path: filepath.Join(storage, "queues.db"), NoSync: true})
 	}
 	return activerecord.Open(activerecord.Config{
-		Database: activerecord.Database{Adapter: "sqlite3", Database: filepath.Join(storage, "stompserver_development")}, NoSync: true, Log: l,
+		Database: activerecord.Database{Adapter: "sqlite3", Database: filepath.Join(storage, "stompserver_development")}, NoSync: loose, Log: l,
 	})
 }
 
@@ -124,11 +125,17 @@ type traced struct {
 // start runs the server, and returns when it listens or has ended.
 func start(t *testing.T, dir, queue string, strace ...string) *traced {
 	t.Helper()
+	return startWith(t, dir, queue, nil, strace...)
+}
+
+// startWith is start with flags of the server.
+func startWith(t *testing.T, dir, queue string, flags []string, strace ...string) *traced {
+	t.Helper()
 	s := &traced{dir: dir, trace: filepath.Join(t.TempDir(), "trace"), exit: make(chan error, 1)}
 	ports := filepath.Join(dir, "ports.json")
 	args := append([]string{"-f", "--seccomp-bpf", "-yy", "-o", s.trace}, strace...)
 	args = append(args, process.Binary(), "-b", "127.0.0.1", "-p", "0", "-w", dir, "--ports-file", ports)
-	s.cmd = exec.Command("strace", args...)
+	s.cmd = exec.Command("strace", append(args, flags...)...)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "STOMPSERVER_") {
 			s.cmd.Env = append(s.cmd.Env, v)

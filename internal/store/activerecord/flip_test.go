@@ -135,6 +135,7 @@ func TestTruncated(t *testing.T) {
 // the last transaction, which may not have been synced.
 func TestDamagedLog(t *testing.T) {
 	cfg := inSQLite(t.TempDir())
+	cfg.NoSync = false
 	b := open(t, cfg)
 	const all = 40
 	for i := range all {
@@ -165,7 +166,7 @@ func TestDamagedLog(t *testing.T) {
 		log[at] ^= 1 << rnd.IntN(8)
 		for _, start := range []bool{false, true} {
 			cfg := inSQLite(t.TempDir())
-			cfg.StartDamaged = start
+			cfg.NoSync, cfg.StartDamaged = false, start
 			var said bytes.Buffer
 			cfg.Log = slog.New(slog.NewTextHandler(&said, nil))
 			for end, data := range files {

@@ -34,7 +34,8 @@ import (
 type Config struct {
 	Path string // of the file, which is made if there is none
 
-	// NoSync has Write return before the disk confirms it; Sync is to be called.
+	// NoSync has Write return before the disk confirms it. A power cut may damage the file then, even
+	// what a Sync before it made durable: it is for tests, and for what can be made again.
 	NoSync bool
 
 	// StartDamaged has Open put what is whole of a damaged file in its place, and log what is
