@@ -239,6 +239,12 @@ func (j *Journal) newFile(h *head, need int64, acks bool) (*segment, error) {
 		j.reserve = false
 		seg, err = try(reserveName, reserveSize, 0)
 	}
+	// The reserve may be used up, and a start needs a segment too: a small one has room for acks.
+	for _, size := range []int64{reserveSize, reserveSize / 4, reserveSize / 16} {
+		if err != nil && j.failure == nil && vfs.IsFull(err) && acks && need <= size {
+			seg, err = try("", size, 0)
+		}
+	}
 	if j.failure == nil && err != nil && vfs.IsFull(err) {
 		err = fmt.Errorf("%w: %w", store.ErrFull, err)
 	} else if err != nil {
