@@ -212,3 +212,41 @@ func TestCutNearItsHead(t *testing.T) {
 		}
 	}
 }
+
+// TestStartOnFullDisk: a start makes do with the room that there is, and acks with it.
+func TestStartOnFullDisk(t *testing.T) {
+	fs := &vfs.Memory{}
+	j, err := journal.Open(journal.Config{FS: fs, SegmentSize: smallSegment})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range store.Seq(5) {
+		if err := j.Write([]store.Record{{Kind: store.RecordPut, Queue: "/queue/a", Seq: seq + 1, Msg: storetest.Message(t, "/queue/a", []byte("x"))}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.Remove("reserve"); err != nil { // as one that was used up
+		t.Fatal(err)
+	}
+	for i, room := range []int64{5 << 20, 2 << 20, 600 << 10} {
+		fs.Room = room + int64(i)*smallSegment
+		j, err := journal.Open(journal.Config{FS: fs, SegmentSize: 8 << 20})
+		if err != nil {
+			t.Fatalf("with %d bytes: %v", room, err)
+		}
+		seq := store.Seq(i + 1)
+		if err := j.Write([]store.Record{{Kind: store.RecordAck, Queue: "/queue/a", Seq: seq, Last: seq}}); err != nil {
+			t.Errorf("with %d bytes: %v", room, err)
+		}
+		if rs, _, err := j.Read(nil, "/queue/a", 0, 10, 1<<20); err != nil || len(rs) != 4-i {
+			t.Errorf("with %d bytes: %d messages, %v", room, len(rs), err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_ = fs.Remove("reserve")
+	}
+}
