@@ -96,6 +96,9 @@ func (sub *subscr) Lagging(n int, policy broker.Slow) {
 // appendHead begins the MESSAGE of d.
 func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 	dst = append(dst, sub.head...)
+	if d.Seq == 0 { // the end of a browse, which is no message: Apollo's has this message-id
+		dst = dst[:len(dst)-len(sub.bs.IDPrefix())]
+	}
 	dst = appendUint(dst, uint64(d.Seq))
 	if (sub.seqName != "" || sub.offset) && broker.Numbered(d.Seq) {
 		dst = sub.appendNumber(dst, d)
