@@ -75,11 +75,11 @@ var causes = map[string]string{
 func (q *queue) bury(d store.Delivery, why death, w *Wake) {
 	op := NewOp(nil)
 	q.buryIn(op, d, why, w)
-	op.then = func(err error) {
+	op.Finally(func(err error) {
 		if err != nil {
 			q.b.cfg.Log.Error("dead letter not stored", "destination", q.name, "err", err)
 		}
-	}
+	})
 	if op.batch.Len() == 0 {
 		op.Finish(nil)
 		return

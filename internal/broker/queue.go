@@ -41,6 +41,7 @@ type queue struct {
 	owner     uint64      // the connection that it is of, if it is exclusive; 0: none yet
 	paused    bool        // for either reason
 	trimming  bool        // a goroutine makes room
+	coming    coming
 	idling    *alarm
 	aging     *alarm      // nil: none goes for its age
 	idleSince int64       // since when it has no consumer

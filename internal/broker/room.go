@@ -18,8 +18,25 @@ func (p *Properties) bounded() bool { return p.MaxMessages > 0 || p.MaxBytes > 0
 func (q *queue) fits(messages int, bytes int64) bool {
 	st := q.stats()
 	p := q.props
+	messages, bytes = messages+q.coming.messages, bytes+q.coming.bytes
 	return (p.MaxMessages <= 0 || st.Ready+st.Leased+messages <= p.MaxMessages) && (p.MaxBytes <= 0 || st.Bytes+bytes <= p.MaxBytes)
 }
+
+// coming is what a transaction is about to put into a queue.
+type coming struct {
+	messages int
+	bytes    int64
+}
+
+// comes notes that m is about to be put, and came that the store has what was. Called with q.mu held.
+func (q *queue) comes(m *message.Message) {
+	if q.props != nil && q.bounded() {
+		q.coming.messages++
+		q.coming.bytes += int64(m.Size())
+	}
+}
+
+func (q *queue) came() { q.coming = coming{} }
 
 // admit decides about m, which is sent to a queue with properties, and returns it as it is to be
 // put, or nil if it is not: then err says whether that is told, and op may put it elsewhere. Called

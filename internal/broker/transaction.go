@@ -266,6 +266,7 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 					queues[i].note(op, st.msg, true)
 				}
 				op.batch.Put(lane, st.msg)
+				queues[i].comes(st.msg)
 				if st.msg.Expires() != 0 {
 					queues[i].expiring(op, queues[i].laneOfMessage(st.msg), st.msg)
 				}
@@ -306,6 +307,7 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 		w.after = append(w.after, tell.line.publish)
 	}
 	for _, q := range queues {
+		q.came()
 		if q.props != nil {
 			q.cameIn()
 			q.trim(w)
