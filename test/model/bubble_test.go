@@ -52,9 +52,13 @@ func (b *bubble) start(g *game) error {
 	if b.store, err = b.place.open(b.window); err != nil {
 		return err
 	}
+	all, err := brokerRules()
+	if err != nil {
+		return err
+	}
 	b.broker, err = broker.New(broker.Config{
 		Store: b.store, Durable: g.lasting, MakeFilter: session.MakeFilter, MaxDeliveries: maxDeliveries,
-		DeadLetterExpired: g.buries, DeleteIdleAfter: -1,
+		DeadLetterExpired: g.buries, DeleteIdleAfter: -1, Rules: all, DedupeWindow: window,
 		Redelivery: broker.Redelivery{Delay: g.delay, Multiplier: 2},
 	})
 	if err != nil {

@@ -31,7 +31,11 @@ type client struct {
 	connected bool
 	given     []reply         // MESSAGEs that were not looked at yet
 	subs      []*subscription // not unsubscribed
-	tx        *transaction    // open; nil: none
+	follows   []*follower
+	tx        *transaction // open; nil: none
+	waits     bool         // for room: what it sends is not read
+	doomed    string       // the ERROR that it is to get
+	refused   bool         // it got it
 }
 
 func newClient(name string, conn net.Conn) *client {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"stompserver/internal/frame"
 )
@@ -19,32 +20,43 @@ type delivery struct {
 
 // hear takes what came to the clients: receipts are noted, and deliveries wait for judge.
 func (g *game) hear() error {
-	for _, c := range g.clients {
+	for _, c := range slices.Concat(g.clients, g.doomed) {
 		for _, r := range c.take() {
-			switch r.command {
-			case frame.Connected:
-				c.connected = true
-			case frame.Receipt:
-				req := g.open[r.header["receipt-id"]]
-				if req == nil {
-					return fmt.Errorf("%s: RECEIPT of %s, which was not asked for", c.name, r.header["receipt-id"])
-				}
-				g.confirmed(req)
-			case frame.Message:
-				c.given = append(c.given, r)
-			default:
-				if g.crashing {
-					continue
-				}
-				return fmt.Errorf("%s: %v %v %q", c.name, r.command, r.header, r.body)
+			if err := g.heard(c, r); err != nil && !g.crashing {
+				return fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
-		if g.crashing {
-			continue
-		}
-		if err := c.lost(); err != nil {
+		if err := c.lost(); err != nil && c.doomed == "" && !g.crashing {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
+	}
+	return nil
+}
+
+func (g *game) heard(c *client, r reply) error {
+	switch {
+	case r.command == frame.Connected:
+		c.connected = true
+	case r.command == frame.Receipt:
+		req := g.open[r.header["receipt-id"]]
+		if req == nil {
+			return fmt.Errorf("RECEIPT of %s, which was not asked for", r.header["receipt-id"])
+		}
+		for _, name := range []string{"duplicate", "status", "reason", "queue"} {
+			if got := r.header[name]; got != req.want[name] && !g.crashing {
+				return fmt.Errorf("RECEIPT of %s with %s:%s, want %q", req.what, name, got, req.want[name])
+			}
+		}
+		if req.told != nil {
+			req.told(r.header["schedule-id"])
+		}
+		g.confirmed(req)
+	case r.command == frame.Message && c.doomed == "":
+		c.given = append(c.given, r)
+	case r.command == frame.Error && c.doomed != "" && r.header["error-code"] == c.doomed:
+		c.refused = true
+	default:
+		return fmt.Errorf("%v %v %q", r.command, r.header, r.body)
 	}
 	return nil
 }
@@ -52,7 +64,14 @@ func (g *game) hear() error {
 // unanswered tells of a request that has no receipt yet.
 func (g *game) unanswered() error {
 	for _, r := range g.open {
-		return fmt.Errorf("no RECEIPT of %s", r.what)
+		if !r.waits {
+			return fmt.Errorf("no RECEIPT of %s", r.what)
+		}
+	}
+	for _, c := range g.doomed {
+		if !c.refused {
+			return fmt.Errorf("no ERROR %s for %s", c.doomed, c.name)
+		}
 	}
 	for _, c := range g.clients {
 		if !c.connected {
@@ -85,7 +104,10 @@ func (g *game) judge() error {
 	if err := g.inOrder(came, room); err != nil && !g.atOnce {
 		return err
 	}
-	return g.nothingWaits()
+	if err := g.nothingWaits(); err != nil {
+		return err
+	}
+	return g.nobodyWaits()
 }
 
 // judged lets go of what judge was content with.
@@ -93,6 +115,11 @@ func (g *game) judged() {
 	for _, c := range g.clients {
 		c.given = nil
 	}
+	for _, c := range g.doomed {
+		c.close()
+		g.world.left(c)
+	}
+	g.doomed = nil
 }
 
 // deliveredAll looks at what came to each client. In which order it came to different ones is not known: any
@@ -138,7 +165,9 @@ func (g *game) deliveredSo(left [][]reply, order []int) (came []delivery, err er
 				continue
 			}
 			left[i] = left[i][1:]
-			came = append(came, d)
+			if d.s != nil {
+				came = append(came, d)
+			}
 			more = true
 			break
 		}
@@ -151,6 +180,7 @@ func (g *game) save() (restore func()) {
 	messages := make([]message, len(g.all))
 	for i, m := range g.all {
 		messages[i] = *m
+		messages[i].ids = maps.Clone(m.ids)
 	}
 	held := map[*subscription][]*message{}
 	owners := map[*queue]map[string]*subscription{}
@@ -160,8 +190,19 @@ func (g *game) save() (restore func()) {
 			held[s] = slices.Clone(s.held)
 		}
 	}
+	expects := map[*follower][]*message{}
+	for _, c := range g.clients {
+		for _, f := range c.follows {
+			expects[f] = f.expect
+		}
+	}
+	ids := maps.Clone(g.byID)
 	trace := len(g.trace)
 	return func() {
+		g.byID = ids
+		for f, e := range expects {
+			f.expect = e
+		}
 		for i, m := range g.all {
 			*m = messages[i]
 		}
@@ -177,20 +218,25 @@ func (g *game) save() (restore func()) {
 
 // delivered looks at one MESSAGE and notes it.
 func (g *game) delivered(c *client, r reply) (d delivery, err error) {
+	if i := slices.IndexFunc(c.follows, func(f *follower) bool { return f.id == r.header["subscription"] }); i >= 0 {
+		return d, g.followed(c.follows[i], r)
+	}
 	i := slices.IndexFunc(c.subs, func(s *subscription) bool { return s.id == r.header["subscription"] })
 	if i < 0 {
 		return d, fmt.Errorf("there is no such subscription")
 	}
 	s := c.subs[i]
-	m := g.find(s.q.name, r)
-	if m == nil {
-		return d, fmt.Errorf("it was never sent")
+	m, err := g.find(s.q.name, r)
+	if err != nil {
+		return d, err
 	}
 	switch {
 	case m.where() != s.q.name:
 		return d, fmt.Errorf("it is in %q, not in %s", m.where(), s.q.name)
 	case m.state == held:
 		return d, fmt.Errorf("it is held by %s", m.by.id)
+	case m.over:
+		return d, fmt.Errorf("another has taken its place")
 	case m.state == paused:
 		return d, fmt.Errorf("it is to come in %d ms", m.until-now())
 	case !s.wants(m):
@@ -216,6 +262,9 @@ func (g *game) delivered(c *client, r reply) (d delivery, err error) {
 	} else {
 		m.state, m.by, m.ackID = held, s, r.header["ack"]
 		s.held = append(s.held, m)
+		if s.timeout > 0 {
+			m.deadline = now() + s.timeout
+		}
 	}
 	if m.group != "" {
 		s.q.owners[m.group] = s
@@ -262,12 +311,47 @@ func (g *game) header(s *subscription, m *message, r reply) error {
 	return nil
 }
 
-// find returns the message that r, from a queue, is.
-func (g *game) find(queue string, r reply) *message {
-	if queue == deadLetters {
-		queue = r.header["original-destination"]
+// find returns the message that r, which is in queue, is. No other has its message-id there.
+func (g *game) find(queue string, r reply) (*message, error) {
+	id, from := r.header["message-id"], queue
+	if queue == deadLetters || queue == later {
+		from = r.header["original-destination"]
 	}
-	return g.byBody[r.body+queue]
+	fits := func(m *message) bool { return m.ids[queue] == id }
+	if known := g.byID[id]; known == nil {
+		fits = func(m *message) bool {
+			return m.ids[queue] == "" && m.at(queue) && (queue != later || g.isTime(m.until, r.header["scheduled-for"]))
+		}
+	}
+	same := g.byBody[strings.TrimRight(r.body, ".")+from]
+	i := slices.IndexFunc(same, func(m *message) bool { return fits(m) && m.where() == queue })
+	if i < 0 {
+		i = slices.IndexFunc(same, fits)
+	}
+	switch known := g.byID[id]; {
+	case i < 0 && known != nil:
+		return nil, fmt.Errorf("its message-id is that of %s", known.body)
+	case i < 0 && len(same) == 0:
+		return nil, fmt.Errorf("it was never sent")
+	case i < 0:
+		return nil, fmt.Errorf("it is in %q, not in %s, or its message-id is another, %v", same[0].where(), queue, same[0].ids)
+	}
+	if m := same[i]; queue != later {
+		m.ids[queue] = id
+		g.byID[id] = m
+	}
+	return same[i], nil
+}
+
+// isTime reports whether a time that the server tells is at, as far as the clocks of both go together.
+func (g *game) isTime(at int64, told string) bool {
+	n, err := strconv.ParseInt(told, 10, 64)
+	return err == nil && n >= at && n-at < g.slowly
+}
+
+// at reports whether m may be at that place.
+func (m *message) at(place string) bool {
+	return slices.ContainsFunc(m.trail, func(e entry) bool { return e.place == place })
 }
 
 // buryDoomed has die what was delivered too often before a restart, once somebody comes who could have it.

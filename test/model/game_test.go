@@ -11,6 +11,8 @@ import (
 // A game is a server, its clients, and the model of both.
 type game struct {
 	world    world
+	theme    theme
+	cramped  bool          // a queue has less in memory than it holds
 	lasting  bool          // what is kept outlives the process
 	delay    time.Duration // of redelivery
 	buries   bool          // what expired
@@ -22,13 +24,20 @@ type game struct {
 
 	clients  []*client
 	queues   map[string]*queue
-	all      []*message // that are somewhere, or may be
-	byBody   map[string]*message
-	open     map[string]*request // without a receipt yet
-	lost     map[string]*request // those that a crash left without one
-	retained []entry             // what the topic keeps: the last is so, the first is certain
-	crashing bool                // nothing that happens now needs to be whole
-	atOnce   bool                // several things were due in this moment, and which was first is not known
+	all      []*message            // that are somewhere, or may be
+	byBody   map[string][]*message // and where they were sent
+	byID     map[string]*message   // by message-id
+	names    map[string]*name      // by destination and name
+	kept     []*message            // what the topic that keeps was sent
+	numbers  map[int]*message      // by their order numbers there
+	life     int                   // of the server: how often it crashed
+	doomed   []*client             // that are to get an ERROR
+	open     map[string]*request   // without a receipt yet
+	lost     map[string]*request   // those that a crash left without one
+	retained []entry               // what the topic keeps: the last is so, the first is certain
+	crashed  int                   // the step of the last crash
+	crashing bool                  // nothing that happens now needs to be whole
+	atOnce   bool                  // several things were due in this moment, and which was first is not known
 }
 
 func (g *game) logf(format string, args ...any) {
@@ -39,19 +48,24 @@ func (g *game) start() error {
 	if err := g.world.start(g); err != nil {
 		return err
 	}
-	g.queues = map[string]*queue{}
-	for _, name := range append([]string{deadLetters}, queues...) {
-		g.queues[name] = &queue{name: name, owners: map[string]*subscription{}}
+	queues := map[string]*queue{}
+	for _, name := range append([]string{deadLetters}, g.theme.queues...) {
+		q := newQueue(name)
+		if old := g.queues[name]; old != nil {
+			q.there = old.there
+		}
+		queues[name] = q
 	}
+	g.queues = queues
 	return nil
 }
 
 // stop ends server and clients. Its error is of no interest if they have lost their store.
 func (g *game) stop() error {
-	for _, c := range g.clients {
+	for _, c := range append(g.clients, g.doomed...) {
 		c.close()
 	}
-	g.clients = nil
+	g.clients, g.doomed = nil, nil
 	return g.world.stop()
 }
 
@@ -78,7 +92,7 @@ func (g *game) move(m *message, place string, r *request) {
 		r.parts = append(r.parts, part{m.body, &m.trail})
 	}
 	m.since = [2]int{g.step, 0}
-	m.state, m.by, m.tx, m.ackID = ready, nil, nil, ""
+	m.state, m.by, m.tx, m.ackID, m.over, m.deadline = ready, nil, nil, "", false, 0
 }
 
 // confirmed has r be certain.
@@ -103,6 +117,8 @@ func (m *message) due() int64 {
 	switch at := m.where(); {
 	case at == later, m.state == paused && at != nowhere:
 		return m.until
+	case m.state == held && m.tx == nil && at != nowhere:
+		return m.deadline
 	case m.state == ready && at != nowhere:
 		return m.expires
 	}
@@ -114,17 +130,33 @@ func (g *game) tick() {
 	due := slices.DeleteFunc(slices.Clone(g.all), func(m *message) bool { return m.due() == 0 || m.due() > now() })
 	g.atOnce = len(due) > 1
 	for _, m := range due {
-		if m.where() == later {
-			g.move(m, m.to, nil)
-			g.logf("%s arrives", m.body)
-		} else if m.state == paused {
+		switch {
+		case m.where() == later:
+			g.comes(m)
+		case m.state == paused:
 			m.state = ready
 			g.logf("%s may come again", m.body)
+			if m.over {
+				g.move(m, nowhere, nil)
+			}
+		case m.state == held:
+			g.logf("%s had it too long: %s", m.by.id, m.body)
+			m.by.lost = append(m.by.lost, m.ackID)
+			m.by.held = slices.DeleteFunc(m.by.held, func(o *message) bool { return o == m })
+			g.putBack(m, -1)
 		}
-		if m.expires != 0 && m.expires <= now() && m.state == ready {
+		if m.expires != 0 && m.expires <= now() && m.state == ready && m.where() != nowhere {
 			g.end(m)
 		}
 	}
+	g.after()
+}
+
+// after does what follows from what was done: queues that are too full make room, and those that have
+// room are sent to by who waits.
+func (g *game) after() {
+	g.trim()
+	g.letIn()
 }
 
 // end has m expire.
@@ -143,7 +175,11 @@ func (g *game) bury(m *message, reason string, r *request) {
 		g.move(m, nowhere, r)
 		return
 	}
-	from := m.where()
+	g.buryFrom(m, m.where(), reason, r)
+}
+
+// buryFrom makes m a dead letter of that queue.
+func (g *game) buryFrom(m *message, from, reason string, r *request) {
 	g.move(m, deadLetters, r)
 	m.header = maps.Clone(m.header)
 	m.header["original-destination"], m.header["x-death-reason"], m.header["x-death-count"] = from, reason, "1"
@@ -154,8 +190,12 @@ func (g *game) bury(m *message, reason string, r *request) {
 
 // putBack has m, which was held, be there again, after delay milliseconds; -1: as the server has it.
 func (g *game) putBack(m *message, delay int64) {
-	m.by, m.tx, m.ackID = nil, nil, ""
+	m.by, m.tx, m.ackID, m.deadline = nil, nil, "", 0
 	m.state = ready
+	if m.over {
+		g.move(m, nowhere, nil)
+		return
+	}
 	if m.expires != 0 && m.expires <= now() {
 		g.end(m)
 		return
@@ -177,6 +217,11 @@ func (g *game) putBack(m *message, delay int64) {
 func (g *game) lose(c *client) {
 	c.close()
 	g.world.left(c)
+	g.forget(c)
+}
+
+// forget has the server know of the end of a connection.
+func (g *game) forget(c *client) {
 	g.clients = slices.DeleteFunc(g.clients, func(o *client) bool { return o == c })
 	if c.tx != nil {
 		g.abort(c)
@@ -196,6 +241,9 @@ func (g *game) abort(c *client) {
 	for _, m := range g.all {
 		if m.tx == c.tx {
 			m.tx = nil
+			if m.deadline > 0 { // its time begins anew
+				m.deadline = now() + m.by.timeout
+			}
 		}
 	}
 	c.tx = nil

@@ -21,6 +21,7 @@ var (
 	programsFlag = flag.Int("model.programs", 20, "how many are played on each store")
 	killsFlag    = flag.Int("model.kills", 4, "how many programs are played on each store of the built server, which they kill")
 	stepsFlag    = flag.Int("model.steps", 120, "of each")
+	themeFlag    = flag.Int("model.theme", -1, "which one, of those that there are; default all in turn")
 	storesFlag   = flag.String("model.stores", "", "which ones, with commas between; default all")
 )
 
@@ -152,7 +153,7 @@ func generate(seed uint64, steps, crashes int) []step {
 	kinds := []string{}
 	for kind, n := range map[string]int{
 		"connect": 2, "send": 14, "retain": 1, "subscribe": 5, "unsubscribe": 1, "ack": 9, "nack": 6, "begin": 2, "commit": 2, "abort": 1,
-		"leave": 1, "sleep": 3, "browse": 1, "restart": 1, "crash": crashes,
+		"leave": 1, "destroy": 1, "cancel": 1, "sleep": 3, "browse": 1, "restart": 1, "crash": crashes,
 	} {
 		for range n {
 			kinds = append(kinds, kind)
@@ -181,10 +182,8 @@ func runOutside(t *testing.T, name string, seed uint64, program []step, patience
 	}
 	defer os.RemoveAll(dir)
 	r := rand.New(rand.NewPCG(seed, 2))
-	g = &game{
-		world: &outside{t: t, dir: dir, settings: outsides[name], patience: patience}, lasting: true, slowly: 200_000, buries: r.IntN(2) == 0,
-		byBody: map[string]*message{}, open: map[string]*request{}, retained: []entry{{}},
-	}
+	g = newGame(seed)
+	g.world, g.lasting, g.slowly, g.buries = &outside{t: t, dir: dir, settings: outsides[name], patience: patience}, true, 200_000, r.IntN(2) == 0
 	return g, g.playAll(program)
 }
 
@@ -200,13 +199,23 @@ func run(t *testing.T, name string, seed uint64, program []step) (g *game, err e
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(seed, 2))
-	g = &game{
-		world:   &bubble{place: stores[name](dir), window: pick([]int64{0, 2000, 1}, r.IntN(3))},
-		lasting: name != "memory", delay: pick([]time.Duration{0, 0, 50 * time.Millisecond}, r.IntN(3)), buries: r.IntN(2) == 0,
-		slowly: 1, byBody: map[string]*message{}, open: map[string]*request{}, retained: []entry{{}},
-	}
+	g = newGame(seed)
+	world := &bubble{place: stores[name](dir), window: pick([]int64{0, 2000, 1}, r.IntN(3))}
+	g.world, g.cramped = world, world.window > 0 && name != "memory"
+	g.lasting, g.delay, g.buries = name != "memory", pick([]time.Duration{0, 0, 50 * time.Millisecond}, r.IntN(3)), r.IntN(2) == 0
 	synctest.Test(t, func(*testing.T) { err = g.playAll(program) })
 	return g, err
+}
+
+func newGame(seed uint64) *game {
+	theme := pick(themes, int(seed%uint64(len(themes))))
+	if *themeFlag >= 0 {
+		theme = pick(themes, *themeFlag)
+	}
+	return &game{
+		theme: theme, slowly: 1, retained: []entry{{}}, byBody: map[string][]*message{}, byID: map[string]*message{}, open: map[string]*request{},
+		names: map[string]*name{}, numbers: map[int]*message{},
+	}
 }
 
 // playAll plays a program from start to stop.

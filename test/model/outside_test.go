@@ -33,7 +33,13 @@ func (o *outside) start(g *game) error {
 	if err := os.RemoveAll(filepath.Join(o.dir, "ports.json")); err != nil {
 		return err
 	}
+	conf := filepath.Join(o.dir, "rules.conf")
+	if err := os.WriteFile(conf, []byte(rulesText()), 0o600); err != nil {
+		return err
+	}
 	settings := append([]string{
+		"STOMPSERVER_CONFIG=" + conf,
+		fmt.Sprint("STOMPSERVER_DESTINATIONS_DEDUPE_WINDOW=", time.Duration(g.slowly)*window),
 		fmt.Sprint("STOMPSERVER_DESTINATIONS_MAX_DELIVERIES=", maxDeliveries),
 		fmt.Sprint("STOMPSERVER_DESTINATIONS_DEAD_LETTER_EXPIRED=", g.buries),
 	}, o.settings...)
@@ -174,7 +180,11 @@ func (o *outside) pass(*game, time.Duration) error { return nil }
 // crash kills the server while it is at what one client asks for.
 func (o *outside) crash(g *game, s step) error {
 	g.logf("KILL")
+	c := g.client(s.n[0])
 	for i := range s.n[6] % 6 {
+		if g.client(s.n[0]) != c {
+			break // it is to be one client, whose order is known
+		}
 		next := s
 		next.kind = pick([]string{"send", "send", "commit", "ack", "nack", "retain", "begin"}, s.n[7]+i*(1+s.n[5]))
 		for j := range next.n[1:] {

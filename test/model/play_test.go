@@ -21,11 +21,13 @@ func (s step) String() string { return fmt.Sprintf("{%q, %v}", s.kind, s.n) }
 // pick takes one of all by a number.
 func pick[T any](all []T, n int) T { return all[n%len(all)] }
 
+// client is one that can ask for something.
 func (g *game) client(n int) *client {
-	if len(g.clients) == 0 {
+	free := slices.DeleteFunc(slices.Clone(g.clients), func(c *client) bool { return c.waits })
+	if len(free) == 0 {
 		return nil
 	}
-	return pick(g.clients, n)
+	return pick(free, n)
 }
 
 // play does one step of a program, to the end.
@@ -59,10 +61,13 @@ func (g *game) do(s step) {
 		}
 		return
 	}
-	c := g.client(s.n[0])
-	if c == nil {
-		return
+	if c := g.client(s.n[0]); c != nil {
+		g.doFor(c, s)
+		g.after()
 	}
+}
+
+func (g *game) doFor(c *client, s step) {
 	switch s.kind {
 	case "send":
 		g.send(c, s.n)
@@ -77,127 +82,20 @@ func (g *game) do(s step) {
 	case "begin":
 		if c.tx == nil {
 			g.requests++
-			c.tx = &transaction{name: fmt.Sprint("t", g.requests)}
+			c.tx = &transaction{name: fmt.Sprint("t", g.requests), sends: map[string]int{}}
 			c.send("BEGIN", "", "transaction", c.tx.name, "receipt", g.ask(c, "BEGIN").receipt)
 			g.logf("%s: BEGIN", c.name)
 		}
 	case "commit", "abort":
 		g.endTransaction(c, s.kind)
+	case "destroy":
+		g.destroy(c, s.n)
+	case "cancel":
+		g.cancel(c, s.n)
 	case "leave":
 		g.logf("%s is gone", c.name)
 		g.lose(c)
 	}
-}
-
-// lasts is a header whose value is a time, as this game has it.
-func (g *game) lasts(header string) string {
-	name, value, ok := strings.Cut(header, ":")
-	if !ok {
-		return header
-	}
-	ms, _ := strconv.ParseInt(value, 10, 64)
-	return fmt.Sprint(name, ":", ms*g.slowly)
-}
-
-// send has c send a message, to two queues now and then, or within its transaction.
-func (g *game) send(c *client, n [8]int) {
-	dest := pick([]string{"/queue/a", "/queue/a", "/queue/b", "/queue/a,/queue/b"}, n[1])
-	g.messages++
-	body := fmt.Sprint("m", g.messages)
-	header := map[string]string{}
-	for _, h := range []string{
-		pick([]string{"", "", "", "priority:9", "priority:5", "priority:1"}, n[2]),
-		pick([]string{"", "", "message-group:x", "message-group:y", "message-group:x"}, n[3]),
-		pick([]string{"", "color:red", "color:blue", "color:brown"}, n[4]),
-		"number:" + strconv.Itoa(n[4]/4%10),
-		g.lasts(pick([]string{"", "", "", "", "", "", "ttl:30", "ttl:500"}, n[5])),
-		g.lasts(pick([]string{"", "", "", "", "", "", "delay:20", "delay:300"}, n[6])),
-		pick([]string{"", "", "", "", "", "max-exceptions:1", "persistent:false"}, n[7]),
-	} {
-		if name, value, ok := strings.Cut(h, ":"); ok {
-			header[name] = value
-		}
-	}
-	if header["message-group"] != "" && n[3]/5%10 == 0 {
-		header["message-group-seq"] = "-1"
-	}
-	r := g.ask(c, "SEND")
-	args := []string{"destination", dest, "receipt", r.receipt}
-	for _, name := range sortedKeys(header) {
-		args = append(args, name, header[name])
-	}
-	if c.tx != nil {
-		args = append(args, "transaction", c.tx.name)
-	}
-	c.send("SEND", body, args...)
-	g.logf("%s: SEND %s %v", c.name, body, args)
-	sent := now()
-	put := func(r *request) {
-		for to := range strings.SplitSeq(dest, ",") {
-			g.put(to, body, header, sent, r)
-		}
-	}
-	if c.tx != nil {
-		c.tx.steps = append(c.tx.steps, put)
-		return
-	}
-	put(r)
-}
-
-// put has a message be in a queue, or wait for its time. Its body is told from that of its twin in another.
-func (g *game) put(to, body string, header map[string]string, sent int64, r *request) {
-	m := &message{body: body, to: to, priority: 4, shape: shape{rank: rank{prio: 4}, header: map[string]string{}}}
-	g.byBody[body+to] = m
-	for name, v := range header {
-		n, _ := strconv.Atoi(v)
-		switch name {
-		case "priority":
-			m.prio, m.priority = n, n
-		case "message-group":
-			m.group = v
-		case "message-group-seq":
-			m.last = true
-		case "color":
-			m.color = v
-		case "number":
-			m.number = n
-		case "ttl":
-			m.expires = sent + int64(n)
-		case "max-exceptions":
-			m.limit = n + 1
-		case "persistent":
-			m.volatile = true
-		}
-		if name != "ttl" && name != "delay" && name != "persistent" && name != "max-exceptions" {
-			m.header[name] = v
-		}
-	}
-	g.all = append(g.all, m)
-	if v, ok := header["delay"]; ok {
-		n, _ := strconv.Atoi(v)
-		if until := sent + int64(n); until > now() {
-			g.move(m, later, r)
-			m.until = until
-			if m.expires != 0 {
-				m.expires += int64(n)
-			}
-			g.order(m, r)
-			return
-		} else if m.expires != 0 {
-			m.expires += int64(n)
-		}
-	}
-	g.move(m, to, r)
-	g.order(m, r)
-	if m.expires != 0 && m.expires <= now() {
-		g.end(m)
-	}
-}
-
-// order has m be behind what the same request brought before.
-func (g *game) order(m *message, r *request) {
-	r.moved++
-	m.since[1] = r.moved
 }
 
 func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
@@ -234,22 +132,45 @@ func (g *game) subscribe(c *client, n [8]int) {
 		return
 	}
 	g.messages++
+	q := g.queues[pick(append([]string{deadLetters, g.theme.queues[0]}, g.theme.queues...), n[1])]
+	if q.keeps {
+		g.follow(c, q, n)
+		return
+	}
 	s := &subscription{
-		c: c, id: fmt.Sprint("s", g.messages), q: g.queues[pick([]string{"/queue/a", "/queue/a", "/queue/b", deadLetters}, n[1])],
+		c: c, id: fmt.Sprint("s", g.messages), q: q,
 		mode: pick([]string{"client-individual", "client", "client-individual", "auto"}, n[2]), prefetch: pick([]int{1, 2, 3, 10}, n[3]),
-		prio: pick([]int{0, 0, 0, 0, 1}, n[4]), exclusive: n[5]%6 == 0,
+		prio: pick([]int{0, 0, 0, 0, 1}, n[4]), exclusive: n[5]%6 == 0, bytes: pick([]int{0, 0, 0, 1, 5000}, n[5]/6),
+		timeout: g.slowly * int64(pick([]int{0, 0, 0, 60, 400}, n[4]/5)),
+	}
+	if !g.theme.hurried {
+		s.timeout = 0
+	}
+	if q.full == "block" && s.mode == "auto" {
+		s.mode = "client" // or there would be room while it is looked what came
+	}
+	if s.bytes > 1 { // so that headers do not count
+		s.prefetch = min(s.prefetch, 3)
 	}
 	if slices.ContainsFunc(c.subs, func(o *subscription) bool { return o.q == s.q }) {
 		return // in which order what one connection had twice comes back is nowhere said
 	}
-	text := ""
-	if n[6]%3 == 0 {
+	r := g.ask(c, "SUBSCRIBE")
+	text, dest, durable := "", q.name, ""
+	if strings.HasPrefix(q.name, "/dsub/") {
+		dest, durable = feeding, strings.TrimPrefix(q.name, "/dsub/")
+		if q.selector != nil {
+			text = q.selector.text
+		}
+		g.bind(q, r)
+	} else if n[6]%3 == 0 {
 		s.selector = pick(selectors, n[7])
 		text = s.selector.text
 	}
-	c.send("SUBSCRIBE", "", "destination", s.q.name, "id", s.id, "ack", s.mode, "prefetch-count", strconv.Itoa(s.prefetch),
-		"consumer-priority", strconv.Itoa(s.prio), "exclusive", strconv.FormatBool(s.exclusive), "selector", text, "receipt", g.ask(c, "SUBSCRIBE").receipt)
-	g.logf("%s: SUBSCRIBE %s %s %s, prefetch %d, priority %d, exclusive %v, %s", c.name, s.id, s.q.name, s.mode, s.prefetch, s.prio, s.exclusive, text)
+	c.send("SUBSCRIBE", "", "destination", dest, "id", s.id, "ack", s.mode, "prefetch-count", strconv.Itoa(s.prefetch), "prefetch-bytes", strconv.Itoa(s.bytes),
+		"ack-timeout", fmt.Sprint(s.timeout), "durable-subscription-name", durable,
+		"consumer-priority", strconv.Itoa(s.prio), "exclusive", strconv.FormatBool(s.exclusive), "selector", text, "receipt", r.receipt)
+	g.logf("%s: SUBSCRIBE %s %s %s, prefetch %d and %d, timeout %d, priority %d, exclusive %v, %s", c.name, s.id, s.q.name, s.mode, s.prefetch, s.bytes, s.timeout, s.prio, s.exclusive, text)
 	c.subs = append(c.subs, s)
 	s.q.attach(s)
 }
@@ -278,6 +199,15 @@ func (g *game) answer(c *client, s step) {
 			}
 		}
 	}
+	for _, sub := range c.subs {
+		if len(sub.lost) > 0 && !sub.gone && s.n[5]%2 == 0 { // too late, which is no error, once
+			r := g.ask(c, strings.ToUpper(s.kind))
+			c.send(strings.ToUpper(s.kind), "", "id", sub.lost[0], "receipt", r.receipt)
+			g.logf("%s: %s %s, too late", c.name, s.kind, sub.lost[0])
+			sub.lost = sub.lost[1:]
+			return
+		}
+	}
 	if len(mine) == 0 {
 		return
 	}
@@ -288,6 +218,17 @@ func (g *game) answer(c *client, s step) {
 		covered = slices.DeleteFunc(slices.Clone(sub.held[:slices.Index(sub.held, m)+1]), func(o *message) bool { return o.tx != nil })
 	}
 	r := g.ask(c, strings.ToUpper(s.kind))
+	if s.kind == "ack" && s.n[5]%5 == 0 {
+		more := g.slowly * int64(pick([]int{30, 900}, s.n[3]))
+		c.send("ACK", "", "id", m.ackID, "extend", fmt.Sprint(more), "receipt", r.receipt)
+		g.logf("%s: ACK %s, extended by %d", c.name, m.body, more)
+		for _, o := range covered {
+			if sub.timeout > 0 {
+				o.deadline = now() + more
+			}
+		}
+		return
+	}
 	args := []string{"id", m.ackID, "receipt", r.receipt}
 	delay, dead := int64(-1), false
 	if s.kind == "nack" {
@@ -303,7 +244,7 @@ func (g *game) answer(c *client, s step) {
 			args = append(args, "requeue", "false")
 		}
 	}
-	if c.tx != nil && s.n[4]%3 > 0 {
+	if c.tx != nil && s.n[4]%3 > 0 && sub.q.most == 0 { // whose room is there only after that
 		args = append(args, "transaction", c.tx.name)
 	}
 	c.send(strings.ToUpper(s.kind), "", args...)
@@ -346,8 +287,31 @@ func (g *game) endTransaction(c *client, how string) {
 		g.abort(c)
 		return
 	}
-	for _, do := range c.tx.steps {
-		do(r)
-	}
+	t := c.tx
 	c.tx = nil
+	do := func() {
+		for _, do := range t.steps {
+			do(r)
+		}
+	}
+	switch fits, wait := g.fits(t); {
+	case fits:
+		do()
+	case wait != nil:
+		c.waits, r.waits = true, true
+		wait.line = append(wait.line, &waiter{c, r, t.sends[wait.name], do})
+		g.logf("%s waits", c.name)
+	default:
+		c.tx = t
+		delete(g.open, r.receipt)
+		g.refused(c, "queue-full")
+	}
+}
+
+// refused has the server refuse what c asks for with an ERROR, and end the connection.
+func (g *game) refused(c *client, code string) {
+	g.logf("%s gets the ERROR %s", c.name, code)
+	c.doomed = code
+	g.doomed = append(g.doomed, c)
+	g.forget(c)
 }

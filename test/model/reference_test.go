@@ -15,8 +15,6 @@ const (
 	maxDeliveries = 4
 )
 
-var queues = []string{"/queue/a", "/queue/b"}
-
 type state int
 
 const (
@@ -44,6 +42,20 @@ type message struct {
 	by    *subscription
 	tx    *transaction // in which it is settled, and not yet
 	ackID string
+
+	key      string            // of which a queue may keep the last alone
+	over     bool              // a later one of its key has come, so that it is given to nobody any more
+	deadline int64             // held: when it is given back; 0: never
+	ids      map[string]string // its message-id, by place
+	noRoom   bool              // its queue had none for it
+	large    bool              // its body is
+	offset   int               // its number in what the topic keeps; 0: not known yet
+
+	again    int    // how often it comes again; negative: for ever
+	period   int64  // after which
+	schedule string // the schedule-id by which it can be taken back
+	doubt    bool   // whether it ever was there: of what the topic keeps
+	life     int    // of the server, in which it was sent
 }
 
 // A shape is what a message is in one place.
@@ -82,6 +94,9 @@ type request struct {
 	what    string
 	moved   int // how much it has moved
 	parts   []part
+	want    map[string]string // what its receipt says
+	waits   bool              // for room
+	told    func(id string)   // is given the schedule-id
 }
 
 // A part of a request is one thing that it moves.
@@ -106,6 +121,9 @@ type subscription struct {
 	prefetch  int
 	prio      int
 	exclusive bool
+	bytes     int       // of bodies and headers that it may hold; 0: any number
+	timeout   int64     // for which it may hold one; 0: as long as it likes
+	lost      []string  // ids of what it held too long
 	selector  *selector // nil: it takes all
 	gone      bool      // after UNSUBSCRIBE what it holds may be settled
 	held      []*message
@@ -118,11 +136,18 @@ func (s *subscription) room() int {
 	if s.mode == "auto" {
 		return 1 << 30
 	}
-	n := s.prefetch
+	n, bytes := s.prefetch, 0
 	for _, m := range s.held {
 		if m.tx == nil {
 			n--
+			bytes++
+			if m.large {
+				bytes += len(large)
+			}
 		}
+	}
+	if s.bytes > 0 && bytes >= s.bytes {
+		return 0
 	}
 	return n
 }
@@ -137,7 +162,21 @@ type queue struct {
 	subs   []*subscription // attached, in the order they came
 	active *subscription   // the only one that is served; nil: all are
 	owners map[string]*subscription
+
+	most  int       // how many messages it may hold; 0: any number
+	full  string    // what becomes of more
+	line  []*waiter // who waits for room
+	last  bool      // of each key it keeps the last
+	came  bool      // something has come since it was looked whether that is too much
+	keeps bool      // it is a topic, and nobody takes what is in it
+
+	// Of a durable subscription.
+	selector *selector
+	there    []entry // whether there is one: the last is so, the first is certain
 }
+
+// exists reports whether there is a durable subscription of that name.
+func (q *queue) exists() bool { return q.there[len(q.there)-1].place != nowhere }
 
 // elect picks who alone is served, if somebody wants to be.
 func (q *queue) elect() {
@@ -172,6 +211,7 @@ func (q *queue) detach(s *subscription) {
 type transaction struct {
 	name  string
 	steps []func(r *request)
+	sends map[string]int // how many messages, by queue
 }
 
 // A selector is one as clients write it, and what it means.
@@ -225,7 +265,7 @@ func (g *game) groupLets(s *subscription, m *message, sure bool) bool {
 
 // lets reports whether s can be given m.
 func (g *game) lets(s *subscription, m *message) bool {
-	return m.where() == s.q.name && m.state == ready && s.wants(m) && g.groupLets(s, m, true)
+	return m.where() == s.q.name && m.state == ready && !m.over && s.wants(m) && g.groupLets(s, m, true)
 }
 
 // limitOf is how often m may be delivered where it is; 0: for ever.

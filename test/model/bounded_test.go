@@ -1,0 +1,134 @@
+package model_test
+
+import "slices"
+
+// What becomes of a message when it comes to its queue.
+
+// count is how many messages are in q, whoever has them.
+func (g *game) count(q *queue) (n int) {
+	for _, m := range g.all {
+		if m.where() == q.name {
+			n++
+		}
+	}
+	return n
+}
+
+// arrive brings m to where it goes.
+func (g *game) arrive(m *message, r *request) {
+	q := g.queues[m.to]
+	if q.most > 0 && g.count(q) >= q.most {
+		switch q.full {
+		case "drop_new", "reject":
+			g.logf("%s finds no room", m.body)
+			g.move(m, nowhere, r)
+			m.noRoom = true
+			return
+		case "dead_letter":
+			g.buryFrom(m, m.to, "maxlen", r)
+			m.noRoom = true
+			return
+		}
+	}
+	g.move(m, m.to, r)
+	q.came = true
+	if q.keeps {
+		g.kept = append(g.kept, m)
+		g.told(m)
+	}
+	if q.last && m.key != "" {
+		g.overtake(m)
+	}
+	if m.expires != 0 && m.expires <= now() {
+		g.end(m)
+	}
+}
+
+// trim drops what is first, and nobody has, of queues that are too full and were sent to.
+func (g *game) trim() {
+	for _, q := range g.queues {
+		came := q.came
+		q.came = false
+		for came && q.full == "drop_head" && g.count(q) > q.most {
+			var first *message
+			for _, m := range g.all {
+				if m.where() == q.name && m.state == ready && (first == nil || first.older(m)) {
+					first = m
+				}
+			}
+			if first == nil {
+				break
+			}
+			g.logf("%s makes room", first.body)
+			g.move(first, nowhere, nil)
+		}
+	}
+}
+
+// older reports whether o makes room before m.
+func (m *message) older(o *message) bool {
+	if m.prio != o.prio {
+		return o.prio < m.prio
+	}
+	return o.before(m.rank)
+}
+
+// fits reports whether all that a transaction sends fits into the queues that refuse what does not; if it is to
+// wait it says where.
+func (g *game) fits(t *transaction) (fits bool, wait *queue) {
+	for _, name := range sortedKeys(t.sends) {
+		q, n := g.queues[name], t.sends[name]
+		switch {
+		case q == nil || q.full != "reject" && q.full != "block":
+		case q.full == "block" && n <= q.most && (g.count(q)+n > q.most || len(q.line) > 0):
+			return false, q
+		case g.count(q)+n > q.most:
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// A waiter is a client whose SEND waits for room.
+type waiter struct {
+	c  *client
+	r  *request
+	n  int // messages
+	do func()
+}
+
+// letIn has those go on for whom there is room, in the order in which they came.
+func (g *game) letIn() {
+	for _, name := range sortedKeys(g.queues) {
+		for q := g.queues[name]; len(q.line) > 0 && g.count(q)+q.line[0].n <= q.most; {
+			w := q.line[0]
+			q.line = q.line[1:]
+			g.logf("%s: there is room", w.c.name)
+			w.c.waits, w.r.waits = false, false
+			w.do()
+		}
+	}
+}
+
+// overtake has m take the place of what has its key in its queue.
+func (g *game) overtake(m *message) {
+	for _, o := range g.all {
+		switch {
+		case o == m || o.key != m.key || o.where() != m.where() || o.over:
+		case o.state == ready && o.since[0] != m.since[0]:
+			g.logf("%s takes the place of %s", m.body, o.body)
+			g.move(o, nowhere, nil)
+		default: // who has it goes on with it
+			o.over = true
+		}
+	}
+}
+
+// overtaken looks anew what is overtaken, of what a start found.
+func (g *game) overtaken() {
+	for _, m := range g.all {
+		m.over = m.key != "" && slices.ContainsFunc(g.all, func(o *message) bool {
+			return o.key == m.key && o.where() == m.where() && m.where() != nowhere && m.before(o.rank) && o != m
+		})
+	}
+}

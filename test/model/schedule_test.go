@@ -1,0 +1,56 @@
+package model_test
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+)
+
+// recurs has a SEND that is delayed come again, or with each minute.
+func (g *game) recurs(header map[string]string, n [8]int) {
+	switch n[6] / 7 % 4 {
+	case 0:
+		delete(header, "ttl") // or it would not be told which of them it was
+		header["AMQ_SCHEDULED_REPEAT"] = strconv.Itoa(1 + n[6]/28%2)
+		header["AMQ_SCHEDULED_PERIOD"] = strconv.FormatInt(40*g.slowly, 10)
+	}
+}
+
+// comes brings m, whose time has come, to where it goes, and has it come again if it is to.
+func (g *game) comes(m *message) {
+	if m.again != 0 {
+		n := *m
+		n.ids = map[string]string{}
+		n.header = maps.Clone(m.header)
+		n.trail = nil
+		n.until = m.until + m.period
+		if n.expires != 0 {
+			n.expires += m.period
+		}
+		n.again--
+		g.all = append(g.all, &n)
+		g.byBody[n.body+n.to] = append(g.byBody[n.body+n.to], &n)
+		g.move(&n, later, nil)
+		n.until = m.until + m.period
+	}
+	g.logf("%s arrives", m.body)
+	g.arrive(m, nil)
+}
+
+// cancel has c take back what waits for its time.
+func (g *game) cancel(c *client, n [8]int) {
+	var waiting []*message
+	for _, m := range g.all {
+		if m.where() == later && m.schedule != "" {
+			waiting = append(waiting, m)
+		}
+	}
+	if len(waiting) == 0 || c.tx != nil {
+		return
+	}
+	m := pick(waiting, n[1])
+	r := g.ask(c, "SEND")
+	c.send("SEND", "", "destination", "/queue/$schedule", "action", "cancel", "schedule-id", m.schedule, "receipt", r.receipt)
+	g.logf("%s: cancels %s, %s", c.name, m.body, fmt.Sprint(m.schedule))
+	g.move(m, nowhere, r)
+}
