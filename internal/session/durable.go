@@ -151,6 +151,8 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 		}
 	}
 	switch {
+	case broker.IsPattern(queue):
+		return d, errf(codeBadDestination, "Invalid destination", "SUBSCRIBE has the header \"x-queue-name\" with the value %s, of which a part is a wildcard; it is to be the name of one queue.", cut([]byte(queue)))
 	case queue != "":
 		autoDelete, err := flag(f, !durable, "auto-delete")
 		if err != nil {
