@@ -234,8 +234,9 @@ func (q *queue) fetch(dst []store.Delivery, n int) ([]store.Delivery, error) {
 	got := len(dst) - before
 	q.leased += got
 	t.demand = n - got
-	if t.demand > 0 && q.win.fresh >= limit && limit < q.win.next && t.wish < limit {
-		t.wish = min(limit+aheadOf, t.taken)
+	// Where there is none for long, fresh is behind limit by now.
+	if fresh := q.win.fresh; t.demand > 0 && fresh >= limit && fresh < q.win.next && t.wish < fresh {
+		t.wish = min(fresh+aheadOf, t.taken)
 		q.spool.disk.pending.mark(q)
 	}
 	if t.split && !t.paging && n > 0 && t.err != nil && got == 0 && q.wantsPage() {

@@ -59,7 +59,7 @@ func (w *window) comeNear() {
 // hop is where the next chunk behind that of seq may be, which is not there.
 func (w *window) hop(seq store.Seq) store.Seq {
 	seq = max((seq|(chunkSize-1))+1, w.base)
-	if w.far == nil || seq < w.base+store.Seq(len(w.chunks)-w.head)<<chunkBits {
+	if seq < w.base+store.Seq(len(w.chunks)-w.head)<<chunkBits {
 		return seq
 	}
 	for i := range w.far {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"testing/synctest"
 
 	"stompserver/internal/store"
 	"stompserver/internal/store/spool"
@@ -216,4 +217,55 @@ func TestGap(t *testing.T) {
 		}
 	}
 	l.end()
+}
+
+// TestGapIsNotMarked: who waits behind the last message of before a gap has no mark written for each
+// stretch of the gap.
+func TestGapIsNotMarked(t *testing.T) {
+	for lives := 1; lives <= 3; lives++ {
+		synctest.Test(t, func(t *testing.T) {
+			ref := &storetest.Reference{}
+			for range lives {
+				l := begin(t, ref)
+				q := l.queue("/queue/a")
+				l.put(q)
+				l.put(q)
+				synctest.Wait()
+				defer l.st.Close() // what a kill would not do: it comes when all is over
+			}
+			l := begin(t, ref)
+			q := l.queue("/queue/a")
+			marks := 0
+			ref.Before = func(rs []store.Record) error {
+				for i := range rs {
+					if rs[i].Kind == store.RecordMark {
+						marks++
+					}
+				}
+				return nil
+			}
+			fetch := func() (n int) {
+				for range 100 {
+					ds, err := q.Fetch(nil, 10)
+					if err != nil {
+						t.Fatal(err)
+					}
+					n += len(ds)
+					synctest.Wait() // then what was asked for is written
+				}
+				return n
+			}
+			if n := fetch(); n != 2*lives {
+				t.Errorf("got %d messages, want %d", n, 2*lives)
+			}
+			l.put(q)
+			if n := fetch(); n != 1 {
+				t.Errorf("got %d messages behind the gap", n)
+			}
+			if marks > 2*lives {
+				t.Errorf("%d lives: %d marks", lives, marks)
+			}
+			l.end()
+		})
+	}
 }
