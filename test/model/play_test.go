@@ -244,7 +244,7 @@ func (g *game) answer(c *client, s step) {
 			args = append(args, "requeue", "false")
 		}
 	}
-	if c.tx != nil && s.n[4]%3 > 0 && sub.q.most == 0 { // whose room is there only after that
+	if c.tx != nil && s.n[4]%3 > 0 && sub.q.most == 0 && !sub.q.last { // what these make of it is there only after that
 		args = append(args, "transaction", c.tx.name)
 	}
 	c.send(strings.ToUpper(s.kind), "", args...)
