@@ -11,9 +11,12 @@ import (
 // has any sign that has a meaning in one beyond a dot: so {550e8400-e29b-11d4-a716-446655440000} is a name.
 // Dots and slashes within the braces separate nothing.
 
+// Programs that expressions become are memory that a client asks for, and time of others who send. Each step of
+// one may have a list of its own of all the characters that it is for.
 const (
-	maxExprs = 8   // in one pattern
-	maxProg  = 500 // steps of the program that one becomes: it is memory that a client asks for
+	maxExprs = 8    // in one pattern
+	maxSteps = 500  // of all their programs
+	maxRunes = 4096 // in the characters of all steps: a class such as \pL has 1,300
 )
 
 // exprSigns are those that make it one.
@@ -29,6 +32,8 @@ var (
 type exprs struct {
 	parts []string // as they are in the text of the pattern
 	res   []*regexp.Regexp
+
+	steps, runes int // of all their programs
 }
 
 // expr returns the expression with its braces that name begins with, as a whole part; empty if there is none.
@@ -78,11 +83,15 @@ func (e *exprs) add(part string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("pattern: %s is no regular expression: %s", part, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
-	if prog, err := syntax.Compile(tree.Simplify()); err != nil || len(prog.Inst) > maxProg {
-		return "", fmt.Errorf("pattern: the regular expression %s is too large", part)
-	}
 	if len(e.parts) == maxExprs {
 		return "", fmt.Errorf("pattern: there are more than %d regular expressions", maxExprs)
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err == nil {
+		e.count(prog)
+	}
+	if err != nil || e.steps > maxSteps || e.runes > maxRunes {
+		return "", fmt.Errorf("pattern: the regular expression %s is too large", part)
 	}
 	re, err := regexp.Compile(`\A(?:` + text + `)\z`)
 	if err != nil {
@@ -91,6 +100,14 @@ func (e *exprs) add(part string) (string, error) {
 	part = exprHides.Replace(part)
 	e.parts, e.res = append(e.parts, part), append(e.res, re)
 	return part, nil
+}
+
+// count adds the size of a program.
+func (e *exprs) count(p *syntax.Prog) {
+	e.steps += len(p.Inst)
+	for i := range p.Inst {
+		e.runes += len(p.Inst[i].Rune)
+	}
 }
 
 // of returns the expression that a part of the pattern is, or nil.

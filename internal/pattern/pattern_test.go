@@ -85,12 +85,14 @@ func TestParse(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"{[a}": "is no regular expression: missing closing ]", "{(a{1000}){1000}}": "is no regular expression", "{[a]{600}}": "too large",
+		"{[a]{300}}.{[b]{300}}": "too large", `{\pL{4}}`: "too large",
 		strings.Repeat("{[a]}.", 9): "more than 8", "{[\x01]}": "control character",
 	} {
 		if _, err := pattern.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
+	parse(t, `{\p{L}+}.{[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}}.{(eu|us)-.*}.{\d{1,20}}`)
 	if _, err := pattern.Parse("a.>.b"); !errors.Is(err, pattern.ErrRest) {
 		t.Errorf("> in the middle: %v", err)
 	}
