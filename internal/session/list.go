@@ -27,30 +27,42 @@ func (s *session) mayList(f *frame.Frame, names []destination.Name) error {
 // withoutDoubles returns names without those by which a subscription to the others would get
 // messages a second time.
 func withoutDoubles(names []destination.Name) []destination.Name {
-	var kept []destination.Name
+	var kept []listed
 	for _, n := range names {
-		if !slices.ContainsFunc(kept, func(k destination.Name) bool { return covers(k, n) }) {
-			kept = append(slices.DeleteFunc(kept, func(k destination.Name) bool { return covers(n, k) }), n)
+		l := listed{Name: n}
+		if n.Kind == destination.Topic && broker.IsPattern(n.Text) {
+			p, err := pattern.Parse(n.Text)
+			l.pattern, l.wild = p, err == nil // an error is told by who subscribes to it
+		}
+		if !slices.ContainsFunc(kept, func(k listed) bool { return k.covers(l) }) {
+			kept = append(slices.DeleteFunc(kept, l.covers), l)
 		}
 	}
-	return kept
+	names = names[:0:0]
+	for _, l := range kept {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
+// A listed is one of several destinations, with its pattern read once: to read an expression takes a while.
+type listed struct {
+	destination.Name
+	pattern pattern.Pattern
+	wild    bool // it has one
 }
 
 // covers reports whether all that comes to n comes to the topics of k, or whether they are the same.
-func covers(k, n destination.Name) bool {
-	if k.Queue != n.Queue { // each of its own
+func (k listed) covers(n listed) bool {
+	switch {
+	case k.Kind != n.Kind || k.Queue != n.Queue: // each of its own
 		return false
+	case k.Text == n.Text:
+		return true
+	case !k.wild || n.Kind != destination.Topic:
+		return false
+	case n.wild:
+		return k.pattern.Contains(n.pattern)
 	}
-	if k.Kind != n.Kind || n.Kind != destination.Topic || !broker.IsPattern(k.Text) {
-		return k.Kind == n.Kind && k.Text == n.Text
-	}
-	p, err := pattern.Parse(k.Text)
-	if err != nil {
-		return false // told by who subscribes to it
-	}
-	if !broker.IsPattern(n.Text) {
-		return p.Matches(n.Text)
-	}
-	q, err := pattern.Parse(n.Text)
-	return err == nil && p.Contains(q)
+	return !broker.IsPattern(n.Text) && k.pattern.Matches(n.Text)
 }
