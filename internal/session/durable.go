@@ -191,8 +191,8 @@ func mayWait(topic, spelt string) error {
 }
 
 var (
-	groupEscapes   = strings.NewReplacer("%", "%25", "/", "%2F", "*", "%2A", "#", "%23", ">", "%3E", "+", "%2B")
-	patternEscapes = strings.NewReplacer("%", "%25", "*", "%2A", "#", "%23", ">", "%3E", "+", "%2B")
+	groupEscapes   = strings.NewReplacer("%", "%25", "/", "%2F", "*", "%2A", "#", "%23", ">", "%3E", "+", "%2B", "{", "%7B")
+	patternEscapes = strings.NewReplacer("%", "%25", "*", "%2A", "#", "%23", ">", "%3E", "+", "%2B", "{", "%7B")
 )
 
 // groupQueue is the queue that a group has of a topic, or of a pattern of topics, in any spelling. No two
