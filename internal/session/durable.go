@@ -85,13 +85,10 @@ func (s *session) bind(f *frame.Frame, n destination.Name, o *broker.Options, su
 	if err := s.b.Bind(d, op); err != nil {
 		return "", err
 	}
-	if err := done(); err != nil {
-		return "", err
-	}
 	if d.Shared {
 		sub.shared = d.Queue
 	}
-	return d.Queue, nil
+	return d.Queue, done()
 }
 
 // awaited returns an operation, and what waits for its end. Called by the reader.

@@ -109,24 +109,29 @@ func (s *session) errManySubscriptions() *Error {
 
 // attach makes the subscription of f to one destination. Declares says that f is about it alone,
 // and may say how a queue is to be.
-func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options, declares bool) (*subscr, error) {
+func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options, declares bool) (sub *subscr, err error) {
 	id, named := f.Header.Get("id")
-	sub := &subscr{s: s, id: string(id), named: named, spelt: n.Spelt, seqName: f.Header.Value("include-seq")}
+	sub = &subscr{s: s, id: string(id), named: named, spelt: n.Spelt, seqName: f.Header.Value("include-seq")}
+	defer func() {
+		if err != nil {
+			sub.unshare()
+		}
+	}()
 	dest, err := s.bind(f, n, &o, sub)
 	if err != nil {
-		return nil, err
+		return sub, err
 	}
 	if declares && sub.of == "" && s.b.IsQueue(dest) && !n.System() {
 		if err := s.declare(f, dest, dest); err != nil {
-			return nil, err
+			return sub, err
 		}
 	} else if declares && sub.of == "" {
 		if err := s.declareTopic(f, n); err != nil {
-			return nil, err
+			return sub, err
 		}
 	}
 	if o.Browse, err = s.browse(f, dest); err != nil {
-		return nil, err
+		return sub, err
 	}
 	if _, ok := f.Header.Get(broker.StreamOffset); (ok || isStream(f)) && sub.seqName == "" || s.b.Keeps(dest) {
 		sub.offset = true
