@@ -286,7 +286,7 @@ func (s *session) reading(f *frame.Frame, name string) rights.Actions {
 }
 
 // mayReply checks where the server would answer the request of f: it must not write for a client
-// where that may not.
+// where that may not, nor make a queue for it.
 func (s *session) mayReply(f *frame.Frame) error {
 	for _, name := range []string{"reply-to", "JMSReplyTo"} {
 		all, err := destination.Parse(f.Header.Value(name), destination.None)
@@ -299,6 +299,11 @@ func (s *session) mayReply(f *frame.Frame) error {
 			}
 			if err := s.may(rights.Write, n.Text, n.Spelt); err != nil {
 				return err
+			}
+			if s.cfg.NoAutoCreate {
+				if err := s.mayMake(f, &n); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -30,6 +30,11 @@ func (s *session) declare(f *frame.Frame, queue, of string) error {
 			if err := s.may(rights.Write, dead, dead); err != nil {
 				return err
 			}
+			if s.cfg.NoAutoCreate {
+				if err := s.mayMake(f, &destination.Name{Kind: destination.Queue, Text: dead, Spelt: dead}); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	same, err := s.b.Declare(queue, p, fresh)

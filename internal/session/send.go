@@ -17,7 +17,7 @@ func (s *session) send(f *frame.Frame) error {
 			return err
 		}
 	}
-	if right != nil && s.to.to.Control() {
+	if s.to.to.Control() {
 		if err := s.mayReply(f); err != nil {
 			return err
 		}
