@@ -46,6 +46,16 @@ func (c *clock) set(a *alarm, at int64) {
 	}
 }
 
+// drop has a not ring, and lets go of what it is of.
+func (c *clock) drop(a *alarm) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a.at != 0 {
+		heap.Remove(&c.alarms, a.index)
+		a.at = 0
+	}
+}
+
 // arm sets the timer to the first alarm. Called with mu held.
 func (c *clock) arm() {
 	if len(c.alarms) == 0 || c.stopped {

@@ -16,6 +16,7 @@ type gate struct {
 func (q *queue) gateAsWanted(w *Wake) {
 	if q.props == nil || q.props.Consumers == 0 {
 		if q.gate != nil {
+			q.b.clock.drop(&q.gate.alarm)
 			q.gate = nil
 			q.pausedOrNot(w)
 		}

@@ -275,6 +275,7 @@ func (q *queue) forget() bool {
 		q.b.ends.drop(q.name)
 	}
 	q.gone = true
+	q.dropAlarms()
 	if q.doom != nil {
 		q.doom.end()
 	}
@@ -288,6 +289,26 @@ func (q *queue) forget() bool {
 	}
 	q.b.memory.extra.Add(-queueCost - int64(len(q.name)))
 	return true
+}
+
+// dropAlarms lets go of alarms of the queue: how far ahead they are is for clients to say, and so many queues
+// may have been there meanwhile.
+func (q *queue) dropAlarms() {
+	if q.idling != nil {
+		q.b.clock.drop(q.idling)
+	}
+	if q.aging != nil {
+		q.b.clock.drop(q.aging)
+	}
+	if q.gate != nil {
+		q.b.clock.drop(&q.gate.alarm)
+	}
+	if q.expiry != nil {
+		q.b.clock.drop(&q.expiry.alarm)
+	}
+	if q.pause != nil {
+		q.b.clock.drop(&q.pause.alarm)
+	}
 }
 
 // unlist takes the queue, which is empty, out of the table and the store, but not if it is to
