@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"stompserver/internal/broker"
+	"stompserver/internal/pattern"
 	"stompserver/internal/store/spool"
 	"stompserver/internal/store/storetest"
 )
@@ -100,7 +101,7 @@ func TestDestroyedIsGone(t *testing.T) {
 				finish(t, func(op *broker.Op) { a.Send(newMessage(t, "/topic/a", body, headers...), op, &w) })
 			}
 			first := bind()
-			for i := range 300 {
+			for i := range 2000 {
 				send("old", "priority", []string{"4", "9"}[i%2], "fill", strings.Repeat("x", 500))
 			}
 			first.sub.Start(&w)
@@ -140,5 +141,72 @@ func TestDestroyedIsGone(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An exclusive queue that goes with its connection goes as a whole, though most of it has to be read from the disk
+// first and the next connection is there before.
+func TestAbandonedIsGone(t *testing.T) {
+	backend := &held{}
+	var b *broker.Broker
+	var w broker.Wake
+	open := func() (end func()) {
+		st, err := spool.Open(spool.Config{Backend: backend, Window: 8 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err = broker.New(broker.Config{Store: st, Durable: true}); err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			b.Close()
+			if err := st.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	put := func(body string) {
+		a, err := b.Address("/queue/own")
+		if err != nil {
+			t.Fatal(err)
+		}
+		finish(t, func(op *broker.Op) {
+			a.Send(newMessage(t, "/queue/own", body, "fill", strings.Repeat("x", 500)), op, &w)
+		})
+	}
+	subscribe := func(owner uint64) *basket {
+		s := &basket{got: make(map[string]int)}
+		var err error
+		if s.sub, err = b.Subscribe("/queue/own", broker.Options{Mode: broker.Client, Prefetch: 10, Consumer: s, Owner: owner}); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	end := open()
+	for range 2000 { // more than one read brings
+		put("old")
+	}
+	end()
+	end = open()
+	defer func() { end() }()
+	own, err := pattern.Parse("/queue/own")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.SetRules([]broker.Rule{{Match: own, Properties: broker.Properties{Exclusive: true}}})
+	first := subscribe(1)
+	first.sub.Start(&w)
+	eventually(t, "ten are in flight", func() bool { return first.count("old") == 10 })
+	first.sub.Detach(&w)
+	first.sub.Close(1000, &w)
+	letGo := backend.hold()
+	b.Abandon("/queue/own", 1)
+	second := subscribe(2)
+	letGo()
+	put("new")
+	second.sub.Start(&w)
+	eventually(t, "the new message comes", func() bool { return second.count("new") == 1 })
+	if n := second.count("old"); n > 0 {
+		t.Errorf("got %d old ones", n)
 	}
 }

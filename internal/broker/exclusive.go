@@ -23,6 +23,19 @@ func (q *queue) ownedBy(owner uint64) bool {
 	return q.owner == owner
 }
 
+// Owned reports whether a connection has an exclusive queue, or had it when its properties were others.
+func (b *Broker) Owned(dest string, owner uint64) bool {
+	b.mu.RLock()
+	q := b.queues[dest]
+	b.mu.RUnlock()
+	if q == nil {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.gone && q.owner == owner
+}
+
 // Abandon says that a connection is gone, of which an exclusive queue may be. Its subscriptions must be closed.
 func (b *Broker) Abandon(dest string, owner uint64) {
 	b.mu.RLock()
@@ -39,6 +52,7 @@ func (b *Broker) Abandon(dest string, owner uint64) {
 	q.owner = 0
 	if q.props != nil && q.props.Exclusive {
 		q.b.cfg.Log.Info("queue deleted", "destination", q.name, "reason", "exclusive")
+		q.condemn() // the next may be there before all of it is gone
 		q.dying = true
 		q.drop()
 	}

@@ -39,7 +39,7 @@ func (k *sink) write(ps []piece, pos int) (int, error) {
 }
 
 // feed has s work on what a client wrote, in reads of a whole room.
-func feed(b *testing.B, s *session, bytes []byte) {
+func feed(b testing.TB, s *session, bytes []byte) {
 	for len(bytes) > 0 {
 		n := copy(s.space(), bytes)
 		bytes = bytes[n:]

@@ -154,8 +154,8 @@ func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
 	if sub.bs, err = s.b.Subscribe(dest, o); err != nil {
 		return err
 	}
-	if !sub.topic && s.b.Exclusive(dest) && !slices.Contains(s.exclusive, dest) {
-		s.exclusive = append(s.exclusive, dest)
+	if !sub.topic && s.b.Owned(dest, s.id) {
+		s.owns(dest)
 	}
 	sub.vain = o.Mode != broker.Auto && sub.bs.Mode() == broker.Auto // it may acknowledge, which changes nothing
 	sub.head = append(sub.head, "MESSAGE\n"...)
@@ -172,6 +172,17 @@ func (s *session) open(sub *subscr, dest string, o broker.Options) (err error) {
 	s.subs.next++
 	s.subs.add(sub)
 	return nil
+}
+
+// owns remembers a queue that the connection has for itself, to let it go at the end.
+func (s *session) owns(queue string) {
+	if slices.Contains(s.exclusive, queue) {
+		return
+	}
+	if len(s.exclusive) == cap(s.exclusive) { // some may be forgotten, which were empty and not used any more
+		s.exclusive = slices.DeleteFunc(s.exclusive, func(q string) bool { return !s.b.Owned(q, s.id) })
+	}
+	s.exclusive = append(s.exclusive, queue)
 }
 
 // roomFor waits for memory, if a subscription to dest would make a queue.
