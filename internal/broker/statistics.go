@@ -66,31 +66,34 @@ func (b *Broker) controlStats(name string, m *message.Message, op *Op, w *Wake) 
 		return
 	}
 	dest, _ := statsOf(name)
-	var reports [][]figure
+	id, _ := m.Header("correlation-id")
+	tell := func(figures []figure) (err error) {
+		reply, err := report(replyTo, id, figures)
+		if err == nil {
+			to.Send(reply, NewOp(nil), w)
+		}
+		return err
+	}
 	switch {
 	case dest == "":
-		reports = append(reports, b.figures())
+		err = tell(b.figures())
 	case isPattern(dest):
-		if reports, err = b.figuresOfAll(dest); err != nil {
-			op.Finish(err)
-			return
+		if err = b.eachMatch(dest, func(name string, st QueueStats) error { return tell(b.figuresOf(name, st)) }); err != nil {
+			break
 		}
 		if _, asked := m.Header(amqListEnd); asked || strings.Contains(name, amqListEnd+".") {
-			reports = append(reports, nil)
+			err = tell(nil)
 		}
 	default:
-		reports = append(reports, b.figuresOf(dest))
-	}
-	id, _ := m.Header("correlation-id")
-	for _, figures := range reports {
-		reply, err := report(replyTo, id, figures)
-		if err != nil {
-			op.Finish(err)
-			return
+		var st QueueStats
+		for _, q := range b.Queues() {
+			if q.Name == dest {
+				st = q
+			}
 		}
-		to.Send(reply, NewOp(nil), w)
+		err = tell(b.figuresOf(dest, st))
 	}
-	op.Finish(nil)
+	op.Finish(err)
 }
 
 // report is the message that tells figures; without any it is empty.
@@ -109,11 +112,11 @@ func report(to, id string, figures []figure) (*message.Message, error) {
 	return message.New(f, to, message.At(nowMilli()))
 }
 
-// figuresOfAll are those of each destination there is that a pattern stands for, in the order of their names.
-func (b *Broker) figuresOfAll(dest string) (all [][]figure, err error) {
+// eachMatch calls f for each destination there is that a pattern stands for, in the order of their names.
+func (b *Broker) eachMatch(dest string, f func(name string, st QueueStats) error) error {
 	p, err := pattern.Parse(dest)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrControl, err)
+		return fmt.Errorf("%w: %w", ErrControl, err)
 	}
 	var names []string
 	b.mu.RLock()
@@ -124,16 +127,20 @@ func (b *Broker) figuresOfAll(dest string) (all [][]figure, err error) {
 		names = append(names, name)
 	}
 	b.mu.RUnlock()
+	stats := make(map[string]QueueStats)
 	for _, q := range b.Queues() { // those too that nobody has used since the start
 		names = append(names, q.Name)
+		stats[q.Name] = q
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		if p.Matches(name) && !isSystem(name) && !isTemp(name) {
-			all = append(all, b.figuresOf(name))
+			if err := f(name, stats[name]); err != nil {
+				return err
+			}
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // replyAddress is where a request is answered.
@@ -193,7 +200,7 @@ func (b *Broker) figures() []figure {
 }
 
 // figuresOf are those of one destination. One that is not there has none but zeros.
-func (b *Broker) figuresOf(dest string) []figure {
+func (b *Broker) figuresOf(dest string, st QueueStats) []figure {
 	all := []figure{{"destinationName", dest}}
 	if !b.IsQueue(dest) {
 		n := 0
@@ -202,12 +209,6 @@ func (b *Broker) figuresOf(dest string) []figure {
 		}
 		n += b.following(dest)
 		return append(all, figure{"consumerCount", n})
-	}
-	var st QueueStats
-	for _, q := range b.Queues() {
-		if q.Name == dest {
-			st = q
-		}
 	}
 	consumers, paused := 0, b.pauses.has(dest)
 	b.mu.RLock()
