@@ -15,6 +15,10 @@ func (r *recovery) begin(trusted bool) error {
 		r.forgetEmpty()
 	}
 	f.turn.Lock()
+	for _, d := range f.dead { // where the end of the log is missing
+		f.number = max(f.number, d.group)
+	}
+	f.synced = f.number
 	var err error
 	old := len(f.chain)
 	switch {
@@ -24,9 +28,16 @@ func (r *recovery) begin(trusted bool) error {
 	case old == 0:
 		err = f.roll(0, true)
 	default:
-		f.redo, err = f.fs.Open(f.current().name, false)
+		if f.redo, err = f.fs.Open(f.current().name, false); err == nil {
+			err = f.redo.Sync() // a process that was killed may not have come to that
+		}
 	}
 	f.turn.Unlock()
+	if err == nil && !goesOn { // nothing will say any more that they are acked
+		if err = f.removeDead(); err == nil {
+			err = f.syncAll(nil)
+		}
+	}
 	if err != nil {
 		return f.begun(err)
 	}

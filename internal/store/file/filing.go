@@ -56,12 +56,15 @@ func (f *File) fileSome(limit place) (n int, err error) {
 	if full == nil {
 		full = err
 	}
-	if full == nil {
+	if full == nil { // else the others are tried again
 		f.cursor = next
-	} else {
-		f.cursor = cursor{} // what was passed over is to be tried again
 	}
-	f.filed(done, err == nil)
+	if f.filed(done, err == nil) {
+		// They go before the group that says they are acked, which may be one of long before.
+		if err := errors.Join(f.Sync(), f.removeDead()); err != nil && full == nil {
+			full = err
+		}
+	}
 	return len(done), f.full(full)
 }
 
@@ -128,8 +131,9 @@ func (f *File) folder(q *queue) error {
 }
 
 // filed notes of messages that they have files, and says so in the log; or that there are files of
-// which it is not known what they hold. Those of messages that were acked meanwhile are to go.
-func (f *File) filed(all []held, sure bool) {
+// which it is not known what they hold. Those of messages that were acked meanwhile are to go; it
+// reports whether there are such.
+func (f *File) filed(all []held, sure bool) (late bool) {
 	f.turn.Lock()
 	defer f.turn.Unlock()
 	f.mu.Lock()
@@ -138,6 +142,7 @@ func (f *File) filed(all []held, sure bool) {
 		switch s := h.q.get(h.seq); {
 		case s == nil && !h.there: // else its file is to go already
 			f.dead = append(f.dead, dead{path: path{h.q.folder, h.name}, group: f.number})
+			late = true
 		case s == nil:
 		case sure:
 			f.hasFile(h.q, s)
@@ -148,7 +153,7 @@ func (f *File) filed(all []held, sure bool) {
 	}
 	f.mu.Unlock()
 	if len(said) == 0 || f.failed() != nil {
-		return
+		return late
 	}
 	// Nothing is lost if it is: then they get their files once more.
 	_ = f.append(false, func() {
@@ -161,6 +166,7 @@ func (f *File) filed(all []held, sure bool) {
 			addNumbers(&f.out, kindFiled, h.q.id, uint64(h.seq), uint64(last))
 		}
 	})
+	return late
 }
 
 // syncAll makes durable what was written to files, and which there are.

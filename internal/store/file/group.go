@@ -82,9 +82,12 @@ func addNumbers(out *vfs.Gather, kind byte, ns ...uint64) {
 func addRecord(out *vfs.Gather, q *queue, r *store.Record) {
 	switch r.Kind {
 	case store.RecordPut:
+		q.top = max(q.top, r.Seq)
 		addMessage(out, kindPut, q.id, r.Seq, r.Msg)
 	case store.RecordAck:
-		addNumbers(out, kindAck, q.id, uint64(r.Seq), uint64(r.Last), q.countOf(r.Seq, r.Last))
+		// Behind that there is none yet: a start, which sees the files first, must not take one for it.
+		last := min(r.Last, max(q.last, q.top))
+		addNumbers(out, kindAck, q.id, uint64(r.Seq), uint64(last), q.countOf(r.Seq, last))
 	case store.RecordMark:
 		addNumbers(out, kindMark, q.id, uint64(r.Seq))
 	case store.RecordAttempts:

@@ -11,8 +11,9 @@ import (
 type queue struct {
 	name   string
 	folder string
-	id     uint64 // in the names of its messages, and in the log
-	named  uint64 // the segment of the log that last said so
+	id     uint64    // in the names of its messages, and in the log
+	named  uint64    // the segment of the log that last said so
+	top    store.Seq // the highest that was encoded
 
 	last, marked store.Seq
 	slots        []slot // in order, some of them empty

@@ -303,10 +303,15 @@ func (r *recovery) usePrefix(prefix string) {
 	}
 }
 
-// hold counts what each folder has.
+// hold counts what each folder has. What a process that was killed removed may still come back.
 func (r *recovery) hold() {
+	unsure := r.state == nil || !r.state.clean
+	r.f.topTouched = r.f.topTouched || unsure
 	for _, folder := range r.folders {
 		r.f.holds[folder] = 0
+		if unsure {
+			r.f.touched[folder] = true
+		}
 	}
 	for p, at := range r.listing {
 		if at.q != nil {
@@ -320,6 +325,7 @@ func (r *recovery) sweep() {
 	for _, folder := range r.folders {
 		if r.f.holds[folder] == 0 && r.f.fs.RemoveFolder(folder) == nil {
 			delete(r.f.holds, folder)
+			delete(r.f.touched, folder)
 			r.f.topTouched = true
 		}
 	}

@@ -149,9 +149,12 @@ func (f *File) carry() (some bool, err error) {
 	limit := placeOf(f.current().number, 0)
 	f.mu.Unlock()
 	all, next, err := f.collect(f.cursor, limit, 4096, carryAtOnce)
-	if err != nil || len(all) == 0 {
-		f.cursor = next
+	if err != nil { // what was read before it is read again
 		return false, err
+	}
+	if len(all) == 0 {
+		f.cursor = next
+		return false, nil
 	}
 	f.turn.Lock()
 	defer f.turn.Unlock()
