@@ -251,6 +251,7 @@ func (f *File) removeDead() error {
 	const atOnce = 64 // for those who read wait
 	for len(list) > 0 {
 		n, err := f.remove(list[:min(atOnce, len(list))])
+		f.freed.Add(uint64(n))
 		f.turn.Lock()
 		f.mu.Lock()
 		if f.dead = f.dead[n:]; len(f.dead) == 0 {

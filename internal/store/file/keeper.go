@@ -132,20 +132,16 @@ func (f *File) tidy() error {
 	}
 }
 
-// reclaim makes room on a full disk, and reports whether there is any hope.
-func (f *File) reclaim() bool {
+// reclaim makes room on a full disk, and reports whether there is any hope: something went since freed
+// was before, be it that the keeper was faster.
+func (f *File) reclaim(before uint64) bool {
 	f.work.Lock()
 	defer f.work.Unlock()
 	if f.Sync() != nil {
 		return false
 	}
-	f.mu.Lock()
-	before := len(f.dead) + len(f.chain)
-	f.mu.Unlock()
 	_ = f.tidy() // if there was no room even for that there is less than before all the same
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.dead)+len(f.chain) < before
+	return f.freed.Load() != before
 }
 
 // retire gives up the segments that the log begins with, if every message in them is acked or has
@@ -183,6 +179,7 @@ func (f *File) giveUp(n int) error {
 	old := f.chain[:n:n]
 	f.chain = f.chain[n:]
 	f.mu.Unlock()
+	f.freed.Add(1)
 	return f.recycle(old)
 }
 

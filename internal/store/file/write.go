@@ -17,8 +17,9 @@ func (f *File) Write(rs []store.Record) error {
 	if len(rs) == 0 {
 		return f.failed()
 	}
+	before := f.freed.Load()
 	err := f.tryWrite(rs)
-	if errors.Is(err, store.ErrFull) && f.reclaim() {
+	if errors.Is(err, store.ErrFull) && f.reclaim(before) {
 		err = f.tryWrite(rs)
 	}
 	return err
