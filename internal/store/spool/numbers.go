@@ -161,6 +161,7 @@ func (s *Spool) leaveNumbers(open []*queue) error {
 	if n.ceiling == 0 {
 		return nil // there is none of this process
 	}
+	s.forgetNumbers()
 	known := max(n.known, n.floor)
 	for _, q := range open {
 		known = max(known, q.known)
@@ -185,6 +186,24 @@ func (s *Spool) leaveNumbers(open []*queue) error {
 		return err
 	}
 	return nil
+}
+
+// mostLeft is for how many queues that were not opened since the start a clean stop says where they were.
+const mostLeft = 4096
+
+// forgetNumbers has names that are not used any more not gather for ever: where there are many, such
+// a queue begins behind all others if it ever comes back. Called with mu held.
+func (s *Spool) forgetNumbers() {
+	n := &s.disk.numbers
+	if len(n.lasts) <= mostLeft {
+		return
+	}
+	for name, last := range n.lasts {
+		if _, stored := s.stored[name]; !stored { // else it goes on behind what the backend has
+			s.floor = max(s.floor, last)
+			delete(n.lasts, name)
+		}
+	}
 }
 
 // rowOf is a row with headers of that many numbers.

@@ -269,3 +269,41 @@ func TestGapIsNotMarked(t *testing.T) {
 		})
 	}
 }
+
+// TestNumbersForget: names that come once, and never again, do not gather for ever; what is forgotten
+// of them is made up for.
+func TestNumbersForget(t *testing.T) {
+	ref := &storetest.Reference{}
+	last := map[string]store.Seq{}
+	const lives, names = 12, 2000
+	for i := range lives {
+		l := begin(t, ref)
+		stays := l.queue("/queue/stays")
+		if seq := l.passThrough(stays); seq != last[stays.Name()]+1 {
+			t.Errorf("life %d: %s gets %d after %d", i, stays.Name(), seq, last[stays.Name()])
+		} else {
+			last[stays.Name()] = seq
+		}
+		for j := range names {
+			q := l.queue(fmt.Sprint("/queue/once", i, "-", j))
+			last[q.Name()] = l.passThrough(q)
+		}
+		l.end()
+	}
+	infos, err := ref.Queues()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range infos {
+		if i.Bytes > 4*names*24 {
+			t.Errorf("%s takes %d bytes", i.Name, i.Bytes)
+		}
+	}
+	l := begin(t, ref)
+	for name, seq := range last {
+		if again := l.passThrough(l.queue(name)); again <= seq {
+			t.Fatalf("%s gets %d after %d", name, again, seq)
+		}
+	}
+	l.end()
+}
