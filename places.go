@@ -16,6 +16,7 @@ import (
 	"stompserver/internal/store/dbm"
 	"stompserver/internal/store/file"
 	"stompserver/internal/store/journal"
+	"stompserver/internal/store/spool"
 	"stompserver/internal/transfer"
 	"stompserver/internal/vfs"
 )
@@ -252,7 +253,11 @@ func (t Transfer) behind(ctx context.Context, src transfer.Source, to Place) (su
 		return nil, err
 	}
 	defer closeWith(&err, b.Close)
-	return transfer.Append(ctx, b, src, t.tell(0))
+	last, err := spool.Lasts(b)
+	if err != nil {
+		return nil, err
+	}
+	return transfer.Append(ctx, b, last, src, t.tell(0))
 }
 
 // A StoreReport is what Check found.

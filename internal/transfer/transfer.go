@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"stompserver/internal/destination"
 	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
@@ -26,6 +27,9 @@ const (
 type Source struct {
 	// Queues are what is known beforehand; nil for a dump.
 	Queues []store.Info
+
+	// No queue that is empty had a Seq above it.
+	Floor store.Seq
 
 	// Messages yields a RecordPut for each, with Attempts. After an error it ends.
 	Messages iter.Seq2[store.Record, error]
@@ -46,9 +50,16 @@ func Of(b store.Backend) (Source, error) {
 	if err != nil {
 		return Source{}, err
 	}
-	infos = slices.DeleteFunc(slices.Clone(infos), func(i store.Info) bool { return i.Name == "" || i.Count == 0 })
+	floor := store.Seq(0)
+	infos = slices.DeleteFunc(slices.Clone(infos), func(i store.Info) bool {
+		empty := i.Name == "" || i.Count == 0
+		if empty {
+			floor = max(floor, i.Last)
+		}
+		return empty
+	})
 	slices.SortFunc(infos, func(a, b store.Info) int { return strings.Compare(a.Name, b.Name) })
-	return Source{Queues: infos, Messages: func(yield func(store.Record, error) bool) {
+	return Source{Queues: infos, Floor: floor, Messages: func(yield func(store.Record, error) bool) {
 		for _, i := range infos {
 			if !walk(b, i, yield) {
 				return
@@ -151,12 +162,13 @@ func Copy(ctx context.Context, to store.Backend, from Source, tell func(n int)) 
 		switch {
 		case i.Count > 0:
 			c.there[i.Name] = i
-		case i.Last > 0:
+		case i.Last > 0 && i.Last != from.Floor: // else a copy before this one came to its end
 			return nil, fmt.Errorf("%w: it was in use, and its sequence numbers would come twice", ErrNotEmpty)
 		}
 	}
 	for _, i := range from.Queues {
 		c.known[i.Name] = i
+		c.floor = max(c.floor, i.Last)
 	}
 	n := 0
 	for r, err := range from.Messages {
@@ -178,22 +190,13 @@ func Copy(ctx context.Context, to store.Backend, from Source, tell func(n int)) 
 			return c.sums.list, c.foreign(name)
 		}
 	}
-	return c.sums.list, c.finish()
+	return c.sums.list, c.finish(from.Floor)
 }
 
-// Append writes what from has behind what to has. It is not to be begun again.
-func Append(ctx context.Context, to store.Backend, from Source, tell func(n int)) ([]Summary, error) {
+// Append writes what from has behind what to has. Last tells which Seq a queue of that may have come to.
+// It is not to be begun again.
+func Append(ctx context.Context, to store.Backend, last func(queue string) store.Seq, from Source, tell func(n int)) ([]Summary, error) {
 	c := copier{to: to, last: make(map[string]store.Seq)}
-	infos, err := to.Queues()
-	if err != nil {
-		return nil, err
-	}
-	for _, i := range infos {
-		c.floor = max(c.floor, i.Last)
-		if i.Name != "" {
-			c.last[i.Name] = i.Last
-		}
-	}
 	n := 0
 	for r, err := range from.Messages {
 		if err == nil {
@@ -201,7 +204,7 @@ func Append(ctx context.Context, to store.Backend, from Source, tell func(n int)
 		}
 		if err == nil {
 			if _, ok := c.last[r.Queue]; !ok {
-				c.last[r.Queue] = c.floor
+				c.last[r.Queue] = last(r.Queue)
 			}
 			r.Seq = 0
 			err = c.add(r)
@@ -221,7 +224,7 @@ type copier struct {
 	there map[string]store.Info // in to, before
 	known map[string]store.Info // of the source
 	last  map[string]store.Seq  // by queue: the Seq that came last
-	floor store.Seq             // no queue of to had one above it
+	floor store.Seq             // the highest of known
 	group []store.Record
 	bytes int
 	sums  summaries
@@ -306,21 +309,32 @@ func (c *copier) flush() error {
 }
 
 // finish writes what holds for whole queues: up to where messages may have been handed out,
-// and which Seqs were used beyond those of the messages.
-func (c *copier) finish() error {
+// and which Seqs were used beyond those of the messages. Floor is the highest of queues that are empty.
+func (c *copier) finish(floor store.Seq) error {
 	for _, s := range c.sums.list {
 		i, ok := c.known[s.Queue]
 		if !ok {
 			continue
 		}
 		if last := c.last[s.Queue]; i.Last > last && c.there[s.Queue].Last < i.Last {
-			c.group = append(c.group,
-				store.Record{Kind: store.RecordPut, Queue: s.Queue, Seq: i.Last, Msg: message.Text(s.Queue, "", 0)},
-				store.Record{Kind: store.RecordAck, Queue: s.Queue, Seq: i.Last, Last: i.Last})
+			c.used(s.Queue, i.Last)
 		}
 		if i.Marked > 0 {
 			c.group = append(c.group, store.Record{Kind: store.RecordMark, Queue: s.Queue, Seq: i.Marked})
 		}
 	}
+	if floor > c.floor && floor > c.there[numbersQueue].Last {
+		c.used(numbersQueue, floor)
+	}
 	return c.flush()
+}
+
+// numbersQueue is where the spool keeps what it knows of Seqs.
+const numbersQueue = destination.QueuePrefix + "$numbers"
+
+// used notes that a queue went up to seq.
+func (c *copier) used(queue string, seq store.Seq) {
+	c.group = append(c.group,
+		store.Record{Kind: store.RecordPut, Queue: queue, Seq: seq, Msg: message.Text(queue, "", 0)},
+		store.Record{Kind: store.RecordAck, Queue: queue, Seq: seq, Last: seq})
 }

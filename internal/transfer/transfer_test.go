@@ -272,3 +272,36 @@ func FuzzUndump(f *testing.F) {
 		}
 	})
 }
+
+// TestCopyFloor: Seqs of queues that are empty by now are not given again, and a copy of them can be
+// begun again.
+func TestCopyFloor(t *testing.T) {
+	from := &storetest.Reference{}
+	if err := from.Write([]store.Record{
+		{Kind: store.RecordPut, Queue: "/queue/gone", Seq: 1000, Msg: newMessage(t, "/queue/gone", "")},
+		{Kind: store.RecordAck, Queue: "/queue/gone", Seq: 1000, Last: 1000},
+		{Kind: store.RecordPut, Queue: "/queue/a", Seq: 5, Msg: newMessage(t, "/queue/a", "")},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	to := &storetest.Reference{}
+	for range 3 {
+		sums, err := transfer.Copy(t.Context(), to, source(t, from), nil)
+		if err != nil || len(sums) != 1 {
+			t.Fatal(sums, err)
+		}
+		infos, err := to.Queues()
+		if err != nil {
+			t.Fatal(err)
+		}
+		top := store.Seq(0)
+		for _, i := range infos {
+			if top = max(top, i.Last); i.Name == "/queue/a" && i.Last != 5 {
+				t.Errorf("%+v", i)
+			}
+		}
+		if top != 1000 {
+			t.Errorf("the highest number is %d", top)
+		}
+	}
+}

@@ -307,3 +307,33 @@ func TestNumbersForget(t *testing.T) {
 	}
 	l.end()
 }
+
+// TestLasts: what writes to a backend beside the spool goes on behind all Seqs that there were.
+func TestLasts(t *testing.T) {
+	ref := &storetest.Reference{}
+	given := map[string]store.Seq{}
+	for i := range 4 {
+		l := begin(t, ref)
+		q := l.queue("/queue/passed")
+		for range 3 {
+			given[q.Name()] = l.passThrough(q)
+		}
+		stored := l.queue("/queue/stored")
+		given[stored.Name()] = max(l.put(stored), l.passThrough(l.queue(fmt.Sprint("/queue/", i))))
+		if i%2 == 0 { // else it is killed
+			l.end()
+		}
+		last, err := spool.Lasts(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, seq := range given {
+			if got := last(name); got < seq {
+				t.Errorf("life %d: %s had %d, and goes on behind %d", i, name, seq, got)
+			}
+		}
+		if last("/queue/another") < given["/queue/passed"] {
+			t.Errorf("life %d: a queue that was not there begins before others", i)
+		}
+	}
+}

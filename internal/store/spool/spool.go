@@ -79,9 +79,25 @@ func Open(cfg Config) (*Spool, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	s, err := look(cfg.Backend)
+	if err != nil {
+		return nil, err
+	}
+	d := newDisk(cfg)
+	d.numbers, s.disk = s.disk.numbers, d
+	if err := s.disk.raise(s.floor); err != nil {
+		return nil, err
+	}
+	s.disk.wg.Go(func() { s.disk.commitAll() }) // ended by Close, as is the pager
+	s.disk.wg.Go(func() { s.disk.pageAll(s) })
+	return s, nil
+}
+
+// look makes a spool that knows what b holds, and does nothing yet.
+func look(b store.Backend) (*Spool, error) {
 	s := New()
 	s.stored = make(map[string]store.Info)
-	infos, err := cfg.Backend.Queues()
+	infos, err := b.Queues()
 	if err != nil {
 		return nil, err
 	}
@@ -91,16 +107,24 @@ func Open(cfg Config) (*Spool, error) {
 		}
 		s.floor = max(s.floor, i.Last)
 	}
-	s.disk = newDisk(cfg)
-	if err := s.recall(cfg.Backend); err != nil {
+	s.disk = new(disk)
+	return s, s.recall(b)
+}
+
+// Lasts tells for who writes to a backend that no spool uses which Seq each queue may have come to. It
+// is to be asked once for each.
+func Lasts(b store.Backend) (func(queue string) store.Seq, error) {
+	s, err := look(b)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.disk.raise(s.floor); err != nil {
-		return nil, err
-	}
-	s.disk.wg.Go(func() { s.disk.commitAll() }) // ended by Close, as is the pager
-	s.disk.wg.Go(func() { s.disk.pageAll(s) })
-	return s, nil
+	return func(name string) store.Seq {
+		if name == numbersQueue {
+			return s.disk.numbers.last
+		}
+		_, last := s.goOn(name)
+		return last
+	}, nil
 }
 
 // ErrOpen is returned by Queue for a name that is open already.
