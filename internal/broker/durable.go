@@ -54,7 +54,7 @@ type durable struct {
 const durableCost = 768
 
 func (d *durable) size() int64 {
-	return int64(durableCost + len(d.Queue) + len(d.Topic) + len(d.Selector))
+	return int64(durableCost + len(d.Queue) + len(d.Topic) + len(d.Selector) + d.pattern.Size())
 }
 
 // openDurables makes anew what the store knows of.

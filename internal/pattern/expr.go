@@ -110,6 +110,15 @@ func (e *exprs) count(p *syntax.Prog) {
 	}
 }
 
+// Size is roughly how many bytes the expressions of the pattern take in memory; 0 if it has none. The time that it
+// takes to try them grows with it.
+func (p Pattern) Size() int {
+	if p.exprs == nil {
+		return 0
+	}
+	return 160*p.exprs.steps + 24*p.exprs.runes
+}
+
 // of returns the expression that a part of the pattern is, or nil.
 func (e *exprs) of(part string) *regexp.Regexp {
 	if e == nil || part == "" || part[0] != '{' {

@@ -23,6 +23,7 @@ type herd struct {
 	follower *broker.Follower
 	has      map[string]bool
 	paused   bool // what is new is to be, too
+	exprs    int  // bytes of the expressions in its pattern
 }
 
 // isHerd reports whether n stands for several queues.
@@ -45,7 +46,11 @@ func (s *session) newHerd(f *frame.Frame, n destination.Name, o broker.Options, 
 		h.f.Header[i] = frame.Field{Name: bytes.Clone(field.Name), Value: bytes.Clone(field.Value)}
 	}
 	var err error
+	if h.exprs, err = s.express(n); err != nil {
+		return nil, err
+	}
 	if h.follower, err = s.b.Follow(n.Text, s.call); err != nil {
+		s.exprs -= h.exprs
 		return nil, err
 	}
 	s.herds = append(s.herds, h)
@@ -111,6 +116,7 @@ func (s *session) endHerd(h *herd) {
 		}
 	}
 	if i := slices.Index(s.herds, h); i >= 0 {
+		s.exprs -= h.exprs
 		s.herds = slices.Delete(s.herds, i, i+1)
 	}
 }

@@ -85,6 +85,7 @@ type session struct {
 	exclusive []string          // queues that it may have for itself
 	subs      subTable
 	herds     []*herd
+	exprs     int // bytes of the expressions in the patterns of all subscriptions
 	txs       map[string]*broker.Transaction
 	txSize    int
 	budget    broker.Budget

@@ -28,6 +28,7 @@ type subscr struct {
 	seqName string // a header that tells the Seq; "": none
 	offset  bool   // and so does x-stream-offset
 
+	exprs int            // bytes of the expressions in its pattern
 	needs rights.Actions // the rights that it takes; none is consume
 
 	gone bool // UNSUBSCRIBE came; deliveries may still be settled

@@ -2,11 +2,13 @@ package session
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
+	"stompserver/internal/pattern"
 )
 
 // subscribe answers SUBSCRIBE.
@@ -29,7 +31,7 @@ func (s *session) subscribe(f *frame.Frame) error {
 		e := errf(codeSubscriptionExists, "Duplicated subscription identifier", "This connection has a subscription with the id %s already.", cut(id))
 		e.Subscription = string(id)
 		return e
-	case !s.subs.room(s.lim.Subscriptions - len(names) + 1):
+	case !s.subs.room(s.lim.Subscriptions - len(s.herds) - len(names) + 1): // of a pattern of queues there may be none yet
 		return s.errManySubscriptions()
 	}
 	o, err := s.options(f)
@@ -115,8 +117,12 @@ func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options, d
 	defer func() {
 		if err != nil {
 			sub.unshare()
+			s.exprs -= sub.exprs
 		}
 	}()
+	if sub.exprs, err = s.express(n); err != nil {
+		return sub, err
+	}
 	dest, err := s.bind(f, n, &o, sub)
 	if err != nil {
 		return sub, err
@@ -313,6 +319,27 @@ func (s *session) endSubscription(sub *subscr) {
 	sub.bs.Detach(&s.wake)
 	s.subs.end(sub)
 	sub.unshare()
+	s.exprs, sub.exprs = s.exprs-sub.exprs, 0
+}
+
+// maxExprs bounds the bytes of expressions in the patterns of a connection: each SEND to a topic that is new to its
+// sender tries them all.
+const maxExprs = 4 << 20
+
+// express counts the expressions of n, if it is a pattern that has some.
+func (s *session) express(n destination.Name) (size int, err error) {
+	if !strings.Contains(n.Text, "{") {
+		return 0, nil
+	}
+	p, err := pattern.Parse(n.Text)
+	if err != nil {
+		return 0, nil // told by who subscribes to it
+	}
+	if size = p.Size(); s.exprs+size > maxExprs {
+		return 0, errf(codeLimit, "Limit reached", "The regular expressions in the destinations of this connection's subscriptions are too many, or too large, with those of %s.", cut([]byte(n.Spelt)))
+	}
+	s.exprs += size
+	return size, nil
 }
 
 // authTime is how long a login may be looked into.
