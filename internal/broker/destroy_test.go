@@ -202,7 +202,16 @@ func TestAbandonedIsGone(t *testing.T) {
 	letGo := backend.hold()
 	b.Abandon("/queue/own", 1)
 	second := subscribe(2)
+	look := &basket{got: make(map[string]int)}
+	if look.sub, err = b.Subscribe("/queue/own", broker.Options{Consumer: look, Owner: 2, Browse: &broker.Browse{}}); err != nil {
+		t.Fatal(err)
+	}
+	look.sub.Start(&w)
 	letGo()
+	eventually(t, "all is seen", func() bool { return look.count("") == 1 })
+	if n := look.count("old"); n > 0 {
+		t.Errorf("saw %d old ones", n)
+	}
 	put("new")
 	second.sub.Start(&w)
 	eventually(t, "the new message comes", func() bool { return second.count("new") == 1 })

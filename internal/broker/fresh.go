@@ -302,6 +302,9 @@ func (t *browser) pass(s *Subscription, d store.Delivery, now int64, w *Wake) {
 	if d.Msg.Arrived() < t.Since || expired(d.Msg, now) || s.filter != nil && !s.filter.Wants(d.Msg) {
 		return
 	}
+	if s.q.doom != nil && s.q.condemned(store.Delivery{Seq: d.Seq | laneTag(p)}) {
+		return // it is of what ended
+	}
 	if s.q.last != nil && s.q.kept == nil && s.q.overtaken(store.Delivery{Seq: d.Seq | laneTag(p), Msg: d.Msg}) {
 		return // it is to be dropped, or a client has it
 	}
