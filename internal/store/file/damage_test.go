@@ -218,3 +218,39 @@ func TestSyncAll(t *testing.T) {
 		})
 	}
 }
+
+// TestDamagedInTheLog: a message that cannot be read does not have the log grow for ever, and stays what
+// it is.
+func TestDamagedInTheLog(t *testing.T) {
+	for _, calm := range []bool{false, true} {
+		disk := &vfs.Memory{}
+		f := openWith(t, onMemory(disk))
+		putN(t, f, "/queue/stays", 1, 3, 500)
+		names := segments(t, disk)
+		if err := disk.Damage(names[0], 1000, 1); err != nil {
+			t.Fatal(err)
+		}
+		for seq := store.Seq(1); seq <= 300; seq++ {
+			putN(t, f, "/queue/pass", seq, seq, 800)
+			ack(t, f, "/queue/pass", seq, seq)
+			if err := f.Tend(calm && seq%10 == 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := segments(t, disk); len(got) > 8 {
+			t.Errorf("calm: %v: %d segments", calm, len(got))
+		}
+		damaged := 0
+		for after := range store.Seq(3) {
+			rs, _, err := f.Read(nil, "/queue/stays", after, 1, 1)
+			if err != nil && strings.Contains(err.Error(), "damaged") {
+				damaged++
+			} else if err != nil || len(rs) != 1 {
+				t.Errorf("behind %d: %v, %v", after, rs, err)
+			}
+		}
+		if damaged != 1 {
+			t.Errorf("calm: %v: %d are damaged", calm, damaged)
+		}
+	}
+}

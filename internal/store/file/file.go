@@ -88,6 +88,7 @@ type File struct {
 	work sync.Mutex // of who does what need not be done at once: the keeper, Close; guards what follows
 
 	cursor     cursor
+	walked     uint64          // the segment for whose sake that began anew
 	pace       pace            // guarded by turn as well
 	digests    []digest        // that qinfo may have
 	holds      map[string]int  // by folder that is there: files of messages

@@ -28,7 +28,7 @@ func (f *File) fileSome(limit place) (n int, err error) {
 			return 0, err
 		}
 	}
-	all, next, err := f.collect(f.cursor, limit, filesAtOnce, bytesAtOnce)
+	all, next, err := f.collect(f.cursor, limit, filesAtOnce, bytesAtOnce, false)
 	if err != nil {
 		return 0, fmt.Errorf("file: %w", err)
 	}

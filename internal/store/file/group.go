@@ -116,6 +116,14 @@ func addMessage(out *vfs.Gather, kind byte, id uint64, seq store.Seq, m *message
 	binary.LittleEndian.PutUint32(buf[at+4:], sum)
 }
 
+// addDamaged is a record, keep, of what is damaged, and stays so: it has the sum that does not fit.
+func addDamaged(out *vfs.Gather, id uint64, r *record, raw []byte) {
+	buf := binary.AppendUvarint(binary.AppendUvarint(append(out.Buf, kindKeep), id), uint64(r.seq))
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(raw)))
+	buf = binary.LittleEndian.AppendUint32(buf, r.sum)
+	out.Buf = append(buf, raw...)
+}
+
 // putGroup fills in the first bytes of a group, and returns its checksum.
 func putGroup(out *vfs.Gather, salt, number, synced uint64, link uint32) (sum uint32) {
 	b := out.Buf

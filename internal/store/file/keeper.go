@@ -126,10 +126,27 @@ func (f *File) tidy() error {
 		if !f.tooLong() {
 			return nil
 		}
-		if some, err := f.carry(); err != nil || !some {
+		some, err := f.carry()
+		if err != nil {
 			return err
 		}
+		if !some && !f.fromStart() {
+			return nil
+		}
 	}
+}
+
+// fromStart has the log be walked through anew, once for what it begins with, if what was passed over
+// there is still in it.
+func (f *File) fromStart() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	first := f.chain[0]
+	if first.live == 0 || f.walked >= first.number {
+		return false
+	}
+	f.walked, f.cursor = first.number, cursor{}
+	return true
 }
 
 // reclaim makes room on a full disk, and reports whether there is any hope: something went since freed

@@ -214,3 +214,26 @@ func TestAckedWhileFiled(t *testing.T) {
 		}
 	})
 }
+
+// TestReserveIsWhole: a reserve that is not as large as it should be is none: acks would find no room.
+func TestReserveIsWhole(t *testing.T) {
+	disk := &vfs.Memory{}
+	cfg := file.Config{Dir: "/storage", FS: disk, RedoSize: 64 << 10, Unattended: true}
+	f := openWith(t, cfg)
+	putN(t, f, "/queue/a", 1, 50, 4000)
+	if err := f.Tend(true); err != nil {
+		t.Fatal(err)
+	}
+	f.Leave()
+	closed(t, f)
+	disk.Truncate("stompserver.reserve", 0)
+	f = openWith(t, cfg)
+	putN(t, f, "/queue/a", 51, 51, 4000)
+	file, err := disk.Open("stompserver.reserve", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size, _ := file.Size(); size < 64<<10 {
+		t.Errorf("the reserve has %d bytes", size)
+	}
+}

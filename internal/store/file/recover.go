@@ -195,7 +195,7 @@ func (r *recovery) names() error {
 		n, segment := numberOf(name, segmentStart)
 		switch {
 		case name == reserveName:
-			r.f.reserve = true
+			r.f.reserve = r.sizeOf(name) >= r.f.reserveSize()
 		case slices.Contains(redoBefore[:], name):
 			r.before = append(r.before, name)
 		case spare:
@@ -209,17 +209,25 @@ func (r *recovery) names() error {
 
 // spare takes a file that may be a segment again, if it is whole.
 func (r *recovery) spare(name string) {
-	file, err := r.f.fs.Open(name, false)
-	if err != nil {
-		return
-	}
-	size, err := file.Size()
-	_ = file.Close()
-	if err == nil && size == r.f.cfg.RedoSize && len(r.spares) < mostSpares {
+	if r.sizeOf(name) == r.f.cfg.RedoSize && len(r.spares) < mostSpares {
 		r.spares = append(r.spares, name)
 	} else {
 		r.useless = append(r.useless, name)
 	}
+}
+
+// sizeOf is how long a file is, or -1.
+func (r *recovery) sizeOf(name string) int64 {
+	file, err := r.f.fs.Open(name, false)
+	if err != nil {
+		return -1
+	}
+	defer file.Close()
+	size, err := file.Size()
+	if err != nil {
+		return -1
+	}
+	return size
 }
 
 // whole reads a file; nil says that there is none.

@@ -23,11 +23,16 @@ type held struct {
 	there bool   // of its slot
 	name  string // of its file
 	msg   *message.Message
+
+	// Of one that is damaged, if that is asked for: its record, and the bytes of that.
+	record record
+	raw    []byte
 }
 
 // collect reads messages that are in the log alone, from c on and before limit, in the order of the
-// log: at most so many, and no more once they have size bytes. Called with work held.
-func (f *File) collect(c cursor, limit place, most int, size int64) (all []held, next cursor, err error) {
+// log: at most so many, and no more once they have size bytes. Those that are damaged are among them
+// if damaged is set, else they are told of and passed over. Called with work held.
+func (f *File) collect(c cursor, limit place, most int, size int64, damaged bool) (all []held, next cursor, err error) {
 	var rd placeReader
 	defer rd.closeFile()
 	for c.at < limit && len(all) < most && size > 0 {
@@ -51,14 +56,18 @@ func (f *File) collect(c cursor, limit place, most int, size int64) (all []held,
 			}
 		}
 		rd.end = pos
-		h, to, err := f.step(&rd, c, pos)
+		h, to, err := f.step(&rd, c, pos, damaged)
 		if err != nil {
 			return all, c, err
 		}
 		c = to
-		if h.msg != nil {
+		switch {
+		case h.msg != nil:
 			all = append(all, h)
 			size -= int64(h.msg.Size())
+		case h.raw != nil:
+			all = append(all, h)
+			size -= int64(len(h.raw))
 		}
 	}
 	return all, c, nil
@@ -83,7 +92,7 @@ func (f *File) onWalk(at place) (seg *segment, pos int64, after uint64) {
 }
 
 // step reads the group or the record at c, and gives the message if that is in the log alone.
-func (f *File) step(rd *placeReader, c cursor, pos int64) (h held, next cursor, err error) {
+func (f *File) step(rd *placeReader, c cursor, pos int64, damaged bool) (h held, next cursor, err error) {
 	at, seg := c.at.offset(), c.at.segment()
 	if c.end == 0 {
 		b, err := rd.peek(at, groupSize)
@@ -113,7 +122,10 @@ func (f *File) step(rd *placeReader, c cursor, pos int64) (h held, next cursor, 
 	if !r.isMessage() || !f.lone(&h, &r, c.at) {
 		return h, next, nil
 	}
-	if h.msg, err = rd.logReader.message(at, &r); errors.Is(err, errDamaged) {
+	if h.msg, err = rd.logReader.message(at, &r); errors.Is(err, errDamaged) && damaged && r.summed {
+		h.record, h.raw = r, make([]byte, r.length)
+		_, err = rd.file.ReadAt(h.raw, at+int64(r.head))
+	} else if errors.Is(err, errDamaged) {
 		f.log.Error("a damaged message stays in the log", "file", rd.seg.name, "at", at, "destination", h.q.name, "seq", uint64(h.seq), "err", err)
 		return held{}, next, nil
 	}
@@ -148,7 +160,7 @@ func (f *File) carry() (some bool, err error) {
 	f.mu.Lock()
 	limit := placeOf(f.current().number, 0)
 	f.mu.Unlock()
-	all, next, err := f.collect(f.cursor, limit, 4096, carryAtOnce)
+	all, next, err := f.collect(f.cursor, limit, 4096, carryAtOnce, true)
 	if err != nil { // what was read before it is read again
 		return false, err
 	}
@@ -177,6 +189,10 @@ func (f *File) keep(all []held) error {
 		for _, h := range all {
 			f.name(h.q)
 			f.offsets = append(f.offsets, f.out.Len())
+			if h.msg == nil {
+				addDamaged(&f.out, h.q.id, &h.record, h.raw)
+				continue
+			}
 			addMessage(&f.out, kindKeep, h.q.id, h.seq, h.msg)
 		}
 	})
@@ -186,7 +202,11 @@ func (f *File) keep(all []held) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, h := range all {
-		f.put(h.q, h.seq, int64(h.msg.Size()), placeOf(f.current().number, f.offsets[i]))
+		size := int64(h.q.get(h.seq).size)
+		if h.msg != nil {
+			size = int64(h.msg.Size())
+		}
+		f.put(h.q, h.seq, size, placeOf(f.current().number, f.offsets[i]))
 	}
 	return nil
 }
