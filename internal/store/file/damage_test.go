@@ -1,8 +1,10 @@
 package file_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"syscall"
@@ -252,5 +254,27 @@ func TestDamagedInTheLog(t *testing.T) {
 		if damaged != 1 {
 			t.Errorf("calm: %v: %d are damaged", calm, damaged)
 		}
+	}
+}
+
+// TestLeftOutOnce: a damaged message is told of once, however often what it lies in is read.
+func TestLeftOutOnce(t *testing.T) {
+	disk := &vfs.Memory{}
+	cfg := onMemory(disk)
+	var log bytes.Buffer
+	cfg.StartDamaged, cfg.Log = true, slog.New(slog.NewTextHandler(&log, nil))
+	f := openWith(t, cfg)
+	putN(t, f, "/queue/a", 1, 3, 500)
+	if err := disk.Damage(segments(t, disk)[0], 1000, 1); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		rs, _, err := f.Read(nil, "/queue/a", 0, 10, 1<<20)
+		if err != nil || len(rs) != 2 {
+			t.Fatalf("%d messages, %v", len(rs), err)
+		}
+	}
+	if n := strings.Count(log.String(), "left out"); n != 1 {
+		t.Errorf("it is told of %d times: %s", n, &log)
 	}
 }

@@ -81,6 +81,7 @@ type File struct {
 	lock    io.Closer
 	failure atomic.Pointer[error] // final
 	leaving atomic.Bool           // Close is not to make files
+	leftOut sync.Map              // by messageID: damaged ones that were told of
 	freed   atomic.Uint64         // grows with all that makes room on the disk
 
 	orphans []path // files that the index does not list; found by Open

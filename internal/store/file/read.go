@@ -21,6 +21,14 @@ type wanted struct {
 	tries uint32
 }
 
+// A messageID says which message.
+type messageID struct {
+	queue string
+	seq   store.Seq
+}
+
+func (w *wanted) id(queue string) messageID { return messageID{queue, w.seq} }
+
 // Read implements store.Backend.
 func (f *File) Read(dst []store.Record, queue string, after store.Seq, max int, size int64) (rs []store.Record, more bool, err error) {
 	f.files.RLock() // no file goes away meanwhile
@@ -44,7 +52,9 @@ func (f *File) Read(dst []store.Record, queue string, after store.Seq, max int, 
 			if !f.cfg.StartDamaged || !errors.Is(err, errDamaged) {
 				return dst, false, err
 			}
-			f.log.Error("a damaged message is left out", "err", err)
+			if _, told := f.leftOut.LoadOrStore(w.id(queue), true); !told {
+				f.log.Error("a damaged message is left out", "err", err)
+			}
 			continue
 		}
 		dst = append(dst, store.Record{Kind: store.RecordPut, Queue: queue, Seq: w.seq, Attempts: w.tries, Msg: m})
