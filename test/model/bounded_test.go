@@ -49,6 +49,9 @@ func (g *game) trim() {
 	for _, q := range g.queues {
 		came := q.came
 		q.came = false
+		if came {
+			q.excess = 0
+		}
 		for came && q.full == "drop_head" && g.count(q) > q.most {
 			var first *message
 			for _, m := range g.all {
@@ -100,12 +103,15 @@ type waiter struct {
 // letIn has those go on for whom there is room, in the order in which they came.
 func (g *game) letIn() {
 	for _, name := range sortedKeys(g.queues) {
+		moved := 0
 		for q := g.queues[name]; len(q.line) > 0 && g.count(q)+q.line[0].n <= q.most; {
 			w := q.line[0]
 			q.line = q.line[1:]
 			g.logf("%s: there is room", w.c.name)
 			w.c.waits, w.r.waits = false, false
+			w.r.moved = moved // what it brings is behind what others brought in the same step
 			w.do()
+			moved = w.r.moved
 		}
 	}
 }

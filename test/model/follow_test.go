@@ -46,6 +46,9 @@ func (g *game) follow(c *client, q *queue, n [8]int) {
 				f.missed = true
 			}
 		}
+		if len(f.expect) > 0 && f.expect[0].life != after.life { // whose numbers lie far apart, with or without something between
+			f.doubt = true
+		}
 	}
 	c.follows = append(c.follows, f)
 	c.send("SUBSCRIBE", "", "destination", q.name, "id", f.id, name, value, "receipt", g.ask(c, "SUBSCRIBE").receipt)

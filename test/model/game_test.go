@@ -52,7 +52,7 @@ func (g *game) start() error {
 	for _, name := range append([]string{deadLetters}, g.theme.queues...) {
 		q := newQueue(name)
 		if old := g.queues[name]; old != nil {
-			q.there = old.there
+			q.there, q.excess = old.there, old.excess
 		}
 		queues[name] = q
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	seedFlag     = flag.Uint64("model.seed", 0, "of the first program; 0 picks one")
+	seedFlag     = flag.Uint64("model.seed", 1, "of the first program; 0 picks one")
 	programsFlag = flag.Int("model.programs", 20, "how many are played on each store")
 	killsFlag    = flag.Int("model.kills", 4, "how many programs are played on each store of the built server, which they kill")
 	stepsFlag    = flag.Int("model.steps", 120, "of each")

@@ -41,7 +41,7 @@ func (g *game) play(s step) error {
 	case "sleep":
 		return g.world.pass(g, time.Duration(pick([]int{3, 40, 120, 1000}, s.n[0]))*time.Millisecond)
 	case "browse":
-		return g.browseAll(g.same)
+		return g.looksSame()
 	case "restart":
 		return g.restart()
 	case "crash":

@@ -55,7 +55,7 @@ func (g *game) send(c *client, n [8]int) {
 		return // what is of a transaction makes no room before it is stored
 	}
 	if bound == "block" {
-		delete(header, "priority") // who waits may come too late to be first
+		delete(header, "priority")  // who waits may come too late to be first
 	}
 	plain := len(dests) == 1 && g.queues[to] != nil && (g.queues[to].most > 0 || g.queues[to].last)
 	if plain { // what else such a queue does with these is told elsewhere
@@ -89,7 +89,7 @@ func (g *game) send(c *client, n [8]int) {
 	}
 	if header["delay"] != "" {
 		g.recurs(header, n)
-	} else if c.tx == nil && bound != "drop_head" {
+	} else if c.tx == nil && bound != "drop_head" && bound != "block" { // who waits may use a name that another one uses meanwhile
 		header["dedupe-id"] = g.nameFor(dests, n[6]/7+n[5])
 	}
 	r := g.ask(c, "SEND")
