@@ -133,8 +133,9 @@ func (g *game) overtake(m *message) {
 // overtaken looks anew what is overtaken, of what a start found.
 func (g *game) overtaken() {
 	for _, m := range g.all {
-		m.over = m.key != "" && slices.ContainsFunc(g.all, func(o *message) bool {
-			return o.key == m.key && o.where() == m.where() && m.where() != nowhere && m.before(o.rank) && o != m
+		q := g.queues[m.where()]
+		m.over = m.key != "" && q != nil && q.last && slices.ContainsFunc(g.all, func(o *message) bool {
+			return o.key == m.key && o.where() == m.where() && m.before(o.rank) && o != m
 		})
 	}
 }

@@ -55,7 +55,7 @@ func (g *game) send(c *client, n [8]int) {
 		return // what is of a transaction makes no room before it is stored
 	}
 	if bound == "block" {
-		delete(header, "priority")  // who waits may come too late to be first
+		delete(header, "priority") // who waits may come too late to be first
 	}
 	plain := len(dests) == 1 && g.queues[to] != nil && (g.queues[to].most > 0 || g.queues[to].last)
 	if plain { // what else such a queue does with these is told elsewhere

@@ -62,9 +62,8 @@ func (q *queue) Lease(dst, ds []store.Delivery, unseen bool) (_ []store.Delivery
 		s, wait := q.available(d)
 		if wait || s != nil && q.tail != nil && !unseen && !q.mayGo(d.Seq, s) {
 			q.leasing, later = true, true
-			continue
 		}
-		if s == nil {
+		if s == nil || later { // what follows one that has to wait does not overtake it
 			continue
 		}
 		if s.msg == nil {
