@@ -44,7 +44,7 @@ type whole struct {
 
 // reporting are file systems whose syncfs is known to tell what could not be written; others may
 // write elsewhere, or later, and say nothing.
-var reporting = []int64{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC}
+var reporting = []uint32{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC}
 
 func (w *whole) open(name string) error {
 	w.once.Do(func() {
@@ -61,7 +61,7 @@ func (w *whole) open(name string) error {
 		w.err = errors.Join(unix.Fstatfs(w.fd, &kind), unix.Fstat(w.fd, &info))
 		w.dev = info.Dev
 		for _, magic := range reporting {
-			if w.err == nil && kind.Type == magic {
+			if w.err == nil && uint32(kind.Type) == magic {
 				return
 			}
 		}

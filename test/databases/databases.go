@@ -1,7 +1,5 @@
 //go:build unix
 
-// Package databases starts database servers for tests, on sockets in directories of their own, as
-// users without privileges.
 package databases
 
 import (
