@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -182,11 +183,14 @@ func TestAckedWhileFiled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &vfs.Memory{}
 		cfg := file.Config{Dir: "/storage", FS: disk, RedoSize: 4 << 10, NoSync: true}
-		f := openWith(t, cfg)
-		putN(t, f, "/queue/a", 1, 2, 100)
+		var f *file.File
+		var armed atomic.Bool // while only the keeper is at it
 		acked, renamed := false, false
 		var kills []*vfs.Memory
 		disk.Fault = func(op, name string) error {
+			if !armed.Load() {
+				return nil
+			}
 			if renamed {
 				kills, renamed = append(kills, disk.Clone()), false
 			}
@@ -201,9 +205,12 @@ func TestAckedWhileFiled(t *testing.T) {
 			}
 			return nil
 		}
+		f = openWith(t, cfg)
+		putN(t, f, "/queue/a", 1, 2, 100)
+		armed.Store(true)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		disk.Fault = nil
+		armed.Store(false)
 		closed(t, f)
 		if !acked || len(kills) == 0 {
 			t.Fatal("nothing was given up")
