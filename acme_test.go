@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,16 +17,6 @@ import (
 	"stompserver/test/certificate"
 	"stompserver/test/pebble"
 )
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // shown is the certificate that a client of c gets at addr.
 func shown(addr string, c *tls.Config) (*x509.Certificate, error) {
@@ -57,7 +46,7 @@ func TestACME(t *testing.T) {
 	}{{name: "TLS-ALPN-01"}, {name: "TLS-ALPN-01, with certificates of clients", need: true}, {name: "HTTP-01", http: true}} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			port, other := freePort(t), freePort(t)
+			port, other := pebble.FreePort(t), pebble.FreePort(t)
 			dir := t.TempDir()
 			log := new(safeBuffer)
 			cfg := stompserver.Config{
