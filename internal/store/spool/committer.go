@@ -206,7 +206,7 @@ func (d *disk) writeTries(all []*queue) error {
 		}
 		rs = append(rs, store.Record{Kind: store.RecordMark, Queue: q.name, Seq: q.told})
 		for seq, s := range q.ahead.slots {
-			if l := q.findLate(seq); s.attempt > 0 && (l == nil || l.msg == nil || !l.msg.Volatile()) {
+			if l := q.findLate(seq); (s.attempt > 0 || s.state&told != 0) && (l == nil || l.msg == nil || !l.msg.Volatile()) {
 				rs = append(rs, store.Record{Kind: store.RecordAttempts, Queue: q.name, Seq: seq, Attempts: s.attempt})
 			}
 		}
@@ -216,7 +216,7 @@ func (d *disk) writeTries(all []*queue) error {
 				seq = q.win.hop(seq) - 1
 				continue
 			}
-			if s.msg != nil && s.attempt > 0 && !s.msg.Volatile() {
+			if s.msg != nil && (s.attempt > 0 || s.state&told != 0) && !s.msg.Volatile() {
 				rs = append(rs, store.Record{Kind: store.RecordAttempts, Queue: q.name, Seq: seq, Attempts: s.attempt})
 			}
 		}

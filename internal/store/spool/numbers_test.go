@@ -337,3 +337,42 @@ func TestLasts(t *testing.T) {
 		}
 	}
 }
+
+// TestForetoldIsNotTried: what was foretold, so that the backend heard of it alone, and was never handed
+// out counts as that after a clean stop.
+func TestForetoldIsNotTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ref := &storetest.Reference{}
+		l := begin(t, ref)
+		q := l.queue("/queue/a")
+		const messages = 3000
+		for range messages {
+			l.put(q)
+		}
+		ds, err := q.Browse(nil, messages-2, 2) // far behind what was handed out
+		if err != nil || len(ds) != 2 {
+			t.Fatal(ds, err)
+		}
+		q.Foretell(ds)
+		synctest.Wait()
+		if ds, later := q.Lease(nil, ds[:1], false); len(ds) != 1 || later {
+			t.Fatal(ds, later)
+		}
+		l.end()
+		l = begin(t, ref)
+		q = l.queue("/queue/a")
+		var all []store.Delivery
+		for len(all) < messages {
+			if all, err = q.Fetch(all, messages); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		for i, want := range []uint32{1, 2, 1} {
+			if d := all[messages-3+i]; d.Attempt != want {
+				t.Errorf("message %d comes for time %d, want %d", d.Seq, d.Attempt, want)
+			}
+		}
+		l.end()
+	})
+}
