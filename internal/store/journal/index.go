@@ -110,6 +110,7 @@ func (q *queue) split(i int, seq store.Seq) {
 // tried notes how often a message was handed out.
 func (q *queue) tried(seq store.Seq, n uint32) {
 	if n == 0 {
+		delete(q.tries, seq)
 		return
 	}
 	if q.tries == nil {

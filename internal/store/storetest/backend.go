@@ -218,6 +218,10 @@ func marksAndTries(s *stage) {
 	}
 	s.write(store.Record{Kind: store.RecordAttempts, Queue: "/queue/a", Seq: 2, Attempts: 8})
 	s.holds("/queue/a", "1:x", "2:y:8")
+	s.write(store.Record{Kind: store.RecordAttempts, Queue: "/queue/a", Seq: 2}) // it was not, after all
+	s.holds("/queue/a", "1:x", "2:y")
+	s.restart()
+	s.holds("/queue/a", "1:x", "2:y")
 	s.write(ack("/queue/a", 2, 2), s.put("/queue/a", 3, "z"))
 	s.restart()
 	s.holds("/queue/a", "1:x", "3:z")
