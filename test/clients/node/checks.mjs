@@ -529,12 +529,14 @@ const peers = {
     await subscribed(c, '/topic/$sys/connect', 'own');
     await subscribed(c, '/topic/ActiveMQ.Advisory.Connection', 'amq');
     const other = await Check.connect();
-    const told = [await c.message(), await c.message()].map((m) => m.headers.subscription).sort();
-    must(told.join() === 'amq,own', told);
+    // ActiveMQ's name tells of one that left, too: of a check before.
+    for (const told = new Set(); told.size < 2;) told.add((await c.message()).headers.subscription);
     await other.send(`${PREFIX}js.counted`, '1');
     await subscribed(c, '/temp-queue/f', 'f');
     await c.send(`ActiveMQ.Statistics.Destination.${PREFIX.slice('/queue/'.length)}js.counted`, '', { 'reply-to': '/temp-queue/f' });
-    const { size, consumerCount } = (await c.message()).headers;
+    let answer = await c.message();
+    while (answer.headers.subscription !== 'f') answer = await c.message();
+    const { size, consumerCount } = answer.headers;
     must(size === '1' && consumerCount === '0', `${size} ${consumerCount}`);
     await other.leave();
     await c.leave();

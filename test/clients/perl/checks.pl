@@ -486,12 +486,13 @@ my @peers = (
         subscribed($c, '/topic/$sys/connect', 'own');
         subscribed($c, '/topic/ActiveMQ.Advisory.Connection', 'amq');
         my $other = Client->new;
-        my $told = join ',', sort map { $c->frame('MESSAGE')->headers->{subscription} } 1 .. 2;
-        must($told eq 'amq,own', $told);
+        my %told; # ActiveMQ's name tells of one that left, too: of a check before
+        $told{ $c->frame('MESSAGE')->headers->{subscription} } = 1 while keys %told < 2;
         $other->send($PREFIX . 'pl.counted', '1');
         subscribed($c, '/temp-queue/f', 'f');
         $c->send("ActiveMQ.Statistics.Destination.${SHORT}pl.counted", '', 'reply-to' => '/temp-queue/f');
-        my $h = $c->frame('MESSAGE')->headers;
+        my $h;
+        do { $h = $c->frame('MESSAGE')->headers } until $h->{subscription} eq 'f';
         must($h->{size} == 1 && $h->{consumerCount} == 0, 'the figures');
         $c->leave;
         $other->leave;

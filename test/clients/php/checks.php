@@ -503,13 +503,15 @@ $peers = [
         subscribed($c, '/topic/$sys/connect', 'own');
         subscribed($c, '/topic/ActiveMQ.Advisory.Connection', 'amq');
         $other = new Check();
-        $told = [$c->message()->headers['subscription'], $c->message()->headers['subscription']];
-        sort($told);
-        must($told === ['amq', 'own'], implode(',', $told));
+        for ($told = []; count($told) < 2;) { // ActiveMQ's name tells of one that left, too: of a check before
+            $told[$c->message()->headers['subscription']] = true;
+        }
         $other->send(PREFIX . 'php.counted', '1');
         subscribed($c, '/temp-queue/f', 'f');
         $c->send('ActiveMQ.Statistics.Destination.' . substr(PREFIX, strlen('/queue/')) . 'php.counted', '', ['reply-to' => '/temp-queue/f']);
-        $h = $c->message()->headers;
+        do {
+            $h = $c->message()->headers;
+        } while ($h['subscription'] !== 'f');
         must($h['size'] === '1' && $h['consumerCount'] === '0', json_encode($h));
         $c->leave();
     },

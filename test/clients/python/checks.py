@@ -551,13 +551,15 @@ def figures():
     c.subscribe("/topic/$sys/connect", id="own")
     c.subscribe("/topic/ActiveMQ.Advisory.Connection", id="amq")
     other = Client()
-    assert sorted(c.message().headers["subscription"] for _ in range(2)) == ["amq", "own"]
+    told = set()
+    while told != {"amq", "own"}:  # ActiveMQ's name tells of one that left, too: of a check before
+        told.add(c.message().headers["subscription"])
     other.send(PREFIX + "counted", "1")
     queue_name = PREFIX[len("/queue/"):] + "counted"
     c.subscribe("/temp-queue/figures", id="f")
     for ask in ("/queue/$sys/stats/", "ActiveMQ.Statistics.Destination.", "/queue/ActiveMQ.Statistics.Destination."):
         c.send(ask + queue_name, "", **{"reply-to": "/temp-queue/figures"})
-        f = c.message().headers
+        f = next(f for f in iter(lambda: c.message().headers, None) if f["subscription"] == "f")
         assert f["size"] == "1" and f["enqueueCount"] == "1" and f["consumerCount"] == "0", f
     c.send("ActiveMQ.Statistics.Broker", "", **{"reply-to": "/temp-queue/figures"})
     assert int(c.message().headers["queues"]) > 0
