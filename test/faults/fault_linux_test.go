@@ -170,12 +170,19 @@ func playFault(t *testing.T, queue string, f *fault, k int, seed uint64) (failed
 
 // compareDir opens a store, and compares it with what players had confirmed.
 func compareDir(queue, dir string, players []*player) error {
+	return lookInto(queue, dir, false, players, func(_ int, p *player, held map[string][]string) error {
+		return p.compare(p.confirmed, held)
+	})
+}
+
+// lookInto opens what there is of a store, and has compare look at what it holds of each player.
+func lookInto(queue, dir string, loose bool, players []*player, compare func(i int, p *player, held map[string][]string) error) error {
 	var log bytes.Buffer
 	storage := filepath.Join(dir, ".stompserver")
 	if err := os.MkdirAll(storage, 0o700); err != nil {
 		return err
 	}
-	b, err := open(queue, storage, &log, false)
+	b, err := open(queue, storage, &log, loose)
 	if err != nil {
 		names, _ := syscalls.Files(dir)
 		return fmt.Errorf("it does not start: %w; there is %s\n%s", err, names, log.String())
@@ -185,9 +192,9 @@ func compareDir(queue, dir string, players []*player) error {
 		queues = append(queues, p.first, p.other)
 	}
 	held, err := holds(b, queues...)
-	for _, p := range players {
+	for i, p := range players {
 		if err == nil {
-			err = p.compare(p.confirmed, held)
+			err = compare(i, p, held)
 		}
 	}
 	return errors.Join(err, b.Close())

@@ -1,13 +1,10 @@
 package faults
 
 import (
-	"bytes"
 	"errors"
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -105,32 +102,14 @@ func (r *recording) cut(disk *syscalls.Disk, queue string, line int, rnd *rand.R
 	if err := disk.Cut(line, rnd, dir); err != nil {
 		return err
 	}
-	var log bytes.Buffer
-	storage := filepath.Join(dir, ".stompserver")
-	if err := os.MkdirAll(storage, 0o700); err != nil {
-		return err
-	}
-	b, err := open(queue, storage, &log, loose)
-	if err != nil {
-		names, _ := syscalls.Files(dir)
-		return fmt.Errorf("it does not start: %w; there is %s\n%s", err, names, log.String())
-	}
-	var queues []string
-	for _, p := range r.players {
-		queues = append(queues, p.first, p.other)
-	}
-	held, err := holds(b, queues...)
-	for i, p := range r.players {
-		if err != nil {
-			break
-		}
+	return lookInto(queue, dir, loose, r.players, func(i int, p *player, held map[string][]string) error {
 		k := r.confirmed(i, line)
-		err = p.compare(k, held)
+		err := p.compare(k, held)
 		for ; loose && err != nil && k > 0; k-- {
 			err = differ(p.after(k-1), held, p.first, p.other)
 		}
-	}
-	return errors.Join(err, b.Close())
+		return err
+	})
 }
 
 // lineOf picks a moment, more often while the players are at work than before or after.
