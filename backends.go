@@ -75,7 +75,8 @@ func openStore(cfg Config, failed func(error)) (store.Store, error) {
 		return nil, bad(err)
 	}
 	st, err := spool.Open(spool.Config{
-		Backend: b, Memory: cfg.memoryLimit() / 2, Checkpoint: cfg.Checkpoint, Brief: brief[cfg.Queue], Failed: failed, Log: cfg.Log,
+		Backend: b, Memory: cfg.memoryLimit() / 2, Checkpoint: cfg.Checkpoint, Brief: brief[cfg.Queue],
+		Damaged: cfg.OnDamage == StartDamaged, Failed: failed, Log: cfg.Log,
 	})
 	if err != nil {
 		_ = b.Close()

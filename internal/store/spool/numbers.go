@@ -82,6 +82,17 @@ func (s *Spool) recall(b store.Backend) error {
 	return nil
 }
 
+// missNumbers has all queues go on behind what any may have come to, if there was no row that says so:
+// it may have been there, and damaged. The next clean stop leaves one.
+func (s *Spool) missNumbers() {
+	n := &s.disk.numbers
+	if n.row != 0 || n.known == 0 {
+		return
+	}
+	n.floor = (n.known/roomAhead + 2) * roomAhead
+	s.floor = max(s.floor, n.floor)
+}
+
 func number(m *message.Message, header string) store.Seq {
 	v, _ := m.Header(header)
 	n, _ := strconv.ParseUint(v, 10, 64) // of the spool's own

@@ -17,9 +17,11 @@ type life struct {
 	st store.Store
 }
 
-func begin(t *testing.T, ref *storetest.Reference) *life {
+func begin(t *testing.T, ref store.Backend) *life { return beginWith(t, spool.Config{Backend: ref}) }
+
+func beginWith(t *testing.T, cfg spool.Config) *life {
 	t.Helper()
-	st, err := spool.Open(spool.Config{Backend: ref})
+	st, err := spool.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +155,36 @@ func TestNumbersNeverTwice(t *testing.T) {
 		}
 	}
 	l.end()
+}
+
+// TestNumbersDamaged: a row that is damaged, and so left out, costs no number a second meaning, and a
+// clean stop after that ends it.
+func TestNumbersDamaged(t *testing.T) {
+	ref := &storetest.Reference{}
+	l := begin(t, ref)
+	l.put(l.queue("/queue/stored"))
+	a, last := l.queue("/queue/a"), store.Seq(0)
+	for range 3 {
+		last = l.passThrough(a)
+	}
+	// It is killed, and its row is damaged.
+	const row = "/queue/$numbers"
+	rs, _, err := ref.Read(nil, row, 0, 1, 1<<20)
+	if err != nil || len(rs) != 1 {
+		t.Fatal(rs, err)
+	}
+	if err := ref.Write([]store.Record{{Kind: store.RecordAck, Queue: row, Seq: rs[0].Seq, Last: rs[0].Seq}}); err != nil {
+		t.Fatal(err)
+	}
+	for life := range 3 {
+		l = beginWith(t, spool.Config{Backend: ref, Damaged: true})
+		seq := l.passThrough(l.queue("/queue/a"))
+		if life == 0 && seq <= last || life > 0 && seq != last+1 {
+			t.Errorf("life %d: %d after %d", life, seq, last)
+		}
+		last = seq
+		l.end()
+	}
 }
 
 // TestGap: a queue with messages on both sides of many gaps costs little memory, and hands all out

@@ -54,6 +54,10 @@ type Config struct {
 	// happens: then who waits for it may make it, see Attend.
 	Brief bool
 
+	// Damaged says that the Backend may have left out what is not as it was written. A start
+	// that finds nothing of the numbers goes on as after an end that was not clean.
+	Damaged bool
+
 	// Checkpoint is how often a Backend is synced that is a store.Syncer and does not
 	// sync by itself; 0: never.
 	Checkpoint time.Duration
@@ -85,6 +89,9 @@ func Open(cfg Config) (*Spool, error) {
 	}
 	d := newDisk(cfg)
 	d.numbers, s.disk = s.disk.numbers, d
+	if cfg.Damaged {
+		s.missNumbers()
+	}
 	if err := s.disk.raise(s.floor); err != nil {
 		return nil, err
 	}
