@@ -5,7 +5,6 @@ import (
 	"flag"
 	"math/rand/v2"
 	"slices"
-	"syscall"
 	"testing"
 
 	"stompserver/internal/store"
@@ -112,82 +111,16 @@ func TestNoSync(t *testing.T) {
 	}
 }
 
-// TestFull has the disk fill up: what needs room fails, acks go on, and there is room again.
+// TestFull: all is gone in the end, the folders too.
 func TestFull(t *testing.T) {
-	fs := &vfs.Memory{}
-	cfg := file.Config{Dir: "/storage", FS: fs, RedoSize: 64 << 10}
-	f := openWith(t, cfg)
-	fs.Room = 4 << 20
-	body := make([]byte, 4000)
-	var seq store.Seq
-	for round := range 3 {
-		first := seq + 1
-		for {
-			err := f.Write([]store.Record{{Kind: store.RecordPut, Queue: "/queue/a", Seq: seq + 1, Msg: storetest.Message(t, "/queue/a", body)}})
-			if errors.Is(err, store.ErrFull) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("round %d: %v", round, err)
-			}
-			if seq++; seq-first > 10000 {
-				t.Fatal("the disk does not fill up")
-			}
-		}
-		if seq-first < 100 {
-			t.Fatalf("round %d: full after %d messages", round, seq-first)
-		}
-		if round == 1 { // a start on a full disk
-			if err := f.Close(); err != nil && !errors.Is(err, store.ErrFull) {
-				t.Fatalf("Close: %v", err)
-			}
-			f = openWith(t, cfg)
-		}
-		for ; first <= seq; first++ {
-			if err := f.Write([]store.Record{{Kind: store.RecordAck, Queue: "/queue/a", Seq: first, Last: first}}); err != nil {
-				t.Fatalf("round %d: ack of %d: %v", round, first, err)
-			}
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	fs := storetest.Full(t, 4<<20, func(fs *vfs.Memory) (store.Backend, error) {
+		return file.Open(file.Config{Dir: "/storage", FS: fs, RedoSize: 64 << 10})
+	})
 	if folders, _ := fs.Folders(); len(folders) > 0 {
 		t.Errorf("the folders %q are left", folders)
 	}
 }
 
-// TestFailedSync is final: nothing is confirmed after it, though the disk says all is well
-// again, and a start finds what was confirmed before.
 func TestFailedSync(t *testing.T) {
-	fs := &vfs.Memory{}
-	f := openWith(t, onMemory(fs))
-	put := func(seq store.Seq) error {
-		return f.Write([]store.Record{{Kind: store.RecordPut, Queue: "/queue/c", Seq: seq, Msg: storetest.Message(t, "/queue/c", nil)}})
-	}
-	if err := put(1); err != nil {
-		t.Fatal(err)
-	}
-	broken := false
-	fs.Fault = func(op, _ string) error {
-		if op == "sync" && !broken {
-			broken = true
-			return syscall.EIO
-		}
-		return nil
-	}
-	for seq := store.Seq(2); seq < 5; seq++ {
-		if err := put(seq); !errors.Is(err, syscall.EIO) {
-			t.Errorf("put %d: %v", seq, err)
-		}
-	}
-	if err := f.Close(); !errors.Is(err, syscall.EIO) {
-		t.Errorf("Close: %v", err)
-	}
-	fs.Fault = nil
-	f = openWith(t, onMemory(fs.Crash(rand.New(rand.NewPCG(1, 1)))))
-	rs, _, err := f.Read(nil, "/queue/c", 0, 10, 1<<20)
-	if err != nil || len(rs) < 1 || rs[0].Seq != 1 || len(rs) > 2 {
-		t.Errorf("%d messages, %v", len(rs), err)
-	}
+	storetest.FailedSync(t, func(fs *vfs.Memory) (store.Backend, error) { return file.Open(onMemory(fs)) })
 }
