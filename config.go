@@ -230,6 +230,10 @@ type Destinations struct {
 	// server (default), a queue, or an error.
 	UnknownPrefix string
 
+	// Separator has the characters at which names are split into parts for wildcards: "./" (the default),
+	// "." or "/".
+	Separator string
+
 	// NoAutoCreate has queues be made by use only if one of the rules is for them.
 	NoAutoCreate bool
 
@@ -338,6 +342,7 @@ func (c Config) withDefaults() Config {
 	def(&d.SlowConsumer, DropOldest)
 	def(&d.MaxPending, broker.DefaultPending)
 	def(&d.UnknownPrefix, UnknownTopic)
+	def(&d.Separator, "./")
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

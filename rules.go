@@ -38,7 +38,8 @@ func parseRules(text string) ([]queueRule, error) {
 // A queueRule is a rule of destinations.rules.
 type queueRule struct {
 	broker.Rule
-	host string // the virtual host that it is for; empty: all
+	match string // the pattern of the rule, as it was written
+	host  string // the virtual host that it is for; empty: all
 }
 
 // rulesOf are the rules for the queues of a virtual host.
@@ -46,6 +47,9 @@ func (d *Destinations) rulesOf(host string) []broker.Rule {
 	var all []broker.Rule
 	for _, r := range d.rules {
 		if r.host == "" || r.host == host {
+			if p, err := d.separators().Parse(r.match); err == nil { // there is less that can be wrong than where both separate
+				r.Match = p
+			}
 			all = append(all, r.Rule)
 		}
 	}
@@ -61,9 +65,10 @@ func parseRule(one map[string]yaml.Node) (r queueRule, err error) {
 	if !topic && !strings.HasPrefix(match.Value, "/queue/") && !strings.HasPrefix(match.Value, "/dsub/") {
 		return r, fmt.Errorf("match: %q is no queue or topic: its name begins with /queue/, /dsub/ or /topic/", match.Value)
 	}
-	if r.Match, err = pattern.Parse(match.Value); err != nil {
+	if r.Match, err = pattern.Both.Parse(match.Value); err != nil {
 		return r, fmt.Errorf("match: %q: %s", match.Value, strings.TrimPrefix(err.Error(), "pattern: "))
 	}
+	r.match = match.Value
 	for name, v := range one {
 		switch {
 		case name == "match":

@@ -68,6 +68,9 @@ func New(cfg Config) (*Server, error) {
 	if err := oneOf(cfg.Destinations.SlowConsumer, slowPolicies...); err != nil {
 		return nil, fmt.Errorf("stompserver: slow consumer: %w", err)
 	}
+	if err := oneOf(cfg.Destinations.Separator, ".", "/", "./", "/."); err != nil {
+		return nil, fmt.Errorf("stompserver: separator: %w", err)
+	}
 	if err := oneOf(cfg.Destinations.UnknownPrefix, UnknownTopic, UnknownQueue, UnknownError); err != nil {
 		return nil, fmt.Errorf("stompserver: unknown prefix: %w", err)
 	}
@@ -109,6 +112,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	bc := broker.Config{
 		Durable:           Durable(cfg.Queue),
+		Separators:        cfg.Destinations.separators(),
 		MakeFilter:        session.MakeFilter,
 		Store:             s.store,
 		MaxDeliveries:     cfg.Destinations.MaxDeliveries,
@@ -161,7 +165,7 @@ func (s *Server) sessionConfig(cfg Config) session.Config {
 		ServerHeader: cfg.ServerHeader,
 		AckTimeout:   cfg.Destinations.AckTimeout,
 		Slow:         cfg.Destinations.slowness(),
-		Copies:       cfg.Destinations.copies,
+		Copies:       cfg.Destinations.copies.Split(cfg.Destinations.separators()),
 		Volatile:     cfg.Destinations.DefaultVolatile,
 		UserHeader:   cfg.UserHeader, TimestampHeader: cfg.TimestampHeader, AgainHeader: cfg.RedeliveriesHeader,
 		NoAutoCreate: cfg.Destinations.NoAutoCreate, NoTrailingLF: cfg.NoTrailingLF, SoftErrors: cfg.SoftErrors,
@@ -319,7 +323,7 @@ func (s *Server) Reload(cfg Config) error {
 	if _, err := cfg.policy(); err != nil {
 		return fmt.Errorf("stompserver: rights: %w", err)
 	}
-	cfg.VHosts.Enabled = s.cfg.VHosts.Enabled
+	cfg.VHosts.Enabled, cfg.Destinations.Separator = s.cfg.VHosts.Enabled, s.cfg.Destinations.Separator
 	if _, err := cfg.VHosts.check(&cfg); err != nil {
 		return fmt.Errorf("stompserver: vhosts: %w", err)
 	}

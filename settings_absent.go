@@ -22,14 +22,10 @@ func QueueTypes() []string { return slices.Clone(queueTypes) }
 var absent = []string{
 	"http.console", "http.base_path", "http.tls", "http.trusted_proxies", "http.login_ttl", "cluster",
 	"limits.disk_free",
-	"destinations.separator",
 }
 
 // notHere is what is said about them.
 func notHere(name string) string {
-	if name == "destinations.separator" {
-		return name + " is not in this build yet: dots and slashes both separate the parts of a name"
-	}
 	return name + " is not in this build yet"
 }
 

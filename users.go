@@ -216,7 +216,7 @@ func listed(name string, all []string) string {
 
 // policy is what c says of rights; nil: everybody may do everything.
 func (c *Config) policy() (*rights.Policy, error) {
-	p := &rights.Policy{Users: make(map[string]rights.Grant), Roles: make(map[string][]rights.Rule)}
+	p := &rights.Policy{Separators: c.Destinations.separators(), Users: make(map[string]rights.Grant), Roles: make(map[string][]rights.Rule)}
 	var err error
 	rules := func(texts []string) []rights.Rule {
 		all, e := rights.ParseRules(texts)

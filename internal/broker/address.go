@@ -40,7 +40,7 @@ func (b *Broker) Address(dest string) (Address, error) {
 		return Address{}, ErrReserved
 	case isSystem(dest):
 		return Address{}, ErrSystem
-	case isPattern(dest):
+	case b.IsPattern(dest):
 		return Address{}, ErrWildcard
 	}
 	return b.address(dest)

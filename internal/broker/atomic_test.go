@@ -139,7 +139,7 @@ func TestTransactionIsOneWrite(t *testing.T) {
 // What is confirmed is stored: that a topic keeps nothing any more, that a message is a dead letter,
 // and one that went there because its queue was full.
 func TestConfirmedIsStored(t *testing.T) {
-	small, err := pattern.Parse("/queue/small")
+	small, err := pattern.Both.Parse("/queue/small")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 
 	"stompserver/internal/destination"
 	"stompserver/internal/message"
+	"stompserver/internal/pattern"
 	"stompserver/internal/store"
 )
 
@@ -70,6 +71,9 @@ type Config struct {
 	// Monitor is the destination of the statistics, default /queue/monitor: it may be
 	// subscribed to like a topic and not sent to. "-" turns it into a queue like any.
 	Monitor string
+
+	// Separators are where names are split into parts. Default: at dots and slashes.
+	Separators pattern.Separators
 
 	// MakeFilter makes the filters of durable subscriptions that the store kept; nil: they
 	// take everything.
@@ -160,6 +164,7 @@ func New(cfg Config) (*Broker, error) {
 		stop:   make(chan struct{}),
 		hurry:  make(chan struct{}, 1),
 	}
+	b.wild.trie.Separators = cfg.Separators
 	for name, st := range cfg.Store.Queues() {
 		if of, p := ofLane(name); st.Ready+st.Leased > 0 {
 			b.kept[of] |= 1 << p

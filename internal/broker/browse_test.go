@@ -43,7 +43,7 @@ func TestBrowsersSeeWhatIsDurable(t *testing.T) {
 				}
 				cfg := broker.Config{Store: st, Durable: true, DeleteIdleAfter: -1}
 				if test.keeps {
-					all, _ := pattern.Parse(test.dest)
+					all, _ := pattern.Both.Parse(test.dest)
 					cfg.Rules = []broker.Rule{{Match: all, Properties: broker.Properties{NonDestructive: true}}}
 				}
 				b, err := broker.New(cfg)

@@ -189,7 +189,7 @@ func TestAbandonedIsGone(t *testing.T) {
 	end()
 	end = open()
 	defer func() { end() }()
-	own, err := pattern.Parse("/queue/own")
+	own, err := pattern.Both.Parse("/queue/own")
 	if err != nil {
 		t.Fatal(err)
 	}

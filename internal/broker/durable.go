@@ -61,6 +61,7 @@ func (d *durable) size() int64 {
 func (b *Broker) openDurables() error {
 	d := &b.durables
 	d.byName = make(map[string]*durable)
+	d.trie.Separators = b.cfg.Separators
 	var err error
 	if d.ledger, err = b.openLedger("dsub"); err != nil {
 		return err
@@ -111,7 +112,7 @@ func (b *Broker) dropEnded() error {
 
 // add registers one. Its name is new.
 func (d *durables) add(one Durable) error {
-	p, err := pattern.Parse(one.Topic)
+	p, err := d.trie.Separators.Parse(one.Topic)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrWildcard, err)
 	}
@@ -141,7 +142,7 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 	switch {
 	case isSystem(one.Queue):
 		return ErrSystem
-	case isPattern(one.Queue):
+	case b.IsPattern(one.Queue):
 		return ErrWildcard
 	}
 	d := &b.durables
@@ -167,7 +168,7 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 		if one.Shared {
 			write = func() {}
 		}
-		if _, err := pattern.Parse(one.Topic); err != nil {
+		if _, err := d.trie.Separators.Parse(one.Topic); err != nil {
 			return fmt.Errorf("%w: %w", ErrWildcard, err)
 		}
 		q.begin(write) // before anything is put there

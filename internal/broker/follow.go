@@ -25,7 +25,7 @@ type Follower struct {
 // comes, with locks held: it must neither block nor call the broker. The caller has to call
 // End. The error is ErrWildcard.
 func (b *Broker) Follow(dest string, told func()) (*Follower, error) {
-	p, err := pattern.Parse(dest)
+	p, err := b.cfg.Separators.Parse(dest)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWildcard, err)
 	}

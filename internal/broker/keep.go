@@ -40,7 +40,7 @@ func keptTopic(queue string) (topic string, ok bool) {
 
 // mayBeKept reports whether dest is a topic of the clients' that could keep what it is sent.
 func (b *Broker) mayBeKept(dest string) bool {
-	return !b.IsQueue(dest) && !isTemp(dest) && !isPattern(dest) && !tells(dest) && dest != b.cfg.Monitor && controlOf(dest) == nil
+	return !b.IsQueue(dest) && !isTemp(dest) && !b.IsPattern(dest) && !tells(dest) && dest != b.cfg.Monitor && controlOf(dest) == nil
 }
 
 // keepsTopic reports whether dest is a topic that keeps what it is sent.

@@ -21,7 +21,7 @@ import (
 
 func keeping(t testing.TB, b *broker.Broker, dest string, p broker.Properties) {
 	t.Helper()
-	match, err := pattern.Parse(dest)
+	match, err := pattern.Both.Parse(dest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestSlowFollower(t *testing.T) {
 
 // TestKeptForAnAge checks that what is kept goes when it is old enough, after a restart too.
 func TestKeptForAnAge(t *testing.T) {
-	match, err := pattern.Parse("/topic/a")
+	match, err := pattern.Both.Parse("/topic/a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -379,7 +379,7 @@ func (s *slow) Read(dst []store.Record, queue string, after store.Seq, n int, si
 // one takes the place of one of them, is so when the server starts: later it would hold up everybody.
 func TestTableIsReadAtStart(t *testing.T) {
 	r := &slow{Reference: &storetest.Reference{}}
-	all, err := pattern.Parse("/topic/table")
+	all, err := pattern.Both.Parse("/topic/table")
 	if err != nil {
 		t.Fatal(err)
 	}

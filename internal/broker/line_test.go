@@ -11,7 +11,7 @@ import (
 // TestLine has senders wait for room in a queue: they are served as they came, each alone is
 // called, and one that gives up makes way.
 func TestLine(t *testing.T) {
-	p, err := pattern.Parse("/queue/small")
+	p, err := pattern.Both.Parse("/queue/small")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (b *Broker) controlSubscription(_ string, m *message.Message, op *Op, w *Wa
 func (b *Broker) controlQueue(name string, m *message.Message, op *Op, w *Wake) {
 	on, err := pauseOf(m)
 	dest := asQueue(strings.TrimPrefix(name, queueControl))
-	if err == nil && (!b.IsQueue(dest) || isSystem(dest) || isPattern(dest)) {
+	if err == nil && (!b.IsQueue(dest) || isSystem(dest) || b.IsPattern(dest)) {
 		err = fmt.Errorf("%w: %q is no queue", ErrControl, dest)
 	}
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 func TestRulesChangeUnderConsumers(t *testing.T) {
 	b := newBroker(t, broker.Config{})
-	match, err := pattern.Parse("/queue/a")
+	match, err := pattern.Both.Parse("/queue/a")
 	if err != nil {
 		t.Fatal(err)
 	}

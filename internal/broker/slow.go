@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"stompserver/internal/message"
-	"stompserver/internal/pattern"
 )
 
 // What becomes of the messages of a topic for a subscription that does not take them as fast as they come:
@@ -49,8 +48,8 @@ const DefaultPending = 1_000_000
 // topics that a rule names as a whole; what is zero is not said.
 func (b *Broker) SlowOf(topic string) Slowness {
 	matches := func(r Rule) bool { return r.Match.Matches(topic) }
-	if isPattern(topic) {
-		all, err := pattern.Parse(topic)
+	if b.IsPattern(topic) {
+		all, err := b.cfg.Separators.Parse(topic)
 		matches = func(r Rule) bool { return err == nil && r.Match.Contains(all) }
 	}
 	p := &b.props

@@ -10,7 +10,6 @@ import (
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
-	"stompserver/internal/pattern"
 )
 
 // Names that ask for figures. What follows is a destination.
@@ -77,7 +76,7 @@ func (b *Broker) controlStats(name string, m *message.Message, op *Op, w *Wake) 
 	switch {
 	case dest == "":
 		err = tell(b.figures())
-	case isPattern(dest):
+	case b.IsPattern(dest):
 		if err = b.eachMatch(dest, func(name string, st QueueStats) error { return tell(b.figuresOf(name, st)) }); err != nil {
 			break
 		}
@@ -114,7 +113,7 @@ func report(to, id string, figures []figure) (*message.Message, error) {
 
 // eachMatch calls f for each destination there is that a pattern stands for, in the order of their names.
 func (b *Broker) eachMatch(dest string, f func(name string, st QueueStats) error) error {
-	p, err := pattern.Parse(dest)
+	p, err := b.cfg.Separators.Parse(dest)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrControl, err)
 	}
@@ -152,7 +151,7 @@ func (b *Broker) replyAddress(replyTo string) (*Address, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(all) != 1 || isSystem(all[0].Text) || isPattern(all[0].Text) || controlOf(all[0].Text) != nil {
+	if len(all) != 1 || isSystem(all[0].Text) || b.IsPattern(all[0].Text) || controlOf(all[0].Text) != nil {
 		return nil, fmt.Errorf("%w: reply-to wants one destination", ErrControl)
 	}
 	a, err := b.address(all[0].Text)

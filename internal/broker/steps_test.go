@@ -17,7 +17,7 @@ import (
 // else, though the clock was set back meanwhile, twice while the server ran and once while it did not.
 func TestFromTimeWhenTheClockWasSetBack(t *testing.T) {
 	r := &storetest.Reference{}
-	topic, err := pattern.Parse("/topic/log")
+	topic, err := pattern.Both.Parse("/topic/log")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"stompserver/internal/message"
-	"stompserver/internal/pattern"
 	"stompserver/internal/store"
 )
 
@@ -134,6 +133,9 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 	}
 	switch {
 	case b.IsQueue(dest):
+		if b.IsPattern(dest) {
+			return nil, ErrWildcard
+		}
 	case b.keepsTopic(dest):
 		if o.Browse == nil {
 			o.Browse = &Browse{Follow: true, Skip: true}
@@ -149,8 +151,8 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 			s.tells = true
 			b.watchers.Add(1)
 		}
-		if isPattern(dest) {
-			p, err := pattern.Parse(dest)
+		if b.IsPattern(dest) {
+			p, err := b.cfg.Separators.Parse(dest)
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrWildcard, err)
 			}
@@ -160,9 +162,6 @@ func (b *Broker) Subscribe(dest string, o Options) (*Subscription, error) {
 		}
 		s.count(1)
 		return s, nil
-	}
-	if isPattern(dest) {
-		return nil, ErrWildcard
 	}
 	for {
 		q, err := b.queue(dest)

@@ -15,13 +15,13 @@ type wildcards struct {
 	version atomic.Uint64 // counts the changes; 0 while there never was one
 }
 
-// IsPattern reports whether dest, by the broker's name, stands for many.
-func IsPattern(dest string) bool { return isPattern(dest) }
+// Separators are where names are split into parts.
+func (b *Broker) Separators() pattern.Separators { return b.cfg.Separators }
 
-// isPattern reports whether dest stands for many. What follows an exchange is a key, which
-// stands for itself.
-func isPattern(dest string) bool {
-	return pattern.IsPattern(dest) && !strings.HasPrefix(dest, destination.ExchangePrefix)
+// IsPattern reports whether dest, by the broker's name, stands for many. What follows an exchange
+// is a key, which stands for itself.
+func (b *Broker) IsPattern(dest string) bool {
+	return b.cfg.Separators.IsPattern(dest) && !strings.HasPrefix(dest, destination.ExchangePrefix)
 }
 
 // joinWildcard makes s a subscriber of all topics that p matches.

@@ -22,14 +22,9 @@ const (
 // exprSigns are those that make it one.
 const exprSigns = `[]()*+?|^$\`
 
-// In a pattern that was read the separators within an expression are other characters, which no name has.
-var (
-	exprHides = strings.NewReplacer(".", "\x01", "/", "\x02")
-	exprShows = strings.NewReplacer("\x01", ".", "\x02", "/")
-)
-
 // exprs are the expressions of a pattern.
 type exprs struct {
+	sep   Separators
 	parts []string // as they are in the text of the pattern
 	res   []*regexp.Regexp
 
@@ -75,10 +70,11 @@ func cutPattern(name string) (part, after string, more, isExpr bool) {
 
 // add compiles a part, and returns it as the pattern has it.
 func (e *exprs) add(part string) (string, error) {
-	text := part[1 : len(part)-1]
-	if strings.ContainsAny(text, "\x00\x01\x02") {
+	if strings.ContainsAny(part, "\x00"+hidden) && e.sep == Both {
 		return "", fmt.Errorf("pattern: the regular expression %q holds a control character", part)
 	}
+	part = shown(part)
+	text := part[1 : len(part)-1]
 	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
 		return "", fmt.Errorf("pattern: %s is no regular expression: %s", part, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
@@ -97,7 +93,7 @@ func (e *exprs) add(part string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("pattern: %s is no regular expression", part)
 	}
-	part = exprHides.Replace(part)
+	part = hides.Replace(part)
 	e.parts, e.res = append(e.parts, part), append(e.res, re)
 	return part, nil
 }
@@ -135,5 +131,5 @@ func (e *exprs) of(part string) *regexp.Regexp {
 // fits reports whether a part of the pattern is an expression that a part of a name fits.
 func (e *exprs) fits(part, name string) bool {
 	re := e.of(part)
-	return re != nil && re.MatchString(name)
+	return re != nil && re.MatchString(shown(name))
 }

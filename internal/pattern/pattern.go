@@ -1,6 +1,6 @@
 // Package pattern matches names of destinations with wildcards, in the spellings of ActiveMQ,
 // RabbitMQ, Artemis, Apollo and MQTT. Names are split into parts at dots and slashes, which are
-// alike. In a pattern a part that is
+// alike, or at one of both, as Separators say. In a pattern a part that is
 //
 //   - or +       one part, whatever it is
 //     #, > or **   any number of parts, none included
@@ -25,22 +25,25 @@ const (
 
 // A Pattern is a name, perhaps with wildcards. The zero Pattern matches the empty name.
 type Pattern struct {
-	text  string
+	text  string // of which is hidden what separates nothing
 	wild  bool
+	sep   Separators
 	exprs *exprs // nil: there is none
 }
 
 // Errors of Parse.
 var (
 	ErrRest = errors.New("pattern: > may only be the last part; # can stand anywhere")
+	ErrChar = errors.New("pattern: it holds a control character")
 	ErrMany = errors.New("pattern: there are more than 8 wildcards for any number of parts")
 )
 
 // IsPattern reports whether name has a wildcard.
-func IsPattern(name string) bool {
-	if !strings.ContainsAny(name, "*+#>{") {
-		return false
-	}
+func (s Separators) IsPattern(name string) bool {
+	return strings.ContainsAny(name, "*+#>{") && isPattern(s.hide(name))
+}
+
+func isPattern(name string) bool {
 	for name, more := name, true; more; {
 		var part string
 		var isExpr bool
@@ -54,13 +57,17 @@ func IsPattern(name string) bool {
 
 // Parse reads a pattern. Two that mean the same are equal when they are spelt with the same
 // separators, and without expressions.
-func Parse(name string) (Pattern, error) {
-	if !IsPattern(name) {
-		return Pattern{text: name}, nil
+func (s Separators) Parse(name string) (Pattern, error) {
+	if s != Both && strings.ContainsAny(name, hidden) {
+		return Pattern{}, ErrChar
+	}
+	name = s.hide(name)
+	if !isPattern(name) {
+		return Pattern{text: name, sep: s}, nil
 	}
 	var b strings.Builder
 	rests, last, at := 0, "", 0
-	var found exprs
+	found := exprs{sep: s}
 	for text, more := name, true; more; {
 		var part string
 		var isExpr bool
@@ -96,7 +103,7 @@ func Parse(name string) (Pattern, error) {
 	if rests > maxRests {
 		return Pattern{}, ErrMany
 	}
-	p := Pattern{text: b.String(), wild: true}
+	p := Pattern{text: b.String(), wild: true, sep: s}
 	if found.parts != nil {
 		p.exprs = &found
 	}
@@ -105,10 +112,10 @@ func Parse(name string) (Pattern, error) {
 
 // String is the pattern with * and # as its wildcards.
 func (p Pattern) String() string {
-	if p.exprs == nil {
+	if p.exprs == nil && p.sep == Both {
 		return p.text
 	}
-	return exprShows.Replace(p.text)
+	return shows.Replace(p.text)
 }
 
 // Wild reports whether it has wildcards.
@@ -116,6 +123,10 @@ func (p Pattern) Wild() bool { return p.wild }
 
 // Matches reports whether name is one that p stands for.
 func (p Pattern) Matches(name string) bool {
+	return p.matches(p.sep.hide(name))
+}
+
+func (p *Pattern) matches(name string) bool {
 	if !p.wild {
 		return same(p.text, name)
 	}

@@ -14,7 +14,7 @@ import (
 
 func parse(t testing.TB, text string) pattern.Pattern {
 	t.Helper()
-	p, err := pattern.Parse(text)
+	p, err := pattern.Both.Parse(text)
 	if err != nil {
 		t.Fatalf("%q: %v", text, err)
 	}
@@ -73,14 +73,14 @@ func TestParse(t *testing.T) {
 		if p.String() != test[1] {
 			t.Errorf("%q is %q, want %q", test[0], p, test[1])
 		}
-		if p.Wild() != pattern.IsPattern(test[0]) {
+		if p.Wild() != pattern.Both.IsPattern(test[0]) {
 			t.Errorf("%q: Wild is %v", test[0], p.Wild())
 		}
 		if again := parse(t, p.String()); again != p {
 			t.Errorf("%q read again is %q", p, again)
 		}
 	}
-	if p := parse(t, "/topic/{a.b|c/d}/+"); p.String() != "/topic/{a.b|c/d}/*" || !p.Wild() || !pattern.IsPattern("x.{[a.b]}") {
+	if p := parse(t, "/topic/{a.b|c/d}/+"); p.String() != "/topic/{a.b|c/d}/*" || !p.Wild() || !pattern.Both.IsPattern("x.{[a.b]}") {
 		t.Errorf("with an expression: %q", p)
 	}
 	for text, want := range map[string]string{
@@ -88,15 +88,15 @@ func TestParse(t *testing.T) {
 		"{[a]{300}}.{[b]{300}}": "too large", `{\pL{4}}`: "too large",
 		strings.Repeat("{[a]}.", 9): "more than 8", "{[\x01]}": "control character",
 	} {
-		if _, err := pattern.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := pattern.Both.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
 	parse(t, `{\p{L}+}.{[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}}.{(eu|us)-.*}.{\d{1,20}}`)
-	if _, err := pattern.Parse("a.>.b"); !errors.Is(err, pattern.ErrRest) {
+	if _, err := pattern.Both.Parse("a.>.b"); !errors.Is(err, pattern.ErrRest) {
 		t.Errorf("> in the middle: %v", err)
 	}
-	if _, err := pattern.Parse(strings.Repeat("#.a.", 9)); !errors.Is(err, pattern.ErrMany) {
+	if _, err := pattern.Both.Parse(strings.Repeat("#.a.", 9)); !errors.Is(err, pattern.ErrMany) {
 		t.Errorf("nine #: %v", err)
 	}
 }
@@ -108,13 +108,91 @@ func random(r *rand.Rand, parts ...string) string {
 	for i := range all {
 		all[i] = parts[r.IntN(len(parts))]
 	}
-	return strings.Join(all, []string{".", "/"}[r.IntN(2)])
+	name := all[0]
+	separator := "./"[r.IntN(2)]
+	for _, part := range all[1:] {
+		if r.IntN(4) == 0 {
+			separator = "./"[r.IntN(2)]
+		}
+		name += string(separator) + part
+	}
+	return []string{"", "/", "/topic/", "/queue/$"}[r.IntN(4)] + name
+}
+
+// separators are all there are.
+var separators = map[string]pattern.Separators{"both": pattern.Both, "dots": pattern.Dots, "slashes": pattern.Slashes}
+
+// TestSeparators: what separates nothing is a character of its part, but for the slashes around the kind of a name
+// and the names that are put together of others.
+func TestSeparators(t *testing.T) {
+	for _, test := range []struct {
+		pattern, name       string
+		both, dots, slashes bool
+	}{
+		{"/topic/a.*", "/topic/a.b", true, true, false},
+		{"/topic/a.*", "/topic/a/b", true, false, false},
+		{"/topic/a.*", "/topic/a.b/c", false, true, false},
+		{"/topic/a/*", "/topic/a/b", true, false, true},
+		{"/topic/a/*", "/topic/a.b", true, false, false},
+		{"/topic/a/*", "/topic/a/b.c", false, false, true},
+		{"/topic/*", "/topic/a", true, true, true},
+		{"/topic/*", "/topic.a", true, true, false},
+		{"/topic/*", "/topic/a/b", false, true, false},
+		{"/topic/*", "/topic/a.b", false, false, true},
+		{"/topic/>", "/topic", true, true, true},
+		{"/topic/>", "/topic/a.b/c", true, true, true},
+		{"/topic/a.b", "/topic/a.b", true, true, true},
+		{"/topic/a.b", "/topic/a/b", true, false, false},
+		{"/topic/a/{[bc.]+}/#", "/topic/a/b", true, false, true},
+		{"/topic/a/{[bc.]+}/#", "/topic/a.c.d", true, false, false},
+		{"/topic/a/{[bc.]+}/#", "/topic/a/b.c/d", true, false, true},
+		{"/topic/a.{b/[cd]}.#", "/topic/a.b/c", false, true, false},
+		{"/topic/a.{b/[cd]}.#", "/topic/a.b/d.e/f", false, true, false},
+		{"/queue/{[ab./]+}", "/queue/a/b", false, true, false},
+		{"/queue/{[ab./]+}", "/queue/a.b", false, false, true},
+		{"/topic/$sys/*", "/topic/$sys/a", true, true, true},
+		{"/topic/$sys/*", "/topic/$sys.a", true, true, true},
+		{"/topic/ActiveMQ.Advisory.>", "/topic/ActiveMQ.Advisory.Connection", true, true, true},
+		{"/dsub/app.*", "/dsub/app.a", true, true, true},
+		{"/exchange/amq.direct/*", "/exchange/amq.direct/k", true, true, true},
+		{"a/*.b", "a/x.b", true, false, false},
+		{"a/*.b", "a/*.b", true, true, true},
+		{"*.b/c", "x/y.b/c", false, true, false},
+	} {
+		for sep, want := range map[pattern.Separators]bool{pattern.Both: test.both, pattern.Dots: test.dots, pattern.Slashes: test.slashes} {
+			p, err := sep.Parse(test.pattern)
+			if err != nil || p.Matches(test.name) != want {
+				t.Errorf("%q matches %q, %d: %v, %v", test.pattern, test.name, sep, !want, err)
+			}
+			if p.String() != strings.ReplaceAll(test.pattern, ">", "#") && p.String() != test.pattern {
+				t.Errorf("%q, %d, is written %q", test.pattern, sep, p)
+			}
+		}
+	}
+	for _, test := range [][4]string{
+		{"/queue/in.a/b", "/queue/in.a/", "/queue/in.", "/queue/in.a/"}, {"/queue/", "/queue/", "/queue/", "/queue/"}, {"a", "", "", ""},
+	} {
+		for i, sep := range []pattern.Separators{pattern.Both, pattern.Dots, pattern.Slashes} {
+			if got := sep.Front(test[0]); got != test[i+1] {
+				t.Errorf("Front of %q, %d, is %q, want %q", test[0], sep, got, test[i+1])
+			}
+		}
+	}
+	if pattern.Dots.In("a/b") || !pattern.Dots.In("a.b") || pattern.Slashes.In("a.b") || !pattern.Slashes.In("a/b") || !pattern.Both.In("a/b") {
+		t.Error("In")
+	}
 }
 
 // TestTrie compares a trie with asking each pattern.
 func TestTrie(t *testing.T) {
+	for name, sep := range separators {
+		t.Run(name, func(t *testing.T) { testTrie(t, sep) })
+	}
+}
+
+func testTrie(t *testing.T, sep pattern.Separators) {
 	r := rand.New(rand.NewPCG(1, 2))
-	var trie pattern.Trie[int]
+	trie := pattern.Trie[int]{Separators: sep}
 	patterns := map[int]pattern.Pattern{}
 	for i := range 20_000 {
 		if id := r.IntN(300); i%3 == 0 {
@@ -123,7 +201,10 @@ func TestTrie(t *testing.T) {
 			}
 			delete(patterns, id)
 		} else if _, ok := patterns[id]; !ok {
-			p := parse(t, random(r, "a", "b", "c", "*", "#", "a", "b", "{[ab]}", "{b|c.d}", "{.*}"))
+			p, err := sep.Parse(random(r, "a", "b", "c", "*", "#", "a", "b", "{[ab]}", "{b|c.d}", "{.*}"))
+			if err != nil {
+				t.Fatal(err)
+			}
 			patterns[id] = p
 			trie.Add(p, id)
 		}
@@ -172,21 +253,35 @@ func FuzzPattern(f *testing.F) {
 	f.Add("/topic/>", "/topic/x")
 	f.Add("a.{[b.]+}.*", "a.b.c")
 	f.Add("{{[}].b", "a.b")
+	f.Add("/topic/a/{[b.]+}/#", "/topic/a/b.c")
+	f.Add("/topic/$sys/*", "/topic/$sys.a")
 	f.Fuzz(func(t *testing.T, text, name string) {
-		p, err := pattern.Parse(text)
-		if err != nil || len(name) > 200 {
-			return
-		}
-		again, err := pattern.Parse(p.String())
-		if err != nil || again.String() != p.String() || again.Wild() != p.Wild() {
-			t.Fatalf("%q is written %q, which reads as %q, %v", text, p, again, err)
-		}
-		var trie pattern.Trie[int]
-		trie.Add(p, 1)
-		if got := trie.Match(name, nil); p.Wild() && p.Matches(name) != (len(got) == 1) {
-			t.Fatalf("%q and %q: the trie says %v", text, name, got)
+		for _, sep := range separators {
+			fuzzPattern(t, sep, text, name)
 		}
 	})
+}
+
+func fuzzPattern(t *testing.T, sep pattern.Separators, text, name string) {
+	p, err := sep.Parse(text)
+	if err != nil || len(name) > 200 || sep != pattern.Both && strings.ContainsAny(name, "\x01\x02") {
+		return
+	}
+	if sep.IsPattern(text) != p.Wild() {
+		t.Fatalf("%q, %d: Wild is %v", text, sep, p.Wild())
+	}
+	again, err := sep.Parse(p.String())
+	if err != nil || again.String() != p.String() || again.Wild() != p.Wild() {
+		t.Fatalf("%q, %d, is written %q, which reads as %q, %v", text, sep, p, again, err)
+	}
+	trie := pattern.Trie[int]{Separators: sep}
+	trie.Add(p, 1)
+	if got := trie.Match(name, nil); p.Wild() && p.Matches(name) != (len(got) == 1) {
+		t.Fatalf("%q and %q, %d: the trie says %v", text, name, sep, got)
+	}
+	if q, err := sep.Parse(name); err == nil && !p.Wild() && !q.Wild() && p.Matches(name) != q.Matches(text) {
+		t.Fatalf("%q and %q, %d: only one matches the other", text, name, sep)
+	}
 }
 
 // TestManyWays: a pattern with many ways to match a long name does not try them all.

@@ -4,7 +4,7 @@ package pattern
 // of patterns that say the same in very different ways it may miss it.
 func (p Pattern) Contains(q Pattern) bool {
 	if !q.wild {
-		return p.Matches(q.text)
+		return p.matches(q.text)
 	}
 	if !p.wild {
 		return false
@@ -27,9 +27,9 @@ func (p Pattern) Contains(q Pattern) bool {
 func (p Pattern) Overlaps(q Pattern) bool {
 	switch {
 	case !p.wild:
-		return q.Matches(p.text)
+		return q.matches(p.text)
 	case !q.wild:
-		return p.Matches(q.text)
+		return p.matches(q.text)
 	}
 	return newRelation(p, q, func(r *relation, i, j int) bool {
 		a, b := r.at(i, j)

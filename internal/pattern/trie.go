@@ -10,6 +10,8 @@ import (
 // how many match, not on how many there are. It may be used from any goroutine; the zero Trie
 // is empty.
 type Trie[T comparable] struct {
+	Separators Separators // those of the patterns in it; set before it is used
+
 	mu   sync.RWMutex
 	root node[T]
 	size int
@@ -30,6 +32,11 @@ type branch[T comparable] struct {
 	re   *regexp.Regexp
 	n    *node[T]
 }
+
+// fits is on its own, for walk is faster without it.
+//
+//go:noinline
+func (b *branch[T]) fits(part string) bool { return b.re.MatchString(shown(part)) }
 
 // Len is the number of values.
 func (t *Trie[T]) Len() int {
@@ -147,6 +154,9 @@ func (t *Trie[T]) Match(name string, into []T) []T {
 	if t.size == 0 {
 		return into
 	}
+	if t.Separators != Both {
+		name = t.Separators.hide(name)
+	}
 	m := matching[T]{into: into}
 	m.walk(&t.root, name, true, 0)
 	return m.into
@@ -196,7 +206,7 @@ func (m *matching[T]) walk(n *node[T], name string, more bool, rests int) {
 		m.walk(next, name, more, rests)
 	}
 	for _, b := range n.exprs {
-		if b.re.MatchString(part) {
+		if b.fits(part) {
 			m.walk(b.n, name, more, rests)
 		}
 	}

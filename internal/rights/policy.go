@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"stompserver/internal/pattern"
 )
 
 // A Policy says which rules count for whom. It does not change once it is in use; the nil *Policy
@@ -12,6 +14,8 @@ type Policy struct {
 	Users     map[string]Grant
 	Roles     map[string][]Rule // DefaultRole among them, if it is not to be everything
 	Anonymous []Rule            // of those who do not log in
+
+	Separators pattern.Separators // where names are split into parts
 }
 
 // A Grant is what one user was given.
@@ -97,7 +101,7 @@ func (p *Policy) For(c Client) *Rights {
 	if p == nil {
 		return nil
 	}
-	f := filler{r: new(Rights), c: c}
+	f := filler{r: &Rights{sep: p.Separators}, c: c}
 	if c.Anonymous {
 		f.add("anonymous:", p.Anonymous)
 		return f.r
@@ -188,7 +192,7 @@ func (f *filler) add(of string, rules []Rule) {
 		if r.Host != "" && r.Host != f.c.Host {
 			continue
 		}
-		c, err := compile(r, f.c)
+		c, err := compile(r, f.c, f.r.sep)
 		c.of = of
 		switch {
 		case err != nil && !r.Deny:

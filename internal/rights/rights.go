@@ -115,7 +115,7 @@ func ParseRule(text string) (Rule, error) {
 		return r, fmt.Errorf("%q: %w", text, err)
 	}
 	r.Pattern = fields[1]
-	if _, err := compile(r, Client{User: "x", ID: "x", Host: "x"}); err != nil {
+	if _, err := compile(r, Client{User: "x", ID: "x", Host: "x"}, pattern.Both); err != nil {
 		return r, fmt.Errorf("%q: %w", text, err)
 	}
 	return r, nil
@@ -149,7 +149,7 @@ var errVoid = errors.New("rights: the name of the client has a meaning in patter
 
 // compile makes a rule of r for a client. What is errVoid is a rule nevertheless, for all that
 // the client might be called.
-func compile(r Rule, c Client) (rule, error) {
+func compile(r Rule, c Client, sep pattern.Separators) (rule, error) {
 	out := rule{Rule: r}
 	all, err := destination.Parse(r.Pattern, destination.None)
 	var d *destination.Error
@@ -168,6 +168,7 @@ func compile(r Rule, c Client) (rule, error) {
 	text := all[0].Text
 	out.system = system(text)
 	var void error
+	plain := func(name string) bool { return plain(name, sep.For(text)) }
 	for _, by := range []struct {
 		placeholder, name string
 		plain             func(string) bool
@@ -177,32 +178,34 @@ func compile(r Rule, c Client) (rule, error) {
 		case by.plain(by.name):
 			text = strings.ReplaceAll(text, by.placeholder, by.name)
 		default:
-			text, void = wider(text, by.placeholder), errVoid
+			text, void = wider(text, by.placeholder, sep), errVoid
 		}
 	}
 	if strings.ContainsAny(text, "{}") {
 		return out, fmt.Errorf("the placeholders of a rule are %s, %s and %s", userName, clientID, hostName)
 	}
-	if out.match, err = pattern.Parse(text); err != nil {
+	if out.match, err = sep.Parse(text); err != nil {
 		return out, errors.New(strings.TrimPrefix(err.Error(), "pattern: "))
 	}
 	return out, void
 }
 
 // wider cuts a pattern at the part with a placeholder: what follows may be anything.
-func wider(text, placeholder string) string {
+func wider(text, placeholder string, sep pattern.Separators) string {
 	before, _, _ := strings.Cut(text, placeholder)
-	return before[:strings.LastIndexAny(before, "./")+1] + ">"
+	return sep.Front(before) + ">"
 }
 
 // plain reports whether a name means in a pattern what it is, one part or some of one.
-func plain(name string) bool {
-	return name != "" && !strings.ContainsAny(name, "./*+#>,%{}$ ") && !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
+func plain(name string, sep pattern.Separators) bool {
+	return name != "" && !strings.ContainsAny(name, "/*+#>,%{}$ ") && !sep.In(name) && !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // plainHost is plain for the name of a virtual host. That may have several parts, for it is not the
 // client's to choose.
-func plainHost(name string) bool { return plain(strings.NewReplacer(".", "", "/", "").Replace(name)) }
+func plainHost(name string) bool {
+	return plain(strings.NewReplacer(".", "", "/", "").Replace(name), pattern.Both)
+}
 
 // system reports whether a name, or a pattern of names, is of the server's own.
 func system(name string) bool {
@@ -213,6 +216,7 @@ func system(name string) bool {
 // goroutine.
 type Rights struct {
 	rules []rule
+	sep   pattern.Separators
 	// Void are the rules that do not count for this client, because what it is called holds a
 	// character with a meaning in patterns.
 	Void []Rule
@@ -315,8 +319,12 @@ func ParseQuestion(action, dest string) (q Question, err error) {
 
 // Of answers it by the rights of a client. By is the rule that says so, of several the last.
 func (q Question) Of(r *Rights) (ok bool, by string) {
+	var sep pattern.Separators
+	if r != nil {
+		sep = r.sep
+	}
 	for _, name := range q.names {
-		p, err := pattern.Parse(name)
+		p, err := sep.Parse(name)
 		if err != nil {
 			return false, ""
 		}

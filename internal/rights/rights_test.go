@@ -81,7 +81,7 @@ func TestMayAll(t *testing.T) {
 			r := of(t, rights.Client{User: "joe"}, test.rules...)
 			for i, names := range [][]string{test.no, test.yes} {
 				for _, name := range names {
-					p, err := pattern.Parse(name)
+					p, err := pattern.Both.Parse(name)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -273,7 +273,7 @@ func FuzzRule(f *testing.F) {
 		if ok && strings.Contains(r.Pattern, "{username}") && !strings.Contains(name, user) {
 			t.Errorf("%q gives %q the right to %q", text, user, name)
 		}
-		if q, err := pattern.Parse(name); err == nil && len(name) < 200 {
+		if q, err := pattern.Both.Parse(name); err == nil && len(name) < 200 {
 			if all, _ := mine.MayAll(rights.Write, q); all && !ok && !q.Wild() {
 				t.Errorf("%q: MayAll and May differ on %q", text, name)
 			}

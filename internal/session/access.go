@@ -11,7 +11,6 @@ import (
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
-	"stompserver/internal/pattern"
 	"stompserver/internal/rights"
 )
 
@@ -216,8 +215,8 @@ func (s *session) mayOf(a rights.Actions, name, spelt string) *Error {
 	ok, by := false, ""
 	of, held := s.holds(name)
 	switch {
-	case held || broker.IsPattern(name):
-		p, err := pattern.Parse(of)
+	case held || s.b.IsPattern(name):
+		p, err := s.b.Separators().Parse(of)
 		switch {
 		case err != nil:
 			return errf(codeBadDestination, "Invalid destination", "The destination %s cannot be used: %s.", cut([]byte(spelt)), strings.TrimPrefix(err.Error(), "pattern: "))

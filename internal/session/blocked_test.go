@@ -53,7 +53,7 @@ func (e *ear) heard() (text string, over bool) {
 
 // full makes a queue with room for n messages, whose senders wait.
 func full(t *testing.T, s *server, n int) {
-	p, err := pattern.Parse("/queue/small")
+	p, err := pattern.Both.Parse("/queue/small")
 	if err != nil {
 		t.Fatal(err)
 	}

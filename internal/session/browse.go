@@ -16,9 +16,9 @@ import (
 var browseHeaders = []string{"browser-end", "limit", "from-seq", "from-time", "replay", broker.StreamOffset}
 
 // notOfOne is the error of a SUBSCRIBE to several destinations that says where in one to begin.
-func notOfOne(f *frame.Frame, n destination.Name) error {
+func (s *session) notOfOne(f *frame.Frame, n destination.Name) error {
 	names := []string{"from-seq", "from-time", "replay", "x-stream-offset"}
-	if broker.IsPattern(n.Text) {
+	if s.b.IsPattern(n.Text) {
 		names = append(names, "browser")
 	}
 	for _, name := range names {
@@ -86,7 +86,7 @@ func (s *session) noBrowse(f *frame.Frame, dest string) error {
 	for _, name := range browseHeaders {
 		switch {
 		case f.Header.Value(name) == "":
-		case broker.IsPattern(dest):
+		case s.b.IsPattern(dest):
 			return errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header %q, but %s stands for many topics, each of which has numbers and a place of its own.", name, cut([]byte(dest)))
 		default:
 			return errf(codeBadHeader, "Invalid header", "SUBSCRIBE has the header %q, which is for browser:true and for queues and topics that keep what they deliver (non-destructive:true, or the rule retain).", name)

@@ -18,6 +18,8 @@ type Copies []Copy
 type Copy struct {
 	From pattern.Pattern
 	To   []string // destinations; a * is what follows the prefix of the one that is copied
+
+	name string // of From
 }
 
 // ParseCopy reads a Copy; the error is for people.
@@ -26,7 +28,7 @@ func ParseCopy(from string, to []string) (c Copy, err error) {
 	if err != nil {
 		return c, err
 	}
-	if c.From, err = pattern.Parse(name); err != nil {
+	if c.From, err = pattern.Both.Parse(name); err != nil {
 		return c, fmt.Errorf("%q: %s", from, strings.TrimPrefix(err.Error(), "pattern: "))
 	}
 	if len(to) == 0 {
@@ -37,12 +39,23 @@ func ParseCopy(from string, to []string) (c Copy, err error) {
 		if err != nil {
 			return c, err
 		}
-		if broker.IsPattern(strings.ReplaceAll(name, "*", "x")) {
+		if pattern.Both.IsPattern(strings.ReplaceAll(name, "*", "x")) {
 			return c, fmt.Errorf("%q: of wildcards it can have *, for the name that is copied", text)
 		}
 	}
-	c.To = to
+	c.To, c.name = to, name
 	return c, nil
+}
+
+// Split returns c for names that are split at sep.
+func (c Copies) Split(sep pattern.Separators) Copies {
+	all := slices.Clone(c)
+	for i := range all {
+		if p, err := sep.Parse(all[i].name); err == nil { // there is less that can be wrong than where both separate
+			all[i].From = p
+		}
+	}
+	return all
 }
 
 // plainName is the broker's name of a queue or a topic of everybody.

@@ -48,7 +48,7 @@ func (s *session) durableQueue(name string) (string, error) {
 	if most := s.longest(); len(queue) > most {
 		return "", errf(codeBadHeader, "Invalid header", "The name of the durable subscription, %s, is longer than %d bytes.", cut([]byte(queue)), most)
 	}
-	if broker.IsPattern(queue) {
+	if s.b.IsPattern(queue) {
 		return "", errf(codeBadHeader, "Invalid header", "The name of the durable subscription, %s, has a part that is a wildcard.", cut([]byte(name)))
 	}
 	return queue, nil
@@ -148,7 +148,7 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 		}
 	}
 	switch {
-	case broker.IsPattern(queue):
+	case s.b.IsPattern(queue):
 		return d, errf(codeBadDestination, "Invalid destination", "SUBSCRIBE has the header \"x-queue-name\" with the value %s, of which a part is a wildcard; it is to be the name of one queue.", cut([]byte(queue)))
 	case queue != "":
 		autoDelete, err := flag(f, !durable, "auto-delete")
@@ -165,7 +165,7 @@ func (s *session) durable(f *frame.Frame, n destination.Name) (d broker.Durable,
 	case group != "" && durable:
 		d.Queue, err = s.durableQueue(group)
 	case group != "":
-		d.Queue, d.Shared = groupQueue(group, d.Topic), true
+		d.Queue, d.Shared = groupQueue(group, d.Topic, s.b.Separators()), true
 	case durable:
 		d.Queue, err = s.durableQueue(name)
 	}
@@ -194,10 +194,13 @@ var (
 
 // groupQueue is the queue that a group has of a topic, or of a pattern of topics, in any spelling. No two
 // groups, and no two topics of one, have the same, and none is a pattern itself.
-func groupQueue(group, topic string) string {
+func groupQueue(group, topic string, sep pattern.Separators) string {
 	queue := destination.DurablePrefix + "$" + groupEscapes.Replace(group)
-	if p, err := pattern.Parse(topic); err == nil && p.Wild() {
+	if p, err := sep.Parse(topic); err == nil && p.Wild() {
 		return queue + "%P" + patternEscapes.Replace(p.String())
+	}
+	if pattern.Both.IsPattern(topic) { // as it would be in the name of the queue, of a topic that is none
+		return queue + "%N" + patternEscapes.Replace(topic)
 	}
 	if strings.HasPrefix(topic, "/") {
 		return queue + topic

@@ -21,7 +21,7 @@ func TestManyExclusiveQueues(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer b.Close()
-		all, err := pattern.Parse("/queue/own.*")
+		all, err := pattern.Both.Parse("/queue/own.*")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,7 +28,7 @@ type herd struct {
 
 // isHerd reports whether n stands for several queues.
 func (s *session) isHerd(n destination.Name) bool {
-	if n.Kind != destination.Queue || !broker.IsPattern(n.Text) {
+	if n.Kind != destination.Queue || !s.b.IsPattern(n.Text) {
 		return false
 	}
 	_, virtual := virtualTopic(n.Text) // that is one queue, of many topics

@@ -2,8 +2,8 @@ package session
 
 import (
 	"slices"
+	"strings"
 
-	"stompserver/internal/broker"
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
 	"stompserver/internal/pattern"
@@ -26,13 +26,13 @@ func (s *session) mayList(f *frame.Frame, names []destination.Name) error {
 
 // withoutDoubles returns names without those by which a subscription to the others would get
 // messages a second time.
-func withoutDoubles(names []destination.Name) []destination.Name {
+func withoutDoubles(names []destination.Name, sep pattern.Separators) []destination.Name {
 	var kept []listed
 	for _, n := range names {
 		l := listed{Name: n}
-		if n.Kind == destination.Topic && broker.IsPattern(n.Text) {
-			p, err := pattern.Parse(n.Text)
-			l.pattern, l.wild = p, err == nil // an error is told by who subscribes to it
+		if n.Kind == destination.Topic && !strings.HasPrefix(n.Text, destination.ExchangePrefix) {
+			p, err := sep.Parse(n.Text)
+			l.pattern, l.wild, l.bad = p, p.Wild(), err != nil // which who subscribes to it is told
 		}
 		if !slices.ContainsFunc(kept, func(k listed) bool { return k.covers(l) }) {
 			kept = append(slices.DeleteFunc(kept, l.covers), l)
@@ -49,7 +49,8 @@ func withoutDoubles(names []destination.Name) []destination.Name {
 type listed struct {
 	destination.Name
 	pattern pattern.Pattern
-	wild    bool // it has one
+	wild    bool // it is a pattern
+	bad     bool // it is none that can be used
 }
 
 // covers reports whether all that comes to n comes to the topics of k, or whether they are the same.
@@ -64,5 +65,5 @@ func (k listed) covers(n listed) bool {
 	case n.wild:
 		return k.pattern.Contains(n.pattern)
 	}
-	return !broker.IsPattern(n.Text) && k.pattern.Matches(n.Text)
+	return !n.bad && k.pattern.Matches(n.Text)
 }

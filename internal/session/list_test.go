@@ -16,7 +16,7 @@ func TestManyExpressions(t *testing.T) {
 		names = append(names, destination.Name{Kind: destination.Topic, Text: text, Spelt: text})
 	}
 	if n := testing.AllocsPerRun(3, func() {
-		if left := withoutDoubles(names); len(left) != len(names) {
+		if left := withoutDoubles(names, 0); len(left) != len(names) {
 			t.Fatalf("%d of %d names are left", len(left), len(names))
 		}
 	}); n > 100_000 { // to read them for each pair takes 460,000

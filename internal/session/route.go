@@ -124,7 +124,7 @@ func (s *session) own(f *frame.Frame, n *destination.Name) error {
 
 // mayMake refuses a queue that is not there and is not to be made by use.
 func (s *session) mayMake(f *frame.Frame, n *destination.Name) error {
-	if broker.IsPattern(n.Text) || n.System() || !s.b.Makes(n.Text) || s.b.Foreseen(n.Text) {
+	if s.b.IsPattern(n.Text) || n.System() || !s.b.Makes(n.Text) || s.b.Foreseen(n.Text) {
 		return nil
 	}
 	a := rights.Write

@@ -8,7 +8,6 @@ import (
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
-	"stompserver/internal/pattern"
 )
 
 // subscribe answers SUBSCRIBE.
@@ -21,7 +20,7 @@ func (s *session) subscribe(f *frame.Frame) error {
 		if err := s.mayList(f, names); err != nil {
 			return err
 		}
-		names = withoutDoubles(names)
+		names = withoutDoubles(names, s.b.Separators())
 	}
 	id, named := f.Header.Get("id")
 	switch {
@@ -54,7 +53,7 @@ func (s *session) subscribe(f *frame.Frame) error {
 	for _, n := range names {
 		herded := s.isHerd(n)
 		if g == nil && (herded || len(names) > 1) {
-			if err := notOfOne(f, n); err != nil {
+			if err := s.notOfOne(f, n); err != nil {
 				return undo(err)
 			}
 			g = new(group)
@@ -331,7 +330,7 @@ func (s *session) express(n destination.Name) (size int, err error) {
 	if !strings.Contains(n.Text, "{") {
 		return 0, nil
 	}
-	p, err := pattern.Parse(n.Text)
+	p, err := s.b.Separators().Parse(n.Text)
 	if err != nil {
 		return 0, nil // told by who subscribes to it
 	}

@@ -37,7 +37,7 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request) {
 	case own(names):
 		say(w, http.StatusBadRequest, "A temporary destination belongs to a STOMP connection.")
 		return
-	case several(names):
+	case several(d.sessions.Broker(d.host(r)), names):
 		say(w, http.StatusBadRequest, "A GET takes one message of one queue; "+dest+" stands for several.")
 		return
 	}
@@ -94,10 +94,10 @@ func own(names []destination.Name) bool {
 
 // several reports whether names are queues of which more than one could have a message to give: the
 // others would be handed out in vain.
-func several(names []destination.Name) bool {
+func several(b *broker.Broker, names []destination.Name) bool {
 	for _, n := range names {
 		queue := n.Kind != destination.Topic && n.Kind != destination.Headers
-		if queue && (len(names) > 1 || broker.IsPattern(n.Text)) {
+		if queue && (len(names) > 1 || b.IsPattern(n.Text)) {
 			return true
 		}
 	}

@@ -90,7 +90,7 @@ func brokerRules() (all []broker.Rule, err error) {
 		if err != nil {
 			return nil, err
 		}
-		match, err := pattern.Parse(r.match)
+		match, err := pattern.Both.Parse(r.match)
 		if err != nil {
 			return nil, err
 		}
