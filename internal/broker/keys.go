@@ -25,7 +25,6 @@ func (q *queue) learns() bool { return q.last != nil && q.last.learning }
 
 // learnKeys notes the keys of what the queue held at first.
 func (q *queue) learnKeys(l *lastValues, header string) {
-	came := make(map[string]int64)
 	all := q.eachKey(l, header, func(key string, seq store.Seq, arrived int64) {
 		switch before := l.keys[key]; {
 		case before == nil:
@@ -34,13 +33,14 @@ func (q *queue) learnKeys(l *lastValues, header string) {
 		case before.sent && before.seq == 0: // it may be that one, or an older one
 			before.older = append(before.older, seq)
 			return
-		case before.sent, came[key] > arrived: // or it is of another priority, and older
+		case before.sent, laneIndex(before.seq) != laneIndex(seq) && before.arrived > arrived: // or it is of another priority, and older
 			l.over = append(l.over, seq)
 			return
 		default:
 			l.over = append(l.over, before.seq)
+			arrived = max(arrived, before.arrived)
 		}
-		l.keys[key], came[key] = &newest{seq: seq}, arrived
+		l.keys[key] = &newest{seq: seq, arrived: arrived}
 	})
 	if !all && q.b.stopped() {
 		return

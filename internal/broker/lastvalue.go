@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strconv"
 	"sync"
 
 	"stompserver/internal/message"
@@ -32,10 +33,11 @@ type lastValues struct {
 
 // A newest is the message of a key that came last. Seq is 0 until it is in the store.
 type newest struct {
-	seq   store.Seq
-	gone  bool        // it was dropped for the next one
-	sent  bool        // it came while we looked; else it was there at first
-	older []store.Seq // found while it was on its way into the store
+	seq     store.Seq
+	arrived int64       // none that came before did so later
+	gone    bool        // it was dropped for the next one
+	sent    bool        // it came while we looked; else it was there at first
+	older   []store.Seq // found while it was on its way into the store
 }
 
 // overtaken are messages to be dropped once what overtook them is in the store.
@@ -69,6 +71,33 @@ func keyIn(header string, m *message.Message) string {
 	return m.Options().Key
 }
 
+// dated is m, which is about to be put, as one that arrived after what has its key: of messages with different
+// priorities nothing else tells the next start which is the last, and one that was sent in a transaction
+// arrived long before it is there. Called with q.mu held.
+func (q *queue) dated(m *message.Message) *message.Message {
+	key := ""
+	if q.lanes != nil {
+		key = q.keyOf(m)
+	}
+	if key == "" {
+		return m
+	}
+	q.last.mu.Lock()
+	before := q.last.keys[key]
+	q.last.mu.Unlock()
+	if before == nil || before.arrived < m.Arrived() {
+		return m
+	}
+	ends := []string{}
+	if e := m.Expires(); e != 0 { // which may be told from when it arrived
+		ends = []string{"expires", strconv.FormatInt(e, 10), "ttl", "", "expiration", ""}
+	}
+	r := m.Redirect(m.Destination(), ends...)
+	r.SetSender(m.Sender())
+	r.SetArrived(before.arrived + 1)
+	return r
+}
+
 // overtake has m, which is change i of op, take the place of the one of its key before. Called
 // with q.mu held, before op is committed.
 func (q *queue) overtake(op *Op, i int, m *message.Message) {
@@ -77,9 +106,12 @@ func (q *queue) overtake(op *Op, i int, m *message.Message) {
 		return
 	}
 	l, tag := q.last, laneTag(q.laneOfMessage(m))
-	n := &newest{sent: true}
+	n := &newest{sent: true, arrived: m.Arrived()}
 	l.mu.Lock()
 	before := l.keys[key]
+	if before != nil {
+		n.arrived = max(n.arrived, before.arrived)
+	}
 	l.keys[key] = n
 	many := len(l.keys)
 	drop := l.over

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"stompserver/internal/broker"
+	"stompserver/internal/pattern"
 )
 
 // TestLastValue has a client take, acknowledge and give back what is overtaken all the while: in
@@ -98,5 +100,42 @@ func playLastValue(t *testing.T, b *broker.Broker, keys int) {
 		if !acked[body] {
 			t.Errorf("%s is lost", body)
 		}
+	}
+}
+
+// The last value of a key is the one that came last, over a crash too, while somebody has the one before:
+// also where that has another priority, and where it was sent later than a transaction in which the last came.
+func TestLastValueAfterCrash(t *testing.T) {
+	all, err := pattern.Both.Parse("/queue/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := broker.Rule{Match: all, Properties: broker.Properties{LastValue: true}}
+	for _, priority := range []string{"4", "9", "1"} {
+		t.Run("priority "+priority, func(t *testing.T) {
+			inBubble(t, broker.Config{Rules: []broker.Rule{rule}}, func(x *bubble) {
+				tx := x.b.Begin()
+				a, err := x.b.Address("/queue/a")
+				if err != nil {
+					t.Fatal(err)
+				}
+				tx.Send(&a, x.message("/queue/a", "last", "last-value-key", "k", "ttl", "3600000"))
+				time.Sleep(time.Minute)
+				c := openSink(t, x.b, "/queue/a", 10, nil)
+				x.send("/queue/a", "before", "last-value-key", "k", "priority", priority)
+				x.got(c, "before:1")
+				var w broker.Wake
+				tx.Commit(broker.NewOp(nil), &w)
+				w.Run()
+				x.got(c, "last:1")
+				killed := *x
+				defer killed.close()
+				x.open() // with what there is
+				c = openSink(t, x.b, "/queue/a", 10, nil)
+				if d := x.got(c, "last:2")[0]; d.Msg.Expires()-time.Now().UnixMilli() != (time.Hour - time.Minute).Milliseconds() {
+					t.Errorf("it expires in %d ms", d.Msg.Expires()-time.Now().UnixMilli())
+				}
+			})
+		})
 	}
 }

@@ -92,6 +92,9 @@ func (q *queue) send(m *message.Message, op *Op, w *Wake) error {
 	if q.kept != nil {
 		q.note(op, m, false)
 	}
+	if q.last != nil {
+		m = q.dated(m)
+	}
 	op.batch.Put(st, m)
 	if m.Special() && m.Expires() != 0 {
 		q.expiring(op, q.laneOfMessage(m), m)

@@ -68,6 +68,14 @@ func (x *bubble) send(dest, body string, headers ...string) {
 	if err != nil {
 		x.Fatal(err)
 	}
+	var w broker.Wake
+	a.Send(x.message(dest, body, headers...), broker.NewOp(nil), &w)
+	w.Run()
+}
+
+// message is one that arrives now.
+func (x *bubble) message(dest, body string, headers ...string) *message.Message {
+	x.Helper()
 	f := &frame.Frame{Command: frame.Send, Body: []byte(body)}
 	for i := 0; i < len(headers); i += 2 {
 		f.Header.Add(headers[i], headers[i+1])
@@ -76,9 +84,7 @@ func (x *bubble) send(dest, body string, headers ...string) {
 	if err != nil {
 		x.Fatal(err)
 	}
-	var w broker.Wake
-	a.Send(m, broker.NewOp(nil), &w)
-	w.Run()
+	return m
 }
 
 // holds waits until all is quiet and compares how many messages a queue has.

@@ -265,6 +265,9 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 				if queues[i].kept != nil {
 					queues[i].note(op, st.msg, true)
 				}
+				if queues[i].last != nil {
+					st.msg = queues[i].dated(st.msg)
+				}
 				op.batch.Put(lane, st.msg)
 				queues[i].comes(st.msg)
 				if st.msg.Expires() != 0 {
