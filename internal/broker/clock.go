@@ -136,7 +136,8 @@ type due struct {
 	seq store.Seq
 }
 
-func (a due) before(b due) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+// before: of those of one moment what comes first in its queue goes first.
+func (a due) before(b due) bool { return a.at < b.at || a.at == b.at && ahead(a.seq, b.seq) }
 
 func (h *dues) push(d due) {
 	*h = append(*h, d)

@@ -80,7 +80,7 @@ func (q *queue) expire(now int64, w *Wake) (next int64) {
 	next = e.dues.next()
 	stale := len(e.dues) > max(1024, 2*e.pruned)
 	e.mu.Unlock()
-	slices.Sort(seqs)
+	slices.SortFunc(seqs, compareSeqs) // so they go, and are dead letters, in the order they were to be delivered
 	for len(seqs) > 0 {
 		n := q.expireSome(seqs, now, w)
 		seqs = seqs[n:]
@@ -110,7 +110,7 @@ func (q *queue) expireSome(seqs []store.Seq, now int64, w *Wake) int {
 	n := 0
 	ended := ds[:0]
 	for _, d := range ds {
-		for n < len(seqs) && seqs[n] < d.Seq|tag {
+		for n < len(seqs) && ahead(seqs[n], d.Seq|tag) {
 			n++ // it is gone
 		}
 		if n < len(seqs) && seqs[n] == d.Seq|tag {
@@ -127,12 +127,13 @@ func (q *queue) expireSome(seqs []store.Seq, now int64, w *Wake) int {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.anyParked() {
-		q.endParked(w)
-	}
 	got, later := st.Lease(nil, ended, true)
+	for i := range got {
+		got[i].Seq |= tag
+	}
+	got = append(got, q.unparkThese(ended, tag)...)
+	inOrder(got)
 	for _, d := range got {
-		d.Seq |= tag
 		q.end(d, w)
 	}
 	if q.groups != nil && len(ended) > 0 {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"hash/maphash"
 	"slices"
 
@@ -43,11 +44,15 @@ type bucket struct {
 }
 
 // ahead reports whether a comes before b in their queue.
-func ahead(a, b store.Seq) bool {
-	if p, o := laneIndex(a), laneIndex(b); p != o {
-		return p > o
-	}
-	return a < b
+func ahead(a, b store.Seq) bool { return compareSeqs(a, b) < 0 }
+
+func compareSeqs(a, b store.Seq) int {
+	return cmp.Or(cmp.Compare(laneIndex(b), laneIndex(a)), cmp.Compare(a, b))
+}
+
+// inOrder sorts ds as they are in their queue.
+func inOrder(ds []store.Delivery) {
+	slices.SortFunc(ds, func(a, b store.Delivery) int { return compareSeqs(a.Seq, b.Seq) })
 }
 
 // grouped reports whether m belongs to a group.
@@ -221,18 +226,23 @@ func (g *groups) keep(n int) {
 	}
 }
 
-// endParked has what is parked go that has expired.
-func (q *queue) endParked(w *Wake) {
+// unparkThese takes those of ds, which have a tag, out of what is parked.
+func (q *queue) unparkThese(ds []store.Delivery, tag store.Seq) (taken []store.Delivery) {
+	if !q.anyParked() {
+		return nil
+	}
 	g := q.groups
 	kept := g.parked[:0]
 	for _, p := range g.parked {
-		if !q.ended(p.Delivery, w) {
+		if _, is := slices.BinarySearchFunc(ds, p.Seq&^tag, bySeq); !is || tag != p.Seq&^laneMask {
 			kept = append(kept, p)
 			continue
 		}
 		p.b.unlist(p.Seq)
+		taken = append(taken, p.Delivery)
 	}
 	g.keep(len(kept))
+	return taken
 }
 
 // disown has the groups of s, which leaves, look for another consumer.

@@ -57,10 +57,12 @@ type waits struct {
 	d  store.Delivery
 }
 
-func (h waiting) Len() int           { return len(h) }
-func (h waiting) Less(i, j int) bool { return h[i].at < h[j].at }
-func (h waiting) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *waiting) Push(x any)        { *h = append(*h, x.(waits)) }
+func (h waiting) Len() int { return len(h) }
+func (h waiting) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && ahead(h[i].d.Seq, h[j].d.Seq)
+}
+func (h waiting) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *waiting) Push(x any)   { *h = append(*h, x.(waits)) }
 func (h *waiting) Pop() any {
 	old := *h
 	last := old[len(old)-1]
@@ -73,7 +75,10 @@ func (h *waiting) Pop() any {
 // goes to the dead letters instead. Called with q.mu held.
 func (q *queue) giveBack(ds []store.Delivery, delay time.Duration, w *Wake) {
 	back := ds[:0]
-	for _, d := range q.endAll(ds, w) {
+	for i, d := range ds {
+		if len(q.endAll(ds[i:i+1], w)) == 0 {
+			continue // one after the other: the dead come in their order, whatever they died of
+		}
 		if n := q.limit(d); n > 0 && d.Attempt >= n {
 			q.bury(d, death{reason: "delivery_limit"}, w)
 			continue

@@ -1,6 +1,8 @@
 package broker_test
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -113,6 +115,12 @@ func (x *bubble) got(c *sink, want ...string) []broker.Delivery {
 	return ds
 }
 
+// take waits until all is quiet and returns what came.
+func (x *bubble) take(c *sink) []broker.Delivery {
+	synctest.Wait()
+	return c.take()
+}
+
 func equal(a, b []string) bool {
 	if len(a) != len(b) {
 		return false
@@ -149,6 +157,35 @@ func TestExpiry(t *testing.T) {
 		if n := x.b.Stats().Expired; n != count*2/3 {
 			x.Errorf("%d expired since the restart", n)
 		}
+	})
+}
+
+// What ends in one moment is dead in the order in which it would have been delivered: so also what of a group
+// waits for somebody, and what is more than is looked at in one go.
+func TestExpiryInOrder(t *testing.T) {
+	inBubble(t, broker.Config{DeadLetterExpired: true}, func(x *bubble) {
+		const count = 1200
+		c := openSink(x, x.b, "/queue/a", 1, nil)
+		end := x.at(time.Hour)
+		var want []string
+		for _, priority := range []int{4, 9, 1} {
+			for i := range count {
+				x.send("/queue/a", fmt.Sprint(priority, "-", i), "expires", end, "priority", strconv.Itoa(priority), "message-group", []string{"x", "", "y"}[i%3])
+			}
+		}
+		for _, priority := range []int{9, 4, 1} {
+			for i := range count {
+				want = append(want, fmt.Sprint(priority, "-", i, ":1"))
+			}
+		}
+		x.got(c, "4-0:1")
+		other := openSink(x, x.b, "/queue/a", 1, nil) // which gets what is of no group, and past whom the others wait
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		held := append(spell(x.take(other)), "4-0:1")
+		want = slices.DeleteFunc(want, func(s string) bool { return slices.Contains(held, s) })
+		dead := openSink(x, x.b, "/queue/deadletter", 3*count, nil)
+		x.got(dead, want...)
 	})
 }
 

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"stompserver/internal/store"
@@ -60,7 +58,7 @@ func (s *Subscription) lose(now int64, w *Wake) (next int64) {
 	if len(back) == 0 {
 		return next
 	}
-	slices.SortFunc(back, func(a, b store.Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
+	inOrder(back)
 	s.inflight.trim()
 	s.b.counts.timedOut.Add(uint64(len(back)))
 	s.q.giveBack(back, -1, w)

@@ -39,9 +39,6 @@ func (g *game) arrive(m *message, r *request) {
 	if q.last && m.key != "" {
 		g.overtake(m)
 	}
-	if m.expires != 0 && m.expires <= now() {
-		g.end(m)
-	}
 }
 
 // trim drops what is first, and nobody has, of queues that are too full and were sent to.
@@ -103,15 +100,14 @@ type waiter struct {
 // letIn has those go on for whom there is room, in the order in which they came.
 func (g *game) letIn() {
 	for _, name := range sortedKeys(g.queues) {
-		moved := 0
 		for q := g.queues[name]; len(q.line) > 0 && g.count(q)+q.line[0].n <= q.most; {
 			w := q.line[0]
 			q.line = q.line[1:]
 			g.logf("%s: there is room", w.c.name)
 			w.c.waits, w.r.waits = false, false
-			w.r.moved = moved // what it brings is behind what others brought in the same step
+			g.cause = "room in " + name
 			w.do()
-			moved = w.r.moved
+			g.endOver()
 		}
 	}
 }

@@ -324,7 +324,13 @@ func (g *game) find(queue string, r reply) (*message, error) {
 		}
 	}
 	same := g.byBody[strings.TrimRight(r.body, ".")+from]
-	i := slices.IndexFunc(same, func(m *message) bool { return fits(m) && m.where() == queue })
+	i := -1
+	for j, m := range same { // of what is sent again and again the first that it may be
+		alike := queue != deadLetters || m.header["x-death-reason"] == r.header["x-death-reason"]
+		if alike && fits(m) && m.where() == queue && (i < 0 || m.before(same[i].rank)) {
+			i = j
+		}
+	}
 	if i < 0 {
 		i = slices.IndexFunc(same, fits)
 	}
@@ -356,7 +362,8 @@ func (m *message) at(place string) bool {
 
 // buryDoomed has die what was delivered too often before a restart, once somebody comes who could have it.
 func (g *game) buryDoomed(came []delivery) {
-	for _, m := range g.all {
+	defer func() { g.cause = "" }()
+	for _, m := range g.sorted(func(*message) bool { return true }) {
 		q := g.queues[m.where()]
 		if n := m.limitOf(); q == nil || m.state != ready || n == 0 || m.tries.least < n {
 			continue
@@ -364,6 +371,7 @@ func (g *game) buryDoomed(came []delivery) {
 		for _, s := range q.subs {
 			passed := slices.ContainsFunc(came, func(d delivery) bool { return d.s == s && m.before(d.rank) })
 			if s.wants(m) && (s.able() || passed) {
+				g.cause = "limit of " + q.name
 				g.bury(m, "delivery_limit", nil)
 				break
 			}

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,8 @@ type game struct {
 	slowly   int64         // times are so many times as long
 	trace    []string
 	step     int
+	moves    int
+	cause    string // why things happen that nobody asked for
 	messages int
 	requests int
 
@@ -91,7 +94,8 @@ func (g *game) move(m *message, place string, r *request) {
 	if r != nil && !m.volatile {
 		r.parts = append(r.parts, part{m.body, &m.trail})
 	}
-	m.since = [2]int{g.step, 0}
+	g.moves++
+	m.since, m.cause = [2]int{g.step, g.moves}, g.cause
 	m.state, m.by, m.tx, m.ackID, m.over, m.deadline = ready, nil, nil, "", false, 0
 }
 
@@ -127,40 +131,70 @@ func (m *message) due() int64 {
 
 // tick does what is due.
 func (g *game) tick() {
-	due := slices.DeleteFunc(slices.Clone(g.all), func(m *message) bool { return m.due() == 0 || m.due() > now() })
+	due := g.sorted(func(m *message) bool { return m.due() != 0 && m.due() <= now() })
 	g.atOnce = len(due) > 1
 	for _, m := range due {
 		switch {
 		case m.where() == later:
+			g.cause = "schedule"
 			g.comes(m)
 		case m.state == paused:
+			g.cause = "pauses of " + m.where()
 			m.state = ready
 			g.logf("%s may come again", m.body)
 			if m.over {
 				g.move(m, nowhere, nil)
 			}
 		case m.state == held:
+			g.cause = "patience of " + m.by.id
 			g.logf("%s had it too long: %s", m.by.id, m.body)
 			m.by.lost = append(m.by.lost, m.ackID)
 			m.by.held = slices.DeleteFunc(m.by.held, func(o *message) bool { return o == m })
 			g.putBack(m, -1)
 		}
-		if m.expires != 0 && m.expires <= now() && m.state == ready && m.where() != nowhere {
+		if m.isOver() {
 			g.end(m)
 		}
 	}
 	g.after()
 }
 
-// after does what follows from what was done: queues that are too full make room, and those that have
-// room are sent to by who waits.
+// sorted are the messages for which is holds, each queue's in its order.
+func (g *game) sorted(is func(m *message) bool) []*message {
+	all := slices.DeleteFunc(slices.Clone(g.all), func(m *message) bool { return !is(m) })
+	slices.SortStableFunc(all, func(a, b *message) int {
+		return cmp.Or(cmp.Compare(a.where(), b.where()), cmp.Compare(b.prio, a.prio), cmp.Compare(a.since[0], b.since[0]), cmp.Compare(a.since[1], b.since[1]))
+	})
+	return all
+}
+
+// after does what follows from what was done: what ended before it came goes, queues that are too full make
+// room, and those that have room are sent to by who waits.
 func (g *game) after() {
+	g.endOver()
 	g.trim()
 	g.letIn()
 }
 
+// endOver has go what is over.
+func (g *game) endOver() {
+	g.cause = ""
+	for _, m := range g.sorted((*message).isOver) {
+		g.end(m)
+	}
+}
+
+// isOver reports whether m is to expire now.
+func (m *message) isOver() bool {
+	return m.expires != 0 && m.expires <= now() && m.state == ready && m.where() != nowhere && m.where() != later
+}
+
 // end has m expire.
 func (g *game) end(m *message) {
+	if g.cause == "" {
+		g.cause = "ends of " + m.where()
+		defer func() { g.cause = "" }()
+	}
 	if g.buries && m.where() != deadLetters {
 		g.bury(m, "expired", nil)
 		return
@@ -201,6 +235,10 @@ func (g *game) putBack(m *message, delay int64) {
 		return
 	}
 	if n := m.limitOf(); n > 0 && m.tries.least >= n {
+		if g.cause == "" {
+			g.cause = "limit of " + m.where()
+			defer func() { g.cause = "" }()
+		}
 		g.bury(m, "delivery_limit", nil)
 		return
 	}
@@ -226,12 +264,12 @@ func (g *game) forget(c *client) {
 	if c.tx != nil {
 		g.abort(c)
 	}
-	for _, m := range g.all {
-		if m.state == held && m.by.c == c {
+	for _, s := range c.subs {
+		g.cause = "end of " + s.id
+		for _, m := range s.held {
 			g.putBack(m, -1)
 		}
-	}
-	for _, s := range c.subs {
+		g.cause = ""
 		s.q.detach(s)
 		s.held = nil
 	}

@@ -74,10 +74,14 @@ type bounds struct{ least, most int }
 type rank struct {
 	prio  int
 	since [2]int // it is there: step, and place in it
+	cause string // what brought it there, if the server did by itself; of several such things in one step any may be the first
 }
 
 // before reports whether r is to be delivered before o of the same queue.
 func (r rank) before(o rank) bool {
+	if r.prio == o.prio && r.since[0] == o.since[0] && r.cause != o.cause {
+		return false
+	}
 	return cmp.Or(cmp.Compare(o.prio, r.prio), cmp.Compare(r.since[0], o.since[0]), cmp.Compare(r.since[1], o.since[1])) < 0
 }
 
@@ -92,7 +96,6 @@ type entry struct {
 type request struct {
 	receipt string
 	what    string
-	moved   int // how much it has moved
 	parts   []part
 	want    map[string]string // what its receipt says
 	waits   bool              // for room

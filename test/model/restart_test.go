@@ -132,8 +132,7 @@ func (g *game) same(is sight) error {
 			if m.where() != at {
 				return fmt.Errorf("%s is in %s, and should be in %q", m.body, at, m.where())
 			}
-			// Of what dies at one moment it is nowhere said what is the first.
-			if at != later && i > 0 && m.before(ms[i-1].rank) && !(at == deadLetters && m.since[0] == ms[i-1].since[0]) {
+			if at != later && i > 0 && m.before(ms[i-1].rank) {
 				return fmt.Errorf("in %s %s is before %s", at, ms[i-1].body, m.body)
 			}
 		}
@@ -283,9 +282,11 @@ func (g *game) reconcile(now sight) error {
 			m.tries.least = 0 // it may have come there anew
 		default:
 			m.become(was)
-			g.bury(m, "expired", nil)
-			m.trail = m.trail[1:]
 		}
+	}
+	for _, m := range g.sorted(func(m *message) bool { return ended[m] != nowhere && m.where() == ended[m] }) {
+		g.end(m)
+		m.trail = m.trail[1:]
 	}
 	g.retained = []entry{{place: now.retained}}
 	for name, got := range now.durable {
