@@ -40,7 +40,7 @@ type queue struct {
 	gate      *gate       // nil: it waits for no number of consumers
 	owner     uint64      // the connection that it is of, if it is exclusive; 0: none yet
 	paused    bool        // for either reason
-	trimming  bool        // a goroutine makes room
+	trimming  trimming
 	coming    coming
 	idling    *alarm
 	aging     *alarm      // nil: none goes for its age
@@ -142,11 +142,14 @@ func (q *queue) dispatch(w *Wake) {
 }
 
 func (q *queue) dispatchOnce(w *Wake) {
+	if q.trimming == trimOwed {
+		q.trim(w)
+	}
 	if q.kept != nil {
 		q.follow(w) // nobody takes what is there
 		return
 	}
-	if q.trimming {
+	if q.trimming > trimOwed {
 		return // what is to make room goes to nobody
 	}
 	if q.anyParked() {
@@ -191,7 +194,7 @@ func (q *queue) dispatchOnce(w *Wake) {
 			q.next.take(d, w)
 		}
 		clear(ds)
-		if q.asked {
+		if q.asked && q.next != nil { // else who wants some messages only may have what is left
 			return
 		}
 	}
