@@ -102,8 +102,12 @@ func (q *queue) detachBrowser(s *Subscription, w *Wake) {
 func (q *queue) browse(s *Subscription, w *Wake) {
 	t := s.browser
 	t.again, t.called = true, true
+	if q.trimming == trimOwed {
+		q.trim(w)
+	}
 	switch {
 	case t.reading || t.over || !s.able():
+	case q.trimming == trimFirst: // it holds more than it may
 	case q.kept == nil && q.learns(): // which are the last is not known yet
 	case q.kept == nil:
 		t.reading = true

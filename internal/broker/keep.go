@@ -57,13 +57,15 @@ func (b *Broker) KeptQueue(topic string) (queue string, ok bool) {
 	return keptName(topic), b.mayBeKept(topic)
 }
 
-// openKept opens the queues in the store that lose messages by their age, so that they do, and those that keep
-// the last of each key: what they hold is looked through for its keys, which would hold up everybody later.
+// openKept opens the queues in the store that lose messages by their age, so that they do, those that hold more than
+// they may, likewise, and those that keep the last of each key: what they hold is looked through for its keys, which would
+// hold up everybody later.
 // Those of topics that no rule has keep anything any more are left alone, and told of.
 func (b *Broker) openKept() error {
 	var open []string
 	orphans := 0
-	for name := range b.store.Queues() {
+	held := make(map[string]store.Stats)
+	for name, st := range b.store.Queues() {
 		name, _ = ofLane(name)
 		_, of := keptTopic(name)
 		if isSystem(name) && !of {
@@ -74,6 +76,10 @@ func (b *Broker) openKept() error {
 			orphans++
 		case p != nil && (p.MaxAge > 0 || p.LastValue):
 			open = append(open, name)
+		case p != nil && p.WhenFull == DropHead && p.bounded():
+			if held[name] = addStats(held[name], st); p.tooFull(held[name]) {
+				open = append(open, name)
+			}
 		}
 	}
 	if orphans > 0 {

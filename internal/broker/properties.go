@@ -258,6 +258,9 @@ func (q *queue) adopt(w *Wake) {
 	if q.props != nil && q.props.WhenFull == Block && q.bounded() && q.line == nil {
 		q.line = &line{of: q.name}
 	}
+	if q.tooFull() && q.trimming <= trimOwed {
+		q.trimSoon(trimFirst)
+	}
 	q.line.roomy()
 	q.gateAsWanted(w)
 	q.openLast()

@@ -17,9 +17,14 @@ func (p *Properties) bounded() bool { return p.MaxMessages > 0 || p.MaxBytes > 0
 // fits reports whether the queue may hold what is more. Called with q.mu held.
 func (q *queue) fits(messages int, bytes int64) bool {
 	st := q.stats()
-	p := q.props
-	messages, bytes = messages+q.coming.messages, bytes+q.coming.bytes
-	return (p.MaxMessages <= 0 || st.Ready+st.Leased+messages <= p.MaxMessages) && (p.MaxBytes <= 0 || st.Bytes+bytes <= p.MaxBytes)
+	st.Ready += messages + q.coming.messages
+	st.Bytes += bytes + q.coming.bytes
+	return !q.props.tooFull(st)
+}
+
+// tooFull reports whether a queue that has so much has more than it may.
+func (p *Properties) tooFull(st store.Stats) bool {
+	return p.MaxMessages > 0 && st.Ready+st.Leased > p.MaxMessages || p.MaxBytes > 0 && st.Bytes > p.MaxBytes
 }
 
 // coming is what a transaction is about to put into a queue.
@@ -96,73 +101,112 @@ func (p *Properties) waits(op *Op, bytes int64) bool {
 	return p.WhenFull == Block && op.Patient && (p.MaxBytes <= 0 || bytes <= p.MaxBytes)
 }
 
+// trimming is what a queue whose oldest messages make room is at.
+type trimming uint8
+
+const (
+	trimDone  trimming = iota
+	trimOwed           // it is too full, and what should go was not to be had: somebody had it, or it is not durable yet
+	trimRuns           // a goroutine makes room
+	trimFirst          // likewise, and nobody has seen what the queue holds
+)
+
+// tooFull reports whether the oldest messages are to make room.
+func (q *queue) tooFull() bool {
+	return q.props != nil && q.props.WhenFull == DropHead && q.bounded() && !q.fits(0, 0)
+}
+
 // trim drops the oldest messages that nobody has as long as the queue is too full; where these are
 // not at hand a goroutine does. Called with q.mu held.
 func (q *queue) trim(w *Wake) {
-	if q.props.WhenFull != DropHead || !q.bounded() || q.trimming {
+	if q.props == nil || q.props.WhenFull != DropHead || !q.bounded() || q.trimming > trimOwed {
 		return
 	}
+	if q.trimming == trimOwed && q.stats().Ready == 0 && !q.fits(0, 0) {
+		return
+	}
+	q.trimming = trimDone
 	for p := uint8(0); p < priorities; p++ {
 		st := q.laneOf(p)
+		if st == nil {
+			continue
+		}
 		n := 1 // most often one has come, and one is to go
-		for after := q.begins(p); st != nil && !q.fits(0, 0); n = min(4*n, 64) {
+		for after := q.begins(p); ; n = min(4*n, 64) {
+			if q.fits(0, 0) {
+				return
+			}
 			ds, whole := st.Peek(q.scratch[:0], after, n)
 			q.scratch = ds[:0]
 			if len(ds) == 0 && !whole {
-				q.trimming = true
-				q.b.wg.Go(q.trimFar) // ends when there is room, or with the broker
+				q.trimSoon(trimRuns)
 				return
 			}
 			if len(ds) == 0 {
 				break
 			}
 			after = ds[len(ds)-1].Seq
-			q.makeRoom(st, p, ds, w)
+			made := q.makeRoom(st, p, ds, w)
 			clear(ds)
+			if !made {
+				q.trimming = trimOwed
+				return
+			}
 		}
 	}
+	q.trimming = trimOwed
+}
+
+// trimSoon has a goroutine make room. Called with q.mu held, or before anybody knows of q.
+func (q *queue) trimSoon(as trimming) {
+	q.trimming = as
+	q.b.wg.Go(q.trimFar) // ends when there is room, or with the broker
 }
 
 // trimFar is trim for what is not at hand.
 func (q *queue) trimFar() {
 	var w Wake
+	enough := false
 	for p := uint8(0); p < priorities; p++ {
 		q.mu.Lock()
 		st := q.laneOf(p)
 		q.mu.Unlock()
-		for after := store.Seq(0); st != nil && !q.b.stopped(); {
+		for after := store.Seq(0); st != nil && !enough && !q.b.stopped(); {
 			ds, _, err := st.Page(nil, after, 64, pageBytes)
 			if err != nil {
 				q.b.cfg.Log.Error("browse failed", "destination", q.name, "err", err)
 			}
 			q.mu.Lock()
-			enough := q.gone || q.props == nil || q.fits(0, 0)
-			if !enough && len(ds) > 0 {
+			if enough = q.gone || !q.tooFull(); !enough && len(ds) > 0 {
 				after = ds[len(ds)-1].Seq
-				q.makeRoom(st, p, ds, &w)
+				enough = !q.makeRoom(st, p, ds, &w)
 			}
 			q.mu.Unlock()
 			w.Run()
-			if enough || len(ds) == 0 {
+			if len(ds) == 0 {
 				break
 			}
 		}
 	}
 	q.mu.Lock()
-	q.trimming = false
+	q.trimming = trimDone
 	q.dispatch(&w) // which waited
+	if q.trimming == trimDone && q.tooFull() {
+		q.trimming = trimOwed // when the store calls, not at once: nothing has changed
+	}
 	q.mu.Unlock()
 	w.Run()
 }
 
-// makeRoom drops those of ds that nobody has, as far as needed.
-func (q *queue) makeRoom(st store.Queue, p uint8, ds []store.Delivery, w *Wake) {
+// makeRoom drops those of ds that nobody has, as far as needed. It reports false if one is not durable yet:
+// nothing behind it goes in its place, and the store calls.
+func (q *queue) makeRoom(st store.Queue, p uint8, ds []store.Delivery, w *Wake) bool {
 	for _, d := range ds {
 		if q.fits(0, 0) {
-			return
+			break
 		}
 		q.one[0] = d
-		got, _ := st.Lease(q.one[1:1], q.one[:1], true)
+		got, later := st.Lease(q.one[1:1], q.one[:1], true)
 		if len(got) > 0 {
 			q.madeRoom(d.Seq)
 			got[0].Seq |= laneTag(p)
@@ -171,7 +215,11 @@ func (q *queue) makeRoom(st store.Queue, p uint8, ds []store.Delivery, w *Wake) 
 			q.stays()
 		}
 		q.one = [2]store.Delivery{}
+		if later {
+			return false
+		}
 	}
+	return true
 }
 
 // begins is behind which message of a priority it is to be looked for the oldest.

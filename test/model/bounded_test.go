@@ -31,7 +31,6 @@ func (g *game) arrive(m *message, r *request) {
 		}
 	}
 	g.move(m, m.to, r)
-	q.came = true
 	if q.keeps {
 		g.kept = append(g.kept, m)
 		g.told(m)
@@ -41,15 +40,10 @@ func (g *game) arrive(m *message, r *request) {
 	}
 }
 
-// trim drops what is first, and nobody has, of queues that are too full and were sent to.
+// trim drops what is first, and nobody has, of queues that are too full.
 func (g *game) trim() {
 	for _, q := range g.queues {
-		came := q.came
-		q.came = false
-		if came {
-			q.excess = 0
-		}
-		for came && q.full == "drop_head" && g.count(q) > q.most {
+		for q.full == "drop_head" && g.count(q) > q.most {
 			var first *message
 			for _, m := range g.all {
 				if m.where() == q.name && m.state == ready && (first == nil || first.older(m)) {
@@ -63,6 +57,18 @@ func (g *game) trim() {
 			g.move(first, nowhere, nil)
 		}
 	}
+}
+
+// madeRoom reports whether m may have made room when the server was started: the queue is full of what came
+// after it.
+func (g *game) madeRoom(m *message, is sight) bool {
+	return slices.ContainsFunc(m.trail, func(e entry) bool {
+		q := g.queues[e.place]
+		if q == nil || q.full != "drop_head" || len(is.all[q.name]) < q.most {
+			return false
+		}
+		return !slices.ContainsFunc(is.all[q.name], func(o *message) bool { return !m.older(o) })
+	})
 }
 
 // older reports whether o makes room before m.

@@ -320,7 +320,7 @@ func (g *game) find(queue string, r reply) (*message, error) {
 	fits := func(m *message) bool { return m.ids[queue] == id }
 	if known := g.byID[id]; known == nil {
 		fits = func(m *message) bool {
-			return m.ids[queue] == "" && m.at(queue) && (queue != later || g.isTime(m.until, r.header["scheduled-for"]))
+			return m.ids[queue] == "" && (m.at(queue) || g.step == g.crashed && g.endedIn(m, queue) != nowhere) && (queue != later || g.isTime(m.until, r.header["scheduled-for"]))
 		}
 	}
 	same := g.byBody[strings.TrimRight(r.body, ".")+from]

@@ -55,7 +55,7 @@ func (g *game) start() error {
 	for _, name := range append([]string{deadLetters}, g.theme.queues...) {
 		q := newQueue(name)
 		if old := g.queues[name]; old != nil {
-			q.there, q.excess = old.there, old.excess
+			q.there = old.there
 		}
 		queues[name] = q
 	}
@@ -86,6 +86,9 @@ func (g *game) ask(c *client, what string) *request {
 
 // move notes that r, or the server if it is nil, brings m to a place.
 func (g *game) move(m *message, place string, r *request) {
+	if m.over {
+		r = nil // it goes in any case
+	}
 	if len(m.trail) == 0 {
 		m.trail = []entry{{place: nowhere}}
 	}
@@ -180,7 +183,11 @@ func (g *game) after() {
 func (g *game) endOver() {
 	g.cause = ""
 	for _, m := range g.sorted((*message).isOver) {
+		if q := g.queues[m.where()]; q != nil && slices.ContainsFunc(q.subs, func(s *subscription) bool { return s.selector != nil }) {
+			g.cause = "its end of " + m.body // who looks for others comes by those first
+		}
 		g.end(m)
+		g.cause = ""
 	}
 }
 

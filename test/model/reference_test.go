@@ -166,13 +166,11 @@ type queue struct {
 	active *subscription   // the only one that is served; nil: all are
 	owners map[string]*subscription
 
-	most   int       // how many messages it may hold; 0: any number
-	excess int       // and how many a crash left in it
-	full   string    // what becomes of more
-	line   []*waiter // who waits for room
-	last   bool      // of each key it keeps the last
-	came   bool      // something has come since it was looked whether that is too much
-	keeps  bool      // it is a topic, and nobody takes what is in it
+	most  int       // how many messages it may hold; 0: any number
+	full  string    // what becomes of more
+	line  []*waiter // who waits for room
+	last  bool      // of each key it keeps the last
+	keeps bool      // it is a topic, and nobody takes what is in it
 
 	// Of a durable subscription.
 	selector *selector

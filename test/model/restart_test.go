@@ -119,11 +119,7 @@ func (g *game) same(is sight) error {
 		if got, ok := is.durable[name]; ok && got != q.exists() {
 			return fmt.Errorf("there is %s: %v", name, got)
 		}
-		n := len(is.all[name])
-		if g.step == g.crashed { // what was to make room may be back, until more comes
-			q.excess = n
-		}
-		if q.most > 0 && n > max(q.most, q.excess) {
+		if q.most > 0 && len(is.all[name]) > q.most {
 			return fmt.Errorf("%s holds %d messages, and may %d", name, len(is.all[name]), q.most)
 		}
 	}
@@ -254,7 +250,7 @@ func (g *game) reconcile(now sight) error {
 		}
 		if was := g.endedIn(m, at); was != nowhere { // a crash brought it back, and it was over
 			ended[m] = was
-		} else if !m.at(at) {
+		} else if !m.at(at) && (at != nowhere || !g.madeRoom(m, now)) {
 			return fmt.Errorf("after the crash %s is in %q, want one of %v", m.body, at, places(m.trail))
 		}
 	}

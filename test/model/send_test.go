@@ -51,9 +51,6 @@ func (g *game) send(c *client, n [8]int) {
 	if q := g.queues[to]; q != nil {
 		bound = q.full
 	}
-	if bound == "drop_head" && c.tx != nil {
-		return // what is of a transaction makes no room before it is stored
-	}
 	if bound == "block" {
 		delete(header, "priority") // who waits may come too late to be first
 	}
@@ -89,7 +86,7 @@ func (g *game) send(c *client, n [8]int) {
 	}
 	if header["delay"] != "" {
 		g.recurs(header, n)
-	} else if c.tx == nil && bound != "drop_head" && bound != "block" { // who waits may use a name that another one uses meanwhile
+	} else if c.tx == nil && bound != "block" { // who waits may use a name that another one uses meanwhile
 		header["dedupe-id"] = g.nameFor(dests, n[6]/7+n[5])
 	}
 	r := g.ask(c, "SEND")
