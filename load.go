@@ -280,6 +280,9 @@ func (l *loader) finish() {
 		l.problem(s.sources["server_header"], "server_header: control characters cannot be in a header")
 	}
 	s.Config.ServerHeader = header
+	if s.addUser && s.Config.UserHeader == "" {
+		s.Config.UserHeader = "JMSXUserID"
+	}
 	if s.Given("session_cache") {
 		l.warn("%s: session_cache is accepted and has no effect", s.sources["session_cache"])
 	}

@@ -464,3 +464,15 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+// TestAddUser: add_user names the header of senders, wherever user_header does not, before or behind it.
+func TestAddUser(t *testing.T) {
+	for file, want := range map[string]string{
+		"add_user: true": "JMSXUserID", "add_user: false": "", "add_user: true\nuser_header: from": "from", "add_user_header: from\nadd_user: true": "from",
+	} {
+		s, err := load(t, file, nil)
+		if err != nil || s.Config.UserHeader != want {
+			t.Errorf("%q: %q, %v, want %q", file, s.Config.UserHeader, err, want)
+		}
+	}
+}

@@ -37,6 +37,8 @@ type Settings struct {
 	Warnings []string
 
 	sources map[string]Source
+
+	addUser bool // UserHeader is JMSXUserID, if it is not set
 }
 
 // A Setting is one thing that can be set: a key of the file, STOMPSERVER_KEY in the
@@ -136,6 +138,7 @@ var generalSettings = []*Setting{
 	Setting{Key: "heartbeat.tolerance", Doc: "silent intervals until a client is given up"}.factor(1, 1000, func(s *Settings) *float64 { return &s.Config.Heartbeat.Tolerance }),
 	Setting{Key: "heartbeat.grace", Doc: "and this much more"}.span(func(s *Settings) *time.Duration { return &s.Config.Heartbeat.Grace }),
 	Setting{Key: "user_header", Alias: "add_user_header", Doc: "a header that each message has with the login of its sender, such as JMSXUserID; empty is none"}.header(func(s *Settings) *string { return &s.Config.UserHeader }),
+	Setting{Key: "add_user", Doc: "true is user_header JMSXUserID, unless that names another"}.flag(func(s *Settings) *bool { return &s.addUser }),
 	Setting{Key: "add_timestamp_header", Doc: "a header that each message has with when the server took it, such as ingress-timestamp; empty is none"}.header(func(s *Settings) *string { return &s.Config.TimestampHeader }),
 	Setting{Key: "add_redeliveries_header", Doc: "a header of what is delivered again, with how often it was before; empty is none"}.header(func(s *Settings) *string { return &s.Config.RedeliveriesHeader }),
 	Setting{Key: "soft_errors", Doc: "leave a connection open after an ERROR about one frame that changed nothing, for clients that expect it"}.flag(func(s *Settings) *bool { return &s.Config.SoftErrors }),

@@ -3,8 +3,10 @@ package broker
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"stompserver/internal/destination"
 	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
@@ -33,13 +35,13 @@ func deathOf(m *message.Message, from, to string, why death) *message.Message {
 	if count > maxDeaths {
 		return nil
 	}
-	firstQueue, firstReason := from, why.reason
+	by := exchangeOf(m, from)
+	first := [...]string{from, why.reason, by}
 	if count > 1 {
-		if v, ok := m.Header("x-first-death-queue"); ok {
-			firstQueue = v
-		}
-		if v, ok := m.Header("x-first-death-reason"); ok {
-			firstReason = v
+		for i, name := range []string{"x-first-death-queue", "x-first-death-reason", "x-first-death-exchange"} {
+			if v, ok := m.Header(name); ok {
+				first[i] = v
+			}
 		}
 	}
 	cause := why.text
@@ -51,12 +53,39 @@ func deathOf(m *message.Message, from, to string, why death) *message.Message {
 		"x-death-reason", why.reason,
 		"x-death-count", strconv.Itoa(count),
 		"x-death-time", strconv.FormatInt(time.Now().UnixMilli(), 10),
-		"x-first-death-queue", firstQueue,
-		"x-first-death-reason", firstReason,
+		"x-first-death-queue", first[0],
+		"x-first-death-reason", first[1],
+		"x-first-death-exchange", message.Blank+first[2],
+		"x-last-death-queue", from,
+		"x-last-death-reason", why.reason,
+		"x-last-death-exchange", message.Blank+by,
 		"dlqDeliveryFailureCause", cause,
 		"_AMQ_ORIG_ADDRESS", from,
 		"_AMQ_ORIG_QUEUE", from,
 		firstOfGroup, "", "expires", "", "ttl", "", "expiration", "")
+}
+
+// exchangeOf is the exchange that m was sent to, as RabbitMQ has it: what is sent to a queue comes by the
+// default one, whose name is empty.
+func exchangeOf(m *message.Message, from string) string {
+	hint, _ := m.Header("destination-type")
+	h, _ := destination.HintOf(hint)
+	all, err := destination.Parse(m.Destination(), h)
+	if err != nil || len(all) != 1 {
+		return ""
+	}
+	switch n := all[0]; {
+	case n.Kind != destination.Topic && n.Kind != destination.Headers,
+		n.Bare && destination.QueuePrefix+strings.TrimPrefix(n.Text, "/") == from: // it was taken for a queue
+		return ""
+	default:
+		name, ok := strings.CutPrefix(n.Text, destination.ExchangePrefix)
+		if !ok {
+			return "amq.topic"
+		}
+		name, _, _ = strings.Cut(name, "/")
+		return name
+	}
 }
 
 // DeathReasons are why messages become dead letters, as RabbitMQ has it.

@@ -8,6 +8,7 @@ package message
 import (
 	"bytes"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"stompserver/internal/frame"
@@ -228,7 +229,7 @@ func (m Moment) Milliseconds() int64 { return m.ms }
 // New makes the message of a SEND frame to dest, which arrived at now. It copies what it
 // keeps, except a body that the frame owns. Headers that belong to the broker do not pass: what a client says of message-id, subscription, ack and
 // redelivered never reaches another client (a message-id stays readable as
-// x-client-message-id). The error is a *HeaderError.
+// x-client-message-id), and neither do headers about the queue (Declares). The error is a *HeaderError.
 func New(f *frame.Frame, dest string, now Moment) (*Message, error) {
 	b := builder{m: &Message{dest: dest, arrived: now.ms, plain: f.Plain}}
 	size := len(dest) + 80 + len(Tail)
@@ -271,6 +272,9 @@ func New(f *frame.Frame, dest string, now Moment) (*Message, error) {
 			}
 			b.m.max = uint32(n) + 1
 		default:
+			if Declares(name) {
+				continue
+			}
 			opts.field(name, value)
 		}
 		b.field(name, value)
@@ -305,9 +309,12 @@ func Text(dest, body string, now int64) *Message {
 	return m
 }
 
+// Blank is for Redirect the value of a field that is there and has none.
+const Blank = "\x00"
+
 // Redirect returns a copy of m with another destination and with fields added, pairs of
 // name and value; fields of the same names that m had are dropped, and one whose value is
-// empty is not added. A large body is shared.
+// empty is not added, but with Blank as its value. A large body is shared.
 func (m *Message) Redirect(dest string, fields ...string) *Message {
 	b := builder{m: &Message{dest: dest, arrived: m.arrived, max: m.max, volat: m.volat, sender: m.sender, plain: m.plain && isPlain(dest)}}
 	extra := 0
@@ -325,7 +332,7 @@ func (m *Message) Redirect(dest string, fields ...string) *Message {
 	}
 	for i := 0; i+1 < len(fields); i += 2 {
 		if fields[i+1] != "" {
-			b.field([]byte(fields[i]), []byte(fields[i+1]))
+			b.field([]byte(fields[i]), []byte(strings.TrimPrefix(fields[i+1], Blank)))
 		}
 	}
 next:

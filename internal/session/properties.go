@@ -10,6 +10,7 @@ import (
 	"stompserver/internal/broker"
 	"stompserver/internal/destination"
 	"stompserver/internal/frame"
+	"stompserver/internal/message"
 	"stompserver/internal/rights"
 )
 
@@ -80,19 +81,8 @@ func (s *session) declareTopic(f *frame.Frame, n destination.Name) error {
 func mayDeclare(f *frame.Frame) bool {
 	for i := range f.Header {
 		name := f.Header[i].Name
-		if len(name) < 5 {
-			continue
-		}
-		switch {
-		case bytes.HasPrefix(name, []byte("x-")), bytes.HasPrefix(name, []byte("quota")):
+		if message.Declares(name) || f.Command != frame.Send && string(name) == "persistent" { // where it is not about the message
 			return true
-		}
-		switch string(name) {
-		case "auto-delete", "ring-size", "last-value", "non-destructive", "durable", "priorities", "consumers-before-dispatch", "delay-before-dispatch",
-			"max-messages", "max_messages", "max-bytes", "max_bytes", "when-full", "when_full", "full_policy", "address-full-policy":
-			return true
-		case "persistent":
-			return f.Command != frame.Send // where it is about the message
 		}
 	}
 	return false
