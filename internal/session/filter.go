@@ -153,22 +153,40 @@ var ofSubscribe = map[string]bool{
 	"selector": true, "no-local": true, "prefetch-count": true, "prefetch-bytes": true, "exclusive": true,
 	"durable": true, "persistent": true, "auto-delete": true, "browser": true, "group": true,
 	"destination-type": true, "subscription-type": true, "x-match": true,
+	"prefetch": true, "credit": true, "consumer-window-size": true, "consumerWindowSize": true,
+	"consumer-priority": true, "x-priority": true, "ack-timeout": true, "x-consumer-timeout": true, "max-pending": true, "slow-consumer": true,
+	"include-seq": true, includeCount: true, "browser-end": true, "limit": true, "from-seq": true, "from-time": true, "replay": true,
+	"durable-subscription-name": true, "durable-subscriber-name": true,
+	"x-stream-offset": true, "x-stream-filter": true, "x-stream-match-unfiltered": true,
+}
+
+// conditional reports whether a header of SUBSCRIBE says which messages are wanted. Those that begin with x-
+// do so only where x-match says that they count, as in RabbitMQ.
+func conditional(name []byte, withX bool) bool {
+	switch x := bytes.HasPrefix(name, []byte("x-")); {
+	case x && (!withX || bytes.HasPrefix(name, []byte("x-queue-"))), bytes.HasPrefix(name, []byte("activemq.")):
+		return false
+	}
+	return !ofSubscribe[string(name)] && !message.Declares(name)
 }
 
 // matchOf reads x-match and what is to be matched, as RabbitMQ's bindings have it.
 func matchOf(f *frame.Frame) (*match, error) {
-	m := new(match)
+	m, withX := new(match), false
 	switch v := f.Header.Value("x-match"); v {
-	case "", "all", "all-with-x":
-	case "any", "any-with-x":
+	case "", "all":
+	case "any":
 		m.any = true
+	case "all-with-x":
+		withX = true
+	case "any-with-x":
+		m.any, withX = true, true
 	default:
-		return nil, errHeader(f.Command, "x-match", []byte(v), "all or any")
+		return nil, errHeader(f.Command, "x-match", []byte(v), "all, any, all-with-x or any-with-x")
 	}
 	for _, h := range f.Header {
-		name := string(h.Name)
-		if !ofSubscribe[name] && !bytes.HasPrefix(h.Name, []byte("x-queue-")) && !bytes.HasPrefix(h.Name, []byte("activemq.")) {
-			m.fields = append(m.fields, [2]string{name, string(h.Value)})
+		if conditional(h.Name, withX) {
+			m.fields = append(m.fields, [2]string{string(h.Name), string(h.Value)})
 		}
 	}
 	return m, nil

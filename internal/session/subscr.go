@@ -27,6 +27,7 @@ type subscr struct {
 	browses bool   // it takes nothing: there is nothing to give back
 	seqName string // a header that tells the Seq; "": none
 	offset  bool   // and so does x-stream-offset
+	counts  bool   // it is told of the first delivery that it is
 
 	exprs int            // bytes of the expressions in its pattern
 	needs rights.Actions // the rights that it takes; none is consume
@@ -39,6 +40,9 @@ type subscr struct {
 	head    []byte        // what each MESSAGE to it begins with, up to the Seq in message-id
 	written atomic.Uint64 // tag of the last delivery whose bytes the socket took
 }
+
+// includeCount is the header of SUBSCRIBE that has each MESSAGE tell which delivery it is, the first too.
+const includeCount = "include-delivery-count"
 
 // Deliver implements broker.Consumer.
 func (sub *subscr) Deliver(d broker.Delivery, w *broker.Wake) bool {
@@ -118,6 +122,9 @@ func (sub *subscr) appendHead(dst []byte, d broker.Delivery) []byte {
 		dst = append(dst, '\n')
 	} else {
 		dst = append(dst, "\nredelivered:false\n"...)
+		if sub.counts && d.Seq != 0 {
+			dst = append(dst, "delivery-count:1\nx-delivery-count:0\nJMSXDeliveryCount:1\n"...)
+		}
 	}
 	if d.Tag != 0 && sub.s.version == frame.V12 {
 		dst = append(dst, "ack:"...)

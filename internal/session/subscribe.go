@@ -113,6 +113,9 @@ func (s *session) errManySubscriptions() *Error {
 func (s *session) attach(f *frame.Frame, n destination.Name, o broker.Options, declares bool) (sub *subscr, err error) {
 	id, named := f.Header.Get("id")
 	sub = &subscr{s: s, id: string(id), named: named, spelt: n.Spelt, seqName: f.Header.Value("include-seq")}
+	if sub.counts, err = flag(f, false, includeCount); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			sub.unshare()
