@@ -16,9 +16,13 @@ import (
 const (
 	statsControl   = destination.QueuePrefix + "$sys/stats"
 	amqStatsBroker = "ActiveMQ.Statistics.Broker"
+	amqStatsSubs   = "ActiveMQ.Statistics.Subscription"
 	amqStatsOf     = "ActiveMQ.Statistics.Destination."
 	amqListEnd     = amqStatsOf + "List.End.With.Null" // asks for an empty message behind those of a pattern
 )
+
+// allSubscriptions stands for a destination where figures of all subscriptions are asked for.
+const allSubscriptions = destination.QueuePrefix + "$subscriptions"
 
 // statsOf returns which destination a SEND to name asks for the figures of: empty is the whole
 // broker.
@@ -33,6 +37,9 @@ func statsOf(name string) (dest string, ok bool) {
 		}
 		if rest == amqStatsBroker {
 			return "", true
+		}
+		if rest == amqStatsSubs {
+			return allSubscriptions, true
 		}
 		if dest, ok := strings.CutPrefix(rest, amqListEnd+"."); ok {
 			return asQueue(dest), true
@@ -76,6 +83,8 @@ func (b *Broker) controlStats(name string, m *message.Message, op *Op, w *Wake) 
 	switch {
 	case dest == "":
 		err = tell(b.figures())
+	case dest == allSubscriptions:
+		err = b.controlSubscriptions(m, tell)
 	case b.IsPattern(dest):
 		if err = b.eachMatch(dest, func(name string, st QueueStats) error { return tell(b.figuresOf(name, st)) }); err != nil {
 			break

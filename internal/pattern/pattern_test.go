@@ -218,6 +218,9 @@ func testTrie(t *testing.T, sep pattern.Separators) {
 		got := trie.Match(name, nil)
 		slices.Sort(got)
 		slices.Sort(want)
+		if n := len(trie.All(nil)); n != len(patterns) {
+			t.Fatalf("All has %d, want %d", n, len(patterns))
+		}
 		if !slices.Equal(got, want) {
 			t.Fatalf("%q: got %v, want %v", name, got, want)
 		}

@@ -162,6 +162,29 @@ func (t *Trie[T]) Match(name string, into []T) []T {
 	return m.into
 }
 
+// All appends to into all values, in no order.
+func (t *Trie[T]) All(into []T) []T {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.root.all(into)
+}
+
+func (n *node[T]) all(into []T) []T {
+	into = append(into, n.values...)
+	for _, next := range n.parts {
+		into = next.all(into)
+	}
+	for _, next := range []*node[T]{n.one, n.rest} {
+		if next != nil {
+			into = next.all(into)
+		}
+	}
+	for _, b := range n.exprs {
+		into = b.n.all(into)
+	}
+	return into
+}
+
 // A matching is one Match at work.
 type matching[T comparable] struct {
 	into []T

@@ -34,6 +34,17 @@ func (s *session) tellSlow(sub *subscr, policy broker.Slow) {
 	w.Run()
 }
 
+// Describe implements broker.Describer.
+func (sub *subscr) Describe() []string {
+	s := sub.s
+	selector := selectorOf(sub.bs.Filter())
+	if d, ok := s.b.Bound(sub.dest); ok && selector == "" {
+		selector = d.Selector
+	}
+	return []string{"subscriptionId", sub.id, "connectionId", strconv.FormatUint(s.id, 10), "clientId", s.client,
+		"user", s.access.name(), "remote", s.c.net().RemoteAddr().String(), "selector", selector}
+}
+
 // facts say who the client is.
 func (s *session) facts() map[string]any {
 	f := map[string]any{"session": strconv.FormatUint(s.id, 10), "remote": s.c.net().RemoteAddr().String()}

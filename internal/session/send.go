@@ -21,6 +21,9 @@ func (s *session) send(f *frame.Frame) error {
 		if err := s.mayReply(f); err != nil {
 			return err
 		}
+		if v, ok := f.Header.Get("JMSReplyTo"); ok && f.Header.Value("reply-to") == "" {
+			f.Header.Add("reply-to", string(v))
+		}
 	}
 	if s.b.MemoryFull() {
 		if err := s.awaitMemory(s.b.MemoryFull); err != nil {
