@@ -10,6 +10,9 @@
 // in the order of the ids, and gets a place if it has none. One whose checksum does not fit is
 // damaged: it is not handed out, and stays where it is whatever is removed around it.
 //
+// A message that several queues have, and one that is large, is a row of no queue, whose seq is
+// 0. Its places are rows of stompserver_copies, which name it by its id; it goes with the last of them.
+//
 // The table stompserver_queues has the highest seq used and the mark of each queue, and a row
 // "floor", which no forgotten queue had a seq above. stompserver_server says who has it all.
 package activerecord
@@ -82,8 +85,9 @@ type Store struct {
 	damaged map[string][]damagedRow
 }
 
-// A state is what stompserver_queues has of a queue.
-type state struct{ last, marked store.Seq }
+// A state is what is known of a queue: what stompserver_queues has of it, and up to which seq there may
+// be rows of its own, and copies. Who is behind that need not ask for them.
+type state struct{ last, marked, row, copied store.Seq }
 
 // A damagedRow is one that is to stay.
 type damagedRow struct{ id, seq, size int64 }

@@ -170,6 +170,7 @@ func TestRails(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	write(t, b, toAll(topical(t, "/topic/t", "for all", "type", "no"), 1, dsubs(3)...)...)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +181,7 @@ func TestRails(t *testing.T) {
 	want := `"/queue/a" "yes" "plain" true
 "/queue/a" "yes" "b\x00\xFF" true
 "/queue/a" "yes" "gr\u00FC\u00DF\n" true
+"/topic/t" "no" "for all" true
 `
 	if string(out) != want {
 		t.Errorf("got\n%swant\n%s", out, want)
@@ -189,5 +191,10 @@ func TestRails(t *testing.T) {
 	rs, _, err := b.Read(nil, "/queue/a", 3, 9, 1<<20)
 	if err != nil || len(rs) != 1 || string(rs[0].Msg.Body()) != "of Ruby" || rs[0].Seq != 4 {
 		t.Errorf("%+v, %v", rs, err)
+	}
+	for _, q := range dsubs(3) {
+		if got := bodies(t, b, q); got != "1:for all" {
+			t.Errorf("%s holds %s", q, got)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -19,7 +20,10 @@ const aloneFrom = 4 << 20
 // readAlone is readPage for a page of one large message.
 func (s *Store) readAlone(ctx context.Context, dst []store.Record, p *page) ([]store.Record, error) {
 	var damage error
-	which := one{" FROM ar_messages WHERE queue = ? AND seq = ?", []any{[]byte(p.queue), int64(p.last)}}
+	which := one{rowColumns, " FROM ar_messages m WHERE m.queue = ? AND m.seq = ?", []any{[]byte(p.queue), int64(p.last)}}
+	if p.copies {
+		which = copyOf(p.queue, p.last)
+	}
 	err := s.d.alone(ctx, s, which, func(r *row) { dst, damage = s.appendRow(dst, p, r) })
 	if err == nil {
 		err = damage
@@ -27,18 +31,33 @@ func (s *Store) readAlone(ctx context.Context, dst []store.Record, p *page) ([]s
 	return dst, err
 }
 
-// A one says which row.
+// A one says which row, as rowColumns or copyColumns do.
 type one struct {
-	from string
-	args []any
+	columns string
+	from    string
+	args    []any
 }
 
-func withID(id int64) one { return one{" FROM ar_messages WHERE id = ?", []any{id}} }
+func withID(id int64) one { return one{rowColumns, " FROM ar_messages m WHERE m.id = ?", []any{id}} }
+
+func copyOf(queue string, seq store.Seq) one {
+	return one{copyColumns, " FROM stompserver_copies c JOIN ar_messages m ON m.id = c.message WHERE c.queue = ? AND c.seq = ?", []any{[]byte(queue), int64(seq)}}
+}
+
+func (w *one) copied() bool { return w.columns == copyColumns }
+
+// stored is the column of that name.
+func (w *one) stored() string {
+	if w.copied() {
+		return "c.stored"
+	}
+	return "m.stored"
+}
 
 // aloneSQLite lets go of what SQLite has before anything is made of it: the driver has copied that,
 // for good.
 func aloneSQLite(ctx context.Context, s *Store, which one, take func(*row)) error {
-	rows, err := s.db.QueryContext(ctx, "SELECT "+rowColumns+which.from, which.args...)
+	rows, err := s.db.QueryContext(ctx, "SELECT "+which.columns+which.from, which.args...)
 	if err != nil {
 		return err
 	}
@@ -46,7 +65,7 @@ func aloneSQLite(ctx context.Context, s *Store, which one, take func(*row)) erro
 	if !rows.Next() {
 		return rows.Err()
 	}
-	var r row
+	r := row{copied: which.copied()}
 	if err := r.scan(rows); err != nil {
 		return err
 	}
@@ -65,7 +84,7 @@ func alonePostgreSQL(ctx context.Context, s *Store, which one, take func(*row)) 
 	}
 	defer c.Close()
 	return c.Raw(func(conn any) error {
-		rows, err := conn.(*stdlib.Conn).Conn().Query(ctx, s.d.bind("SELECT "+rowColumns+which.from), which.args...)
+		rows, err := conn.(*stdlib.Conn).Conn().Query(ctx, s.d.bind("SELECT "+which.columns+which.from), which.args...)
 		if err != nil {
 			return err
 		}
@@ -73,7 +92,7 @@ func alonePostgreSQL(ctx context.Context, s *Store, which one, take func(*row)) 
 		if !rows.Next() {
 			return rows.Err()
 		}
-		var r row
+		r := row{copied: which.copied()}
 		var frame, stored pgtype.DriverBytes
 		var numbers [4]*int64
 		if err := rows.Scan(&r.id, &r.stompID, &frame, &stored, &r.queue, &numbers[0], &numbers[1], &numbers[2], &numbers[3]); err != nil {
@@ -85,6 +104,7 @@ func alonePostgreSQL(ctx context.Context, s *Store, which one, take func(*row)) 
 				*n = *numbers[i]
 			}
 		}
+		r.zero = numbers[0] != nil && r.seq == 0
 		take(&r)
 		rows.Close()
 		_, err = conn.(*stdlib.Conn).Conn().Exec(ctx, anotherRow)
@@ -100,21 +120,22 @@ const anotherRow = "SELECT 1, 2, 3, 4, 5, 6, 7, 8, 9"
 // copies again and again. The server reads all of the row for each, so they are few.
 func aloneMySQL(ctx context.Context, s *Store, which one, take func(*row)) error {
 	var frame, stored sql.NullInt64
-	err := s.db.QueryRowContext(ctx, "SELECT LENGTH(frame), LENGTH(stored)"+which.from, which.args...).Scan(&frame, &stored)
+	err := s.db.QueryRowContext(ctx, "SELECT LENGTH(m.frame), LENGTH("+which.stored()+")"+which.from, which.args...).Scan(&frame, &stored)
 	if err == sql.ErrNoRows {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	var r row
-	if ok, err := s.pieces(ctx, which, "frame", &r.frame.b, frame); err != nil || !ok {
+	r := row{copied: which.copied()}
+	if ok, err := s.pieces(ctx, which, "m.frame", &r.frame.b, frame); err != nil || !ok {
 		return err
 	}
-	if ok, err := s.pieces(ctx, which, "stored", (*[]byte)(&r.stored), stored); err != nil || !ok {
+	if ok, err := s.pieces(ctx, which, which.stored(), (*[]byte)(&r.stored), stored); err != nil || !ok {
 		return err
 	}
-	rows, err := s.db.QueryContext(ctx, "SELECT id, stomp_id, NULL, NULL, queue, seq, size, attempts, checksum"+which.from, which.args...)
+	without := strings.NewReplacer("m.frame", "NULL", which.stored(), "NULL").Replace(which.columns)
+	rows, err := s.db.QueryContext(ctx, "SELECT "+without+which.from, which.args...)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,10 @@ type dialect struct {
 
 	create  []string  // makes the tables that are missing
 	columns [6]string // types of added
-	index   string
+	index   []string
 	upsert  string // of a queue's state: name, last, marked
+	newest  string // the id that the last row of ar_messages got
+	release string // deletes the rows of a queue's copies that are the last; what is to come is a condition on c, the copies
 	number  bool   // parameters are $1, $2 …
 
 	prepares bool // statements are to be prepared, and by us
@@ -34,7 +36,7 @@ type dialect struct {
 	settle func(ctx context.Context, c *sql.Conn, cfg *Config) error             // after the tables are there; may be nil
 	limit  func(ctx context.Context, c *sql.Conn) (int, error)                   // bytes of a statement; nil: longest will do
 	batch  func(ctx context.Context, s *Store, g *group) error                   // does a group at once; nil: a statement at a time
-	large  func(ctx context.Context, s *Store, l *long) error                    // puts what is large, in pieces; nil: it takes it as a whole
+	large  func(ctx context.Context, s *Store, l *long) (texts int64, err error) // puts a row that is large, in pieces, and sums it up; nil: it takes it as a whole
 	alone  func(ctx context.Context, s *Store, which one, take func(*row)) error // reads one row, if it is there
 	sync   func(ctx context.Context, s *Store) error                             // nil: nothing to do
 }

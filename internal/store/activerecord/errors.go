@@ -16,6 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	sqlitedriver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"stompserver/internal/store"
 )
 
 // ErrInUse says that another server works with the table.
@@ -143,6 +145,8 @@ type DamageError struct {
 	Rows  []int64 // ids, of the first ones
 	Count int
 	First error
+
+	seq store.Seq // of the row, where it was read
 }
 
 const mostNamed = 20

@@ -34,14 +34,21 @@ func newFlipped(t *testing.T) *flipped {
 			body = strings.Repeat(body, 1000) // it lies on pages of its own
 		}
 		r := text(t, name, store.Seq(i+1), body)
-		if i%7 == 0 {
+		names := []string{name}
+		switch {
+		case i%7 == 0:
 			r.Msg = r.Msg.Redirect(name, "original-destination", "/queue/x")
+		case i%7 == 1: // it is there once
+			names = []string{"/queue/a", "/queue/b", "/queue/c"}
+			r.Msg = topical(t, "/topic/t", body)
 		}
-		if f.want[name] == nil {
-			f.want[name] = make(map[store.Seq][]byte)
+		for _, name := range names {
+			if f.want[name] == nil {
+				f.want[name] = make(map[store.Seq][]byte)
+			}
+			f.want[name][r.Seq] = r.Msg.AppendRecord(nil)
+			rs = append(rs, put(name, r.Seq, r.Msg))
 		}
-		f.want[name][r.Seq] = r.Msg.AppendRecord(nil)
-		rs = append(rs, r)
 	}
 	write(t, b, rs...)
 	closeIt(t, b)

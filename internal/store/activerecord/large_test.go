@@ -105,5 +105,5 @@ func largeDamage(t *testing.T, at place, driver string, dsn func(activerecord.Co
 
 func TestLargeDamage(t *testing.T) {
 	largeDamage(t, func(t testing.TB, place string) activerecord.Config { return inSQLite(place) }, "sqlite",
-		func(cfg activerecord.Config) string { return cfg.Database.Database }, "UPDATE ar_messages SET frame = frame || ' ' WHERE seq IN (1, 4)")
+		func(cfg activerecord.Config) string { return cfg.Database.Database }, "UPDATE ar_messages SET frame = frame || ' ' WHERE id IN (1, 4)")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"stompserver/internal/ruby/psych"
 	"stompserver/internal/store"
 )
 
@@ -22,10 +23,16 @@ var postgresqlDialect = dialect{
 		`CREATE TABLE IF NOT EXISTS ar_messages (id bigserial PRIMARY KEY, stomp_id varchar NOT NULL, frame text NOT NULL)`,
 		`CREATE TABLE IF NOT EXISTS stompserver_queues (name bytea NOT NULL PRIMARY KEY, last bigint NOT NULL, marked bigint NOT NULL)`,
 		serverTable,
+		`CREATE TABLE IF NOT EXISTS stompserver_copies (queue bytea NOT NULL, seq bigint NOT NULL, message bigint NOT NULL, size bigint, attempts integer NOT NULL, stored bytea, checksum bigint, PRIMARY KEY (queue, seq))`,
 	},
 	columns: [...]string{"bytea", "bigint", "bigint", "integer", "bytea", "bigint"},
-	index:   `CREATE INDEX IF NOT EXISTS stompserver_place ON ar_messages (queue, seq, size)`,
+	index: []string{
+		`CREATE INDEX IF NOT EXISTS stompserver_place ON ar_messages (queue, seq, size)`,
+		`CREATE INDEX IF NOT EXISTS stompserver_copied ON stompserver_copies (message)`,
+	},
 	upsert:  `INSERT INTO stompserver_queues (name, last, marked) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET last = excluded.last, marked = excluded.marked`,
+	newest:  "lastval()",
+	release: releaseText,
 	number:  true,
 	begin:   "BEGIN",
 	longest: 1<<30 - 1<<20,
@@ -81,7 +88,7 @@ func openPostgreSQL(d Database, noSync bool) (*sql.DB, error) {
 	// A plan is kept that was made while the table was empty: it must not be one that reads
 	// all of it.
 	plan := stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
-		_, err := c.Exec(ctx, "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+		_, err := c.Exec(ctx, "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off")
 		if err == nil && !noSync { // whatever waits for more than that stays
 			_, err = c.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
 		}
@@ -100,10 +107,16 @@ func pipeline(ctx context.Context, s *Store, g *group) error {
 	// A division by zero is what undoes the rest if nothing was changed.
 	b.Queue("WITH changed AS ("+s.d.bind(fenceText)+" RETURNING 1) SELECT 1 / COUNT(*) FROM changed", g.number, s.owner, g.number-1)
 	for _, p := range g.phases {
-		s.queuePuts(&b, p.puts)
-		queueAttempts(&b, p.attempts)
+		for _, puts := range p.puts {
+			if puts.once {
+				s.queueOnce(&b, puts.rs)
+			} else {
+				s.queuePuts(&b, puts.rs)
+			}
+		}
+		s.queueAttempts(&b, g, p.attempts)
 		for name, spans := range p.acks {
-			s.queueAcks(&b, name, merge(spans))
+			s.queueAcks(&b, g, name, merge(spans))
 		}
 	}
 	queueStates(&b, g.states)
@@ -160,25 +173,57 @@ func (s *Store) queuePuts(b *pgx.Batch, puts []store.Record) {
 	}
 }
 
-func queueAttempts(b *pgx.Batch, rs []store.Record) {
+// queueOnce puts a row and its copies.
+func (s *Store) queueOnce(b *pgx.Batch, rs []store.Record) {
+	f, id, stored := s.body(&rs[0], len(rs))
+	doc := psych.Append(make([]byte, 0, psych.Size(f)), f)
+	texts, size := sumOfTexts(id, doc, nil), int64(rs[0].Msg.Size())
+	queues, seqs, attempts, sums := make([][]byte, len(rs)), make([]int64, len(rs)), make([]int64, len(rs)), make([]int64, len(rs))
+	for i := range rs {
+		queues[i], seqs[i], attempts[i] = []byte(rs[i].Queue), int64(rs[i].Seq), int64(rs[i].Attempts)
+		sums[i] = sumOfCopy(texts, queues[i], seqs[i], size, stored)
+	}
+	b.Queue(`WITH m AS (INSERT INTO ar_messages (stomp_id, frame, seq) VALUES ($1, $2, 0) RETURNING id)
+		INSERT INTO stompserver_copies (queue, seq, message, size, attempts, stored, checksum)
+		SELECT c.queue, c.seq, m.id, $3::bigint, c.attempts, $4::bytea, c.checksum
+		FROM m, unnest($5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[]) AS c (queue, seq, attempts, checksum)`,
+		id, view(doc), size, stored, queues, seqs, attempts, sums)
+}
+
+func (s *Store) queueAttempts(b *pgx.Batch, g *group, rs []store.Record) {
 	if len(rs) == 0 {
 		return
 	}
 	queues, seqs, attempts := make([][]byte, len(rs)), make([]int64, len(rs)), make([]int64, len(rs))
+	var anyRows, anyCopies bool
 	for i := range rs {
 		queues[i], seqs[i], attempts[i] = []byte(rs[i].Queue), int64(rs[i].Seq), int64(rs[i].Attempts)
+		rows, copies := s.has(g, rs[i].Queue, rs[i].Seq)
+		anyRows, anyCopies = anyRows || rows, anyCopies || copies
 	}
-	b.Queue(`UPDATE ar_messages m SET attempts = t.attempts FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS t (queue, seq, attempts)
-		WHERE m.queue = t.queue AND m.seq = t.seq`, queues, seqs, attempts)
+	for table, some := range map[string]bool{"ar_messages": anyRows, "stompserver_copies": anyCopies} {
+		if some {
+			b.Queue("UPDATE "+table+` m SET attempts = t.attempts FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS t (queue, seq, attempts)
+				WHERE m.queue = t.queue AND m.seq = t.seq`, queues, seqs, attempts)
+		}
+	}
 }
 
-func (s *Store) queueAcks(b *pgx.Batch, queue string, spans []span) {
+func (s *Store) queueAcks(b *pgx.Batch, g *group, queue string, spans []span) {
 	low, top := make([]int64, len(spans)), make([]int64, len(spans))
 	for i, sp := range spans {
 		low[i], top[i] = int64(sp.first), int64(sp.last)
 	}
 	kept := s.keptOf(queue, spans)
+	rows, copies := s.has(g, queue, spans[0].first)
+	if copies {
+		b.Queue(`DELETE FROM ar_messages WHERE id IN (SELECT c.message FROM unnest($2::bigint[], $3::bigint[]) AS s (low, top)
+			JOIN stompserver_copies c ON c.queue = $1 AND c.seq BETWEEN s.low AND s.top WHERE c.message <> ALL ($4::bigint[]) AND NOT EXISTS (`+otherCopy+`))`, []byte(queue), low, top, kept)
+		b.Queue(`DELETE FROM stompserver_copies c USING unnest($2::bigint[], $3::bigint[]) AS s (low, top)
+			WHERE c.queue = $1 AND c.seq BETWEEN s.low AND s.top AND c.message <> ALL ($4::bigint[])`, []byte(queue), low, top, kept)
+	}
 	switch {
+	case !rows:
 	case len(spans) == 1 && len(kept) == 0:
 		b.Queue("DELETE FROM ar_messages WHERE queue = $1 AND seq BETWEEN $2 AND $3", []byte(queue), low[0], top[0])
 	default:

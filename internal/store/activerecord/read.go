@@ -1,10 +1,12 @@
 package activerecord
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"stompserver/internal/message"
@@ -15,37 +17,58 @@ import (
 func (s *Store) Queues() (infos []store.Info, err error) {
 	err = s.again(func(ctx context.Context) error {
 		infos = nil
-		rows, err := s.db.QueryContext(ctx, "SELECT queue, COALESCE(MIN(seq), 0), COUNT(*), COALESCE(SUM(size), 0) FROM ar_messages WHERE queue IS NOT NULL GROUP BY queue")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		seen := make(map[string]bool)
-		for rows.Next() {
-			var name []byte
-			var first, count, size any
-			if err := rows.Scan(&name, &first, &count, &size); err != nil {
+		held := make(map[string]tally)
+		for _, table := range []string{"ar_messages WHERE queue IS NOT NULL", "stompserver_copies"} {
+			if err := s.tally(ctx, held, table); err != nil {
 				return err
 			}
-			seen[string(name)] = true
-			infos = append(infos, s.info(string(name), float(first), float(count), float(size)))
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for name, t := range held {
+			infos = append(infos, s.info(name, t))
 		}
 		for name, st := range s.queues {
-			if !seen[name] {
+			if _, ok := held[name]; !ok {
 				infos = append(infos, store.Info{Name: name, Last: st.last, Marked: st.marked})
 			}
 		}
 		if s.floor > 0 {
 			infos = append(infos, store.Info{Last: s.floor})
 		}
-		return rows.Err()
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.cfg.Database, err)
 	}
 	return infos, nil
+}
+
+// A tally is what a queue has.
+type tally struct{ first, count, size float64 }
+
+// tally adds what the queues have in a table.
+func (s *Store) tally(ctx context.Context, held map[string]tally, table string) error {
+	rows, err := s.db.QueryContext(ctx, "SELECT queue, COALESCE(MIN(seq), 0), COUNT(*), COALESCE(SUM(size), 0) FROM "+table+" GROUP BY queue")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name []byte
+		var first, count, size any
+		if err := rows.Scan(&name, &first, &count, &size); err != nil {
+			return err
+		}
+		t, ok := held[string(name)]
+		if f := float(first); !ok || f < t.first {
+			t.first = f
+		}
+		t.count += float(count)
+		t.size += float(size)
+		held[string(name)] = t
+	}
+	return rows.Err()
 }
 
 // float takes whatever a damaged row may make of a sum.
@@ -66,19 +89,19 @@ func float(v any) float64 {
 }
 
 // info tells of a queue, without the rows that are damaged. Called with mu held.
-func (s *Store) info(name string, first, count, size float64) store.Info {
+func (s *Store) info(name string, t tally) store.Info {
 	st := s.queues[name]
-	i := store.Info{Name: name, Last: st.last, Marked: st.marked, Count: int(count)}
+	i := store.Info{Name: name, Last: st.last, Marked: st.marked, Count: int(t.count)}
 	for _, d := range s.damaged[name] {
 		i.Count--
-		size -= float64(d.size)
+		t.size -= float64(d.size)
 	}
 	if i.Count <= 0 {
 		i.Count = 0
 		return i
 	}
-	i.First = min(store.Seq(max(first, 1)), st.last)
-	i.Bytes = int64(min(max(size, float64(i.Count)*message.Overhead), math.MaxInt64/2))
+	i.First = min(store.Seq(max(t.first, 1)), st.last)
+	i.Bytes = int64(min(max(t.size, float64(i.Count)*message.Overhead), math.MaxInt64/2))
 	return i
 }
 
@@ -124,11 +147,25 @@ type page struct {
 	more        bool // others follow
 	early       bool // and it ends for the sake of a large one
 	alone       bool // last is all of it, and large
+	rows        bool // some of it may be rows
+	copies      bool // some of it are copies; all, if it is alone
 }
 
 // cut finds out where p ends.
 func (s *Store) cut(ctx context.Context, p *page, max int, size int64) error {
-	rows, err := s.db.QueryContext(ctx, s.d.bind("SELECT seq, size FROM ar_messages WHERE queue = ? AND seq > ? ORDER BY seq LIMIT ?"), []byte(p.queue), int64(p.after), max+1+s.damagedIn(p.queue))
+	inRows, inCopies, damages := s.whereIs(p.queue, p.after)
+	var text string
+	args := []any{[]byte(p.queue), int64(p.after), max + 1 + damages}
+	switch {
+	case inRows && inCopies:
+		text = "SELECT * FROM (" + cutRows + ") AS r UNION ALL SELECT * FROM (" + cutCopies + ") AS c ORDER BY seq"
+		args = append(args, args...)
+	case inCopies:
+		text = cutCopies
+	default:
+		text = cutRows
+	}
+	rows, err := s.db.QueryContext(ctx, s.d.bind(text), args...)
 	if err != nil {
 		return err
 	}
@@ -137,7 +174,7 @@ func (s *Store) cut(ctx context.Context, p *page, max int, size int64) error {
 	for rows.Next() {
 		var r row
 		var seq, bytes any
-		if err := rows.Scan(&seq, &bytes); err != nil {
+		if err := rows.Scan(&seq, &bytes, &r.copied); err != nil {
 			return err
 		}
 		r.seq, _ = r.number(seq)
@@ -145,7 +182,7 @@ func (s *Store) cut(ctx context.Context, p *page, max int, size int64) error {
 		if store.Seq(r.seq) <= p.last { // it is twice, or no number
 			continue
 		}
-		damaged := s.isDamaged(p.queue, r.seq)
+		damaged := s.cfg.StartDamaged && s.isDamaged(p.queue, r.seq) // else it is read, and that fails
 		if damaged && p.alone {
 			continue
 		}
@@ -157,6 +194,7 @@ func (s *Store) cut(ctx context.Context, p *page, max int, size int64) error {
 				return nil
 			}
 			p.alone = large
+			p.copies, p.rows = p.copies || r.copied, p.rows || !r.copied
 			p.count++
 			p.size += r.size
 		}
@@ -165,10 +203,18 @@ func (s *Store) cut(ctx context.Context, p *page, max int, size int64) error {
 	return rows.Err()
 }
 
-func (s *Store) damagedIn(queue string) int {
+const (
+	cutRows   = "SELECT seq, size, 0 AS copied FROM ar_messages WHERE queue = ? AND seq > ? ORDER BY seq LIMIT ?"
+	cutCopies = "SELECT seq, size, 1 AS copied FROM stompserver_copies WHERE queue = ? AND seq > ? ORDER BY seq LIMIT ?"
+)
+
+// whereIs tells whether what a queue has behind after may be rows, or copies, and how many are damaged of all.
+func (s *Store) whereIs(queue string, after store.Seq) (rows, copies bool, damaged int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.damaged[queue])
+	st := s.queues[queue]
+	copies = after < st.copied
+	return after < st.row || !copies, copies, len(s.damaged[queue])
 }
 
 func (s *Store) isDamaged(queue string, seq int64) bool {
@@ -185,14 +231,41 @@ func (s *Store) isDamaged(queue string, seq int64) bool {
 // readPage appends the messages of p, up to one that is damaged, which is an error unless such
 // are to be left out.
 func (s *Store) readPage(ctx context.Context, dst []store.Record, p *page) ([]store.Record, error) {
-	text := s.d.bind("SELECT " + rowColumns + " FROM ar_messages WHERE queue = ? AND seq > ? AND seq <= ? ORDER BY seq")
-	rows, err := s.db.QueryContext(ctx, text, []byte(p.queue), int64(p.after), int64(p.last))
+	if !p.copies {
+		return s.readFrom(ctx, dst, p, one{columns: rowColumns, from: " FROM ar_messages m WHERE m.queue = ? AND m.seq > ? AND m.seq <= ? ORDER BY m.seq"})
+	}
+	copies := one{columns: copyColumns, from: " FROM stompserver_copies c JOIN ar_messages m ON m.id = c.message WHERE c.queue = ? AND c.seq > ? AND c.seq <= ? ORDER BY c.seq"}
+	begin := len(dst)
+	dst, damage := s.readFrom(ctx, dst, p, copies)
+	if !p.rows {
+		return dst, damage
+	}
+	behind := *p // what is to be read of the rows: nothing behind a copy that is damaged
+	var damaged *DamageError
+	switch {
+	case errors.As(damage, &damaged):
+		behind.last = damaged.seq - 1
+	case damage != nil:
+		return dst, damage
+	}
+	behind.copies = false
+	dst, err := s.readPage(ctx, dst, &behind)
+	if errors.As(err, &damaged) { // nor behind a row that is
+		dst = slices.DeleteFunc(dst, func(r store.Record) bool { return r.Queue == p.queue && r.Seq > damaged.seq })
+	}
+	slices.SortFunc(dst[begin:], func(a, b store.Record) int { return cmp.Compare(a.Seq, b.Seq) })
+	return dst, cmp.Or(err, damage)
+}
+
+// readFrom appends the messages of p that are rows, or those that are copies.
+func (s *Store) readFrom(ctx context.Context, dst []store.Record, p *page, from one) ([]store.Record, error) {
+	rows, err := s.db.QueryContext(ctx, s.d.bind("SELECT "+from.columns+from.from), []byte(p.queue), int64(p.after), int64(p.last))
 	if err != nil {
 		return dst, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var r row
+		r := row{copied: from.copied()}
 		if err := r.scan(rows); err != nil {
 			return dst, err
 		}
@@ -219,7 +292,7 @@ func (s *Store) appendRow(dst []store.Record, p *page, r *row) ([]store.Record, 
 		dst = append(dst, store.Record{Kind: store.RecordPut, Queue: p.queue, Seq: store.Seq(r.seq), Msg: store.Unhosted(m, p.queue), Attempts: uint32(r.attempts)})
 	case !s.cfg.StartDamaged:
 		s.noteDamage(r)
-		damage := &DamageError{}
+		damage := &DamageError{seq: store.Seq(r.seq)}
 		damage.add(r.id, err)
 		return dst, damage
 	case s.noteDamage(r):

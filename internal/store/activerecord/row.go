@@ -31,6 +31,8 @@ type row struct {
 	checksum int64
 	summed   bool // it has a checksum
 	odd      bool // a number is none
+	zero     bool // its seq is there, and 0
+	copied   bool // it is that of a copy, with the place, and what is stored, of that
 }
 
 // bytesOf takes bytes of a row without copying them: sql.RawBytes would copy a string. Where
@@ -56,8 +58,11 @@ func (r *bytesOf) Scan(src any) error {
 	return nil
 }
 
-// rowColumns are what scan reads.
-const rowColumns = "id, stomp_id, frame, stored, queue, seq, size, attempts, checksum"
+// rowColumns are what scan reads of ar_messages as m; copyColumns of a copy c, and the row m that it names.
+const (
+	rowColumns  = "m.id, m.stomp_id, m.frame, m.stored, m.queue, m.seq, m.size, m.attempts, m.checksum"
+	copyColumns = "m.id, m.stomp_id, m.frame, c.stored, c.queue, c.seq, c.size, c.attempts, c.checksum"
+)
 
 // scan reads the row that rows stands at. What a damaged file holds where a number should be
 // is no error here, but makes the row odd.
@@ -72,7 +77,9 @@ func (r *row) scan(rows *sql.Rows) error {
 	if queue != nil {
 		r.queue = append([]byte{}, queue...)
 	}
-	r.seq, _ = r.number(seq)
+	var there bool
+	r.seq, there = r.number(seq)
+	r.zero = there && r.seq == 0
 	r.size, _ = r.number(size)
 	r.attempts, _ = r.number(attempts)
 	r.checksum, r.summed = r.number(sum)
@@ -127,6 +134,13 @@ func sumOfPlace(texts int64, queue []byte, seq, size int64) int64 {
 	return int64(crc32.Update(uint32(texts), castagnoli, append(b, queue...)))
 }
 
+// sumOfCopy is the checksum of a copy: texts is the sum of those of its row, where nothing is stored.
+func sumOfCopy(texts int64, queue []byte, seq, size int64, stored []byte) int64 {
+	c := uint32(sumOfPlace(texts, queue, seq, size))
+	c = crc32.Update(c, castagnoli, binary.BigEndian.AppendUint64(nil, uint64(len(stored))))
+	return int64(crc32.Update(c, castagnoli, stored))
+}
+
 var errSum = errors.New("its checksum does not fit")
 
 // verify looks whether a row that has a place is what was written.
@@ -136,18 +150,35 @@ func (r *row) verify() error {
 		return errors.New("a number is none")
 	case !r.summed:
 		return errors.New("it has no checksum")
-	case sum(r.queue, r.seq, r.size, r.stompID, r.frame.b, r.stored) != r.checksum:
+	case r.sum() != r.checksum:
 		return errSum
 	}
 	return nil
 }
 
+func (r *row) sum() int64 {
+	if r.copied {
+		return sumOfCopy(sumOfTexts(r.stompID, r.frame.b, nil), r.queue, r.seq, r.size, r.stored)
+	}
+	return sum(r.queue, r.seq, r.size, r.stompID, r.frame.b, r.stored)
+}
+
 // message makes the message of a row.
 func (r *row) message() (*message.Message, error) {
-	if len(r.stored) > 0 {
-		return message.ParseRecord(r.stored)
+	switch {
+	case len(r.stored) == 0:
+		return parse(r.frame.b, r.stompID)
+	case r.copied: // it is all but the body
+		_, body, err := psych.ParseBody(r.frame.b, 0)
+		if err != nil {
+			return nil, err
+		}
+		return message.ParseRecordFrom(r.stored, len(r.stored)+len(body), func(rest []byte) error {
+			copy(rest, body)
+			return nil
+		})
 	}
-	return parse(r.frame.b, r.stompID)
+	return message.ParseRecord(r.stored)
 }
 
 // A text is what is written of a message.
@@ -161,7 +192,7 @@ type text struct {
 func (t *text) size() int { return len(t.stompID) + len(t.frame) + len(t.stored) }
 
 func (s *Store) text(r *store.Record) (t text) {
-	f, id, whole := s.frame(r)
+	f, id, whole := s.frame(r, r.Queue)
 	t.stompID = id
 	if !whole {
 		t.stored = r.Msg.AppendRecord(make([]byte, 0, r.Msg.RecordSize()))
@@ -172,13 +203,13 @@ func (s *Store) text(r *store.Record) (t text) {
 	return t
 }
 
-// frame is what the Ruby server makes of a message, and whether that is all there is to it. It
-// refers to the body.
-func (s *Store) frame(r *store.Record) (f *psych.Frame, stompID string, whole bool) {
+// frame is what the Ruby server makes of a message in a queue that it knows as dest, and whether that is
+// all there is to it. It refers to the body.
+func (s *Store) frame(r *store.Record, dest string) (f *psych.Frame, stompID string, whole bool) {
 	ms := r.Msg.Arrived()
 	stompID = fmt.Sprintf("%s-%d-%06d-%d", s.host, ms/1000, ms%1000*1000, r.Seq)
 	f = &psych.Frame{Command: "MESSAGE", Body: view(r.Msg.Body())}
-	whole = ms >= 0 && r.Msg.Destination() == r.Queue
+	whole = ms >= 0 && r.Msg.Destination() == dest
 	stamped := false
 	for name, value := range r.Msg.Fields {
 		_, twice := f.Get(name)
@@ -187,7 +218,7 @@ func (s *Store) frame(r *store.Record) (f *psych.Frame, stompID string, whole bo
 		}
 		stamped = stamped || name == "timestamp"
 		if name == "destination" {
-			value = r.Queue // by which the Ruby server knows the queue
+			value = dest
 		}
 		f.Headers = append(f.Headers, [2]string{name, value})
 	}

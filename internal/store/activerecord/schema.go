@@ -45,8 +45,10 @@ func (s *Store) create(ctx context.Context) error {
 			return fmt.Errorf("adding the column %s to ar_messages: %w", name, err)
 		}
 	}
-	if _, err := s.conn.ExecContext(ctx, s.d.index); err != nil && !isThere(err) {
-		return err
+	for _, text := range s.d.index {
+		if _, err := s.conn.ExecContext(ctx, text); err != nil && !isThere(err) {
+			return err
+		}
 	}
 	return nil
 }
@@ -92,7 +94,7 @@ func (s *Store) load(ctx context.Context) error {
 		if string(name) == floorName {
 			s.floor = store.Seq(last)
 		} else {
-			s.queues[string(name)] = state{store.Seq(last), store.Seq(marked)}
+			s.queues[string(name)] = state{last: store.Seq(last), marked: store.Seq(marked)}
 		}
 	}
 	return rows.Err()

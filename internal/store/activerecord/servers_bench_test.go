@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"stompserver/internal/store"
+	"stompserver/internal/store/activerecord"
 	"stompserver/internal/store/storetest"
 )
 
@@ -16,4 +17,14 @@ func BenchmarkServers(b *testing.B) {
 			storetest.Bench(b, func(t testing.TB) store.Store { return spooled(t, s.database(t, t.TempDir())) })
 		})
 	}
+}
+
+func BenchmarkOncePostgreSQL(b *testing.B) {
+	s := postgres(b)
+	benchOnce(b, func(t testing.TB) *activerecord.Store { return open(t, s.database(t, t.TempDir())) })
+}
+
+func BenchmarkOnceMariaDB(b *testing.B) {
+	s := mariadb(b)
+	benchOnce(b, func(t testing.TB) *activerecord.Store { return open(t, s.database(t, t.TempDir())) })
 }

@@ -60,11 +60,13 @@ func TestPostgreSQL(t *testing.T) {
 	suite(t, s.database)
 	t.Run("schemas", func(t *testing.T) { schemas(t, s) })
 	t.Run("no text", func(t *testing.T) { noText(t, s) })
+	dsn := func(cfg activerecord.Config) string {
+		return strings.Replace(s.DSN, "dbname=postgres", "dbname="+cfg.Database.Database, 1)
+	}
+	t.Run("once", (&reach{s.database, s.Driver, dsn, "SELECT pg_database_size(current_database())"}).once)
 	t.Run("large ones", func(t *testing.T) { largeOnes(t, s.database) })
 	t.Run("a large one is damaged", func(t *testing.T) {
-		largeDamage(t, s.database, s.Driver, func(cfg activerecord.Config) string {
-			return strings.Replace(s.DSN, "dbname=postgres", "dbname="+cfg.Database.Database, 1)
-		}, "UPDATE ar_messages SET frame = frame || ' ' WHERE seq IN (1, 4)")
+		largeDamage(t, s.database, s.Driver, dsn, "UPDATE ar_messages SET frame = frame || ' ' WHERE id IN (1, 4)")
 	})
 	t.Run("large pages", func(t *testing.T) { largePages(t, s.database) })
 	t.Run("link", func(t *testing.T) { linked(t, s) })
@@ -75,10 +77,11 @@ func TestMariaDB(t *testing.T) {
 	suite(t, s.database)
 	t.Run("encrypted", func(t *testing.T) { encrypted(t, s) })
 	t.Run("too large", func(t *testing.T) { tooLarge(t, s) })
+	dsn := func(cfg activerecord.Config) string { return s.DSN + cfg.Database.Database }
+	t.Run("once", (&reach{s.database, s.Driver, dsn, "SELECT CAST(SUM(file_size) AS SIGNED) FROM information_schema.innodb_sys_tablespaces WHERE name LIKE CONCAT(DATABASE(), '/%')"}).once)
 	t.Run("large ones", func(t *testing.T) { largeOnes(t, s.database) })
 	t.Run("a large one is damaged", func(t *testing.T) {
-		largeDamage(t, s.database, s.Driver, func(cfg activerecord.Config) string { return s.DSN + cfg.Database.Database },
-			"UPDATE ar_messages SET frame = CONCAT(frame, ' ') WHERE seq IN (1, 4)")
+		largeDamage(t, s.database, s.Driver, dsn, "UPDATE ar_messages SET frame = CONCAT(frame, ' ') WHERE id IN (1, 4)")
 	})
 	t.Run("large pages", func(t *testing.T) { largePages(t, s.database) })
 	t.Run("link", func(t *testing.T) { linked(t, s) })

@@ -21,10 +21,17 @@ var sqliteDialect = dialect{
 		`CREATE TABLE IF NOT EXISTS ar_messages (id integer PRIMARY KEY AUTOINCREMENT NOT NULL, stomp_id varchar NOT NULL, frame text NOT NULL)`,
 		`CREATE TABLE IF NOT EXISTS stompserver_queues (name blob NOT NULL PRIMARY KEY, last bigint NOT NULL, marked bigint NOT NULL)`,
 		serverTable,
+		`CREATE TABLE IF NOT EXISTS stompserver_copies (queue blob NOT NULL, seq bigint NOT NULL, message bigint NOT NULL, size bigint, attempts integer NOT NULL, stored blob, checksum bigint,
+			PRIMARY KEY (queue, seq)) WITHOUT ROWID`,
 	},
-	columns:  [...]string{"blob", "bigint", "bigint", "integer", "blob", "bigint"},
-	index:    `CREATE INDEX IF NOT EXISTS stompserver_place ON ar_messages (queue, seq, size)`,
+	columns: [...]string{"blob", "bigint", "bigint", "integer", "blob", "bigint"},
+	index: []string{
+		`CREATE INDEX IF NOT EXISTS stompserver_place ON ar_messages (queue, seq, size)`,
+		`CREATE INDEX IF NOT EXISTS stompserver_copied ON stompserver_copies (message)`,
+	},
 	upsert:   `INSERT INTO stompserver_queues (name, last, marked) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET last = excluded.last, marked = excluded.marked`,
+	newest:   "last_insert_rowid()", // which a table WITHOUT ROWID does not change
+	release:  releaseText,
 	prepares: true,
 	begin:    "BEGIN IMMEDIATE",
 	longest:  1e9 - 1<<20, // SQLITE_MAX_LENGTH is of a row

@@ -11,30 +11,61 @@ import (
 // apply does a group a statement at a time, within a transaction.
 func (s *Store) apply(ctx context.Context, g *group) error {
 	for _, p := range g.phases {
-		if err := s.applyPhase(ctx, p); err != nil {
+		if err := s.applyPhase(ctx, g, p); err != nil {
 			return err
 		}
 	}
 	return s.saveStates(ctx, g.states)
 }
 
-func (s *Store) applyPhase(ctx context.Context, p *phase) error {
-	if err := s.insert(ctx, p.puts); err != nil {
-		return err
-	}
-	text := s.d.bind("UPDATE ar_messages SET attempts = ? WHERE queue = ? AND seq = ?")
-	for _, r := range p.attempts {
-		if err := s.exec(ctx, text, int64(r.Attempts), []byte(r.Queue), int64(r.Seq)); err != nil {
+func (s *Store) applyPhase(ctx context.Context, g *group, p *phase) error {
+	for _, puts := range p.puts {
+		if err := s.insert(ctx, puts); err != nil {
 			return err
+		}
+	}
+	for _, r := range p.attempts {
+		rows, copies := s.has(g, r.Queue, r.Seq)
+		if rows {
+			if err := s.exec(ctx, s.d.bind(triedRow), int64(r.Attempts), []byte(r.Queue), int64(r.Seq)); err != nil {
+				return err
+			}
+		}
+		if copies {
+			if err := s.exec(ctx, s.d.bind(triedCopy), int64(r.Attempts), []byte(r.Queue), int64(r.Seq)); err != nil {
+				return err
+			}
 		}
 	}
 	for name, spans := range p.acks {
 		spans = merge(spans)
-		if err := s.remove(ctx, name, spans, s.keptOf(name, spans)); err != nil {
-			return err
+		kept := s.keptOf(name, spans)
+		rows, copies := s.has(g, name, spans[0].first)
+		if rows {
+			if err := s.remove(ctx, name, spans, kept); err != nil {
+				return err
+			}
+		}
+		if copies {
+			if err := s.removeCopies(ctx, name, spans, kept); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+const (
+	triedRow  = "UPDATE ar_messages SET attempts = ? WHERE queue = ? AND seq = ?"
+	triedCopy = "UPDATE stompserver_copies SET attempts = ? WHERE queue = ? AND seq = ?"
+)
+
+// has reports whether a queue may have rows, and copies, from seq on, when g is done.
+func (s *Store) has(g *group, queue string, seq store.Seq) (rows, copies bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.state(g, queue)
+	return seq <= st.row || seq > st.copied, seq <= st.copied
 }
 
 // chunks are how many rows one statement has: few sizes, so that each is prepared once.
@@ -59,27 +90,20 @@ const (
 	putBytes   = 4 << 20 // of one INSERT, if it has several rows
 )
 
-func (s *Store) insert(ctx context.Context, puts []store.Record) error {
+func (s *Store) insert(ctx context.Context, p puts) error {
+	if p.once {
+		return s.insertOnce(ctx, p.rs)
+	}
+	puts := p.rs
 	var texts []text // that were made, of the first puts
 	most := putBytes
 	if s.statement > 0 {
 		most = min(most, s.statement/4) // escapes double it
 	}
 	for len(puts) > 0 {
-		if s.large(&puts[0]) {
-			if err := s.d.large(ctx, s, s.long(&puts[0])); err != nil {
-				return err
-			}
-			puts = puts[1:]
-			continue
-		}
 		n := s.fit(len(puts))
 		size := 0
 		for i := 0; i < n; i++ {
-			if s.large(&puts[i]) {
-				n = s.fit(i)
-				break
-			}
 			if i == len(texts) {
 				texts = append(texts, s.text(&puts[i]))
 			}
@@ -112,11 +136,22 @@ func (s *Store) insertRows(ctx context.Context, puts []store.Record, texts []tex
 
 // remove removes spans of a queue, but not the rows that are kept.
 func (s *Store) remove(ctx context.Context, queue string, spans []span, kept []int64) error {
-	but := ""
-	if len(kept) > 0 {
-		ids := strings.Fields(strings.Trim(fmt.Sprint(kept), "[]"))
-		but = " AND id NOT IN (" + strings.Join(ids, ", ") + ")"
+	return s.eachSpan(queue, spans, func(seqs string, args []any) error {
+		return s.exec(ctx, s.d.bind("DELETE FROM ar_messages WHERE queue = ? AND ("+seqs+")"+butThese("id", kept)), args...)
+	})
+}
+
+// butThese is what keeps rows with these ids out of a condition.
+func butThese(column string, ids []int64) string {
+	if len(ids) == 0 {
+		return ""
 	}
+	return " AND " + column + " NOT IN (" + strings.Join(strings.Fields(strings.Trim(fmt.Sprint(ids), "[]")), ", ") + ")"
+}
+
+// eachSpan does something with spans of a queue, as a condition on seq, and the queue and values for it. Few
+// conditions are different.
+func (s *Store) eachSpan(queue string, spans []span, do func(seqs string, args []any) error) error {
 	var single, runs []any // seqs; first and last of each run
 	for _, sp := range spans {
 		if sp.first == sp.last {
@@ -125,21 +160,19 @@ func (s *Store) remove(ctx context.Context, queue string, spans []span, kept []i
 			runs = append(runs, int64(sp.first), int64(sp.last))
 		}
 	}
-	const before = "DELETE FROM ar_messages WHERE queue = "
 	for len(runs) > 0 {
 		n := s.fit(len(runs) / 2)
 		if s.d.prepares {
 			n = 1
 		}
-		which := "seq BETWEEN ? AND ?" + strings.Repeat(" OR seq BETWEEN ? AND ?", n-1)
-		if err := s.exec(ctx, s.d.bind(before+"? AND ("+which+")"+but), append([]any{[]byte(queue)}, runs[:2*n]...)...); err != nil {
+		if err := do("seq BETWEEN ? AND ?"+strings.Repeat(" OR seq BETWEEN ? AND ?", n-1), append([]any{[]byte(queue)}, runs[:2*n]...)); err != nil {
 			return err
 		}
 		runs = runs[2*n:]
 	}
 	for len(single) > 0 {
 		n := s.fit(len(single))
-		if err := s.exec(ctx, before+s.d.param(1)+" AND seq IN ("+s.d.place(2, n)+")"+but, append([]any{[]byte(queue)}, single[:n]...)...); err != nil {
+		if err := do("seq IN (?"+strings.Repeat(", ?", n-1)+")", append([]any{[]byte(queue)}, single[:n]...)); err != nil {
 			return err
 		}
 		single = single[n:]

@@ -20,7 +20,7 @@ type group struct {
 
 // A phase is done in the order of its fields.
 type phase struct {
-	puts     []store.Record
+	puts     []puts
 	attempts []store.Record
 	acks     map[string][]span
 	acked    map[string]store.Seq // the highest of acks
@@ -28,6 +28,12 @@ type phase struct {
 
 func newPhase() *phase {
 	return &phase{acks: make(map[string][]span), acked: make(map[string]store.Seq)}
+}
+
+// puts are rows each, or are, of which once says that, one row and its copies.
+type puts struct {
+	rs   []store.Record
+	once bool
 }
 
 // A span is a run of seqs to be removed.
@@ -112,6 +118,7 @@ func (s *Store) write(rs []store.Record) error {
 		return refused
 	}
 	g := s.sort(rs)
+	s.announce(g)
 	err := s.commit(g)
 	if kindOf(err) == unfit {
 		err = s.singleOut(rs, err)
@@ -183,45 +190,91 @@ type commitError struct{ err error }
 func (e *commitError) Error() string { return e.err.Error() }
 func (e *commitError) Unwrap() error { return e.err }
 
+// announce has those who read look for copies and rows where they may be once g is done.
+func (s *Store) announce(g *group) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, st := range g.states {
+		if was := s.queues[name]; st.row > was.row || st.copied > was.copied {
+			was.row, was.copied = st.row, st.copied
+			s.queues[name] = was
+		}
+	}
+}
+
 // sort gathers what is to be done into few statements. Puts can go before everything else and
 // acks behind it, but for a put that an ack before it would remove: that begins a phase.
 func (s *Store) sort(rs []store.Record) *group {
-	p := newPhase()
-	g := &group{phases: []*phase{p}, states: make(map[string]state)}
+	g := &group{phases: []*phase{newPhase()}, states: make(map[string]state)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range rs {
-		if s.d.name > 0 && len(r.Queue) > s.d.name {
-			continue // a mark or the like: it has no messages
+	for len(rs) > 0 {
+		r := &rs[0]
+		n := 1
+		switch {
+		case s.d.name > 0 && len(r.Queue) > s.d.name: // a mark or the like: it has no messages
+		case r.Kind == store.RecordPut:
+			once := s.once(rs)
+			n = max(n, once)
+			s.addPuts(g, rs[:n], once > 0)
+		default:
+			s.add(g, r)
 		}
-		st, ok := g.states[r.Queue]
-		if !ok {
-			st = s.queues[r.Queue]
+		rs = rs[n:]
+	}
+	return g
+}
+
+// state is what a queue has come to in g. Called with mu held.
+func (s *Store) state(g *group, queue string) state {
+	if st, ok := g.states[queue]; ok {
+		return st
+	}
+	return s.queues[queue]
+}
+
+func (s *Store) addPuts(g *group, rs []store.Record, once bool) {
+	p := g.phases[len(g.phases)-1]
+	if slices.ContainsFunc(rs, func(r store.Record) bool { return r.Seq <= p.acked[r.Queue] }) {
+		p = newPhase()
+		g.phases = append(g.phases, p)
+	}
+	if last := len(p.puts) - 1; !once && last >= 0 && !p.puts[last].once {
+		p.puts[last].rs = append(p.puts[last].rs, rs...)
+	} else {
+		p.puts = append(p.puts, puts{slices.Clip(rs), once}) // append copies it
+	}
+	for i := range rs {
+		st := s.state(g, rs[i].Queue)
+		st.last = max(st.last, rs[i].Seq)
+		if once {
+			st.copied = max(st.copied, rs[i].Seq)
+		} else {
+			st.row = max(st.row, rs[i].Seq)
 		}
-		switch r.Kind {
-		case store.RecordPut:
-			if r.Seq <= p.acked[r.Queue] {
-				p = newPhase()
-				g.phases = append(g.phases, p)
-			}
-			p.puts = append(p.puts, r)
-			st.last = max(st.last, r.Seq)
-		case store.RecordAttempts:
-			p.attempts = append(p.attempts, r)
-		case store.RecordAck:
-			last := min(r.Last, st.last) // behind it there never was one
-			if r.Seq <= last {
-				p.acks[r.Queue] = append(p.acks[r.Queue], span{r.Seq, last})
-				p.acked[r.Queue] = max(p.acked[r.Queue], last)
-			}
-		case store.RecordMark:
+		g.states[rs[i].Queue] = st
+	}
+}
+
+// add adds what is no put.
+func (s *Store) add(g *group, r *store.Record) {
+	p := g.phases[len(g.phases)-1]
+	st := s.state(g, r.Queue)
+	switch r.Kind {
+	case store.RecordAttempts:
+		p.attempts = append(p.attempts, *r)
+	case store.RecordAck:
+		last := min(r.Last, st.last) // behind it there never was one
+		if r.Seq <= last {
+			p.acks[r.Queue] = append(p.acks[r.Queue], span{r.Seq, last})
+			p.acked[r.Queue] = max(p.acked[r.Queue], last)
+		}
+	case store.RecordMark:
+		if st.marked != r.Seq {
 			st.marked = r.Seq
-		}
-		if ok || st != s.queues[r.Queue] {
 			g.states[r.Queue] = st
 		}
 	}
-	return g
 }
 
 // merge puts spans in order, and those together that follow each other.
@@ -257,24 +310,27 @@ const grows = 4
 // tooLarge names the messages that no row can hold.
 func (s *Store) tooLarge(rs []store.Record) error {
 	refused := &store.RefusedError{}
-	for i := range rs {
+	for i, n := 0, 0; i < len(rs); i += n {
 		r := &rs[i]
-		if r.Kind != store.RecordPut {
+		once := s.once(rs[i:])
+		if n = max(1, once); r.Kind != store.RecordPut {
 			continue
 		}
-		switch {
-		case s.d.name > 0 && len(r.Queue) > s.d.name:
-			refused.Err = fmt.Errorf("the name of the queue has %d bytes, and may have %d", len(r.Queue), s.d.name)
-		case 2*grows*r.Msg.Size()+1024 < s.longest:
-			continue
-		default:
-			size := s.long(r).size()
-			if size+1024 < s.longest {
+		if 2*grows*r.Msg.Size()+1024 >= s.longest {
+			if size := s.sizeOf(r, once); size+1024 >= s.longest {
+				refused.Err = fmt.Errorf("the message takes %d bytes as a row, and the database takes %d", size, s.longest-1024)
+				for k := range n {
+					refused.Records = append(refused.Records, i+k)
+				}
 				continue
 			}
-			refused.Err = fmt.Errorf("the message takes %d bytes as a row, and the database takes %d", size, s.longest-1024)
 		}
-		refused.Records = append(refused.Records, i)
+		for k := range n {
+			if name := rs[i+k].Queue; s.d.name > 0 && len(name) > s.d.name {
+				refused.Err = fmt.Errorf("the name of the queue has %d bytes, and may have %d", len(name), s.d.name)
+				refused.Records = append(refused.Records, i+k)
+			}
+		}
 	}
 	if len(refused.Records) == 0 {
 		return nil
@@ -285,13 +341,14 @@ func (s *Store) tooLarge(rs []store.Record) error {
 // singleOut finds out which messages the database does not take, one by one, and leaves none.
 func (s *Store) singleOut(rs []store.Record, err error) error {
 	refused := &store.RefusedError{}
-	for i := range rs {
-		if rs[i].Kind != store.RecordPut {
+	for i, n := 0, 0; i < len(rs); i += n {
+		once := s.once(rs[i:])
+		if n = max(1, once); rs[i].Kind != store.RecordPut {
 			continue
 		}
 		e := s.withConn(func(ctx context.Context) error {
 			err := s.inTransaction(ctx, func() error {
-				if err := s.insert(ctx, rs[i:i+1]); err != nil {
+				if err := s.insert(ctx, puts{rs[i : i+n], once > 0}); err != nil {
 					return err
 				}
 				return errUndo
@@ -306,7 +363,10 @@ func (s *Store) singleOut(rs []store.Record, err error) error {
 		case kindOf(e) != unfit:
 			return e
 		default:
-			refused.Records, refused.Err = append(refused.Records, i), e
+			refused.Err = e
+			for k := range n {
+				refused.Records = append(refused.Records, i+k)
+			}
 		}
 	}
 	if len(refused.Records) == 0 {
