@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -38,6 +39,30 @@ func (b *Broker) Declare(queue string, p Properties, fresh bool) (same bool, err
 	}
 	props.ledger.set(queue, p.fields()...)
 	return true, nil
+}
+
+// ErrHoldsBack refuses to have a topic feed a queue that a client gave a bound at which who sends waits or is
+// refused: all who send to the topic would have that one subscription to thank for it.
+var ErrHoldsBack = errors.New("broker: who sends would wait for the queue")
+
+// holdsBack reports whether it is a client who said so of a queue, and not the configuration.
+func (p *properties) holdsBack(queue string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := p.declared[queue]
+	if !d.bounded() {
+		return false
+	}
+	for _, r := range p.rules {
+		if r.Match.Matches(queue) {
+			if r.Properties.bounded() || r.Properties.WhenFull != FullUnset {
+				return false
+			}
+			break
+		}
+	}
+	or(&d.WhenFull, whenFull(d.NonDestructive))
+	return d.WhenFull == Block || d.WhenFull == Reject
 }
 
 // forgetProperties is for a queue that is forgotten.

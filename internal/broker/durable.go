@@ -137,7 +137,7 @@ func (d *durables) remove(e *durable) {
 
 // Bind makes a durable subscription, or changes what an existing one of that name takes; what
 // it holds stays. It is made for good when op is done. A shared one has to be given back with
-// Unbind. The error is ErrSystem, ErrWildcard or the store's.
+// Unbind. The error is ErrSystem, ErrWildcard, ErrHoldsBack or the store's.
 func (b *Broker) Bind(one Durable, op *Op) error {
 	switch {
 	case isSystem(one.Queue):
@@ -157,6 +157,9 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 	q, err := b.queue(one.Queue)
 	if err != nil {
 		return err
+	}
+	if old == nil && b.props.holdsBack(one.Queue) {
+		return ErrHoldsBack
 	}
 	same := old != nil && old.Topic == one.Topic && old.Selector == one.Selector && old.Shared == one.Shared
 	write := func() {

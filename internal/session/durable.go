@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -75,14 +76,17 @@ func (s *session) bind(f *frame.Frame, n destination.Name, o *broker.Options, su
 	if strings.HasPrefix(of, destination.DurablePrefix) {
 		of = d.Topic
 	}
-	if err := s.declare(f, d.Queue, of); err != nil { // before the queue is made
+	if err := s.declareFed(f, d.Queue, of); err != nil { // before the queue is made
 		return "", err
 	}
 	sub.of, d.Owner = d.Topic, s.user.Name
 	d.Filter, o.Filter = splitStream(o.Filter)
 	d.Selector = selectorOf(d.Filter)
 	op, done := s.awaited()
-	if err := s.b.Bind(d, op); err != nil {
+	switch err := s.b.Bind(d, op); {
+	case errors.Is(err, broker.ErrHoldsBack):
+		return "", errf(codeBadHeader, "Invalid header", "The queue %s was made so that when it is full who sends waits or is refused. That would hold for all who send to %s, and is for the configuration to say.", cut([]byte(d.Queue)), cut([]byte(n.Spelt)))
+	case err != nil:
 		return "", err
 	}
 	if d.Shared {

@@ -18,8 +18,30 @@ import (
 // one that is there they change nothing. The right to do so is asked for the name of.
 func (s *session) declare(f *frame.Frame, queue, of string) error {
 	p, err := properties(f)
-	if err != nil || p == (broker.Properties{}) {
+	if err != nil {
 		return err
+	}
+	return s.declareAs(f, queue, of, p)
+}
+
+// declareFed is declare for a queue that a topic feeds. It is not for one subscriber to have all who send to
+// the topic wait, or be refused.
+func (s *session) declareFed(f *frame.Frame, queue, of string) error {
+	p, err := properties(f)
+	switch {
+	case err != nil:
+		return err
+	case p.WhenFull == broker.Block || p.WhenFull == broker.Reject:
+		return errf(codeBadHeader, "Invalid header", "SUBSCRIBE asks for a queue at which, when it is full, who sends to %s waits or is refused: that is for the configuration to say. It can be drop_head, drop_new or dead_letter.", cut([]byte(f.Header.Value("destination"))))
+	case p.WhenFull == broker.FullUnset && (p.MaxMessages > 0 || p.MaxBytes > 0):
+		p.WhenFull = broker.DropHead
+	}
+	return s.declareAs(f, queue, of, p)
+}
+
+func (s *session) declareAs(f *frame.Frame, queue, of string, p broker.Properties) error {
+	if p == (broker.Properties{}) {
+		return nil
 	}
 	fresh := s.b.Makes(queue) // or nobody asked for the right to make it
 	if fresh {
