@@ -409,7 +409,7 @@ func playModel(t *testing.T, rnd *rand.Rand, round int) {
 				}
 				for _, d := range c.held[:cut] {
 					if c.mode == broker.Auto {
-						c.sub.Settle(d.Seq, d.Seq)
+						c.sub.Settle(d.Seq, d.Seq, &w)
 						settled[d.Seq] = true
 					} else {
 						c.written = d.Tag
@@ -439,7 +439,7 @@ func playModel(t *testing.T, rnd *rand.Rand, round int) {
 			}
 			covered := slices.Clone(c.held[from : j+1])
 			if c.mode == broker.Auto {
-				c.sub.Settle(d.Seq, d.Seq)
+				c.sub.Settle(d.Seq, d.Seq, &w)
 				settled[d.Seq] = true
 				c.held = slices.Delete(c.held, from, j+1)
 				break

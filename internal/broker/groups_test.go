@@ -87,3 +87,30 @@ func TestGroupsBesideAModel(t *testing.T) {
 		})
 	}
 }
+
+// What a consumer in mode auto has of a group has another with a selector wait for the next of it, until the
+// socket took it.
+func TestGroupWaitsForSocket(t *testing.T) {
+	b := newBroker(t, broker.Config{})
+	first := &sink{new: make(chan struct{}, 1)}
+	var err error
+	if first.sub, err = b.Subscribe("/queue/a", broker.Options{Mode: broker.Auto, Consumer: first, Filter: every(2)}); err != nil {
+		t.Fatal(err)
+	}
+	var w broker.Wake
+	first.sub.Start(&w)
+	a, err := b.Address("/queue/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{"2", "3"} {
+		a.Send(newMessage(t, "/queue/a", body, "message-group", "x"), broker.NewOp(nil), &w)
+	}
+	w.Run()
+	d := first.take()
+	wantBodies(t, "first", spell(d), "2:1")
+	second := openSink(t, b, "/queue/a", 1, every(1))
+	first.sub.Settle(d[0].Seq, d[0].Seq, &w)
+	w.Run()
+	wantBodies(t, "second", spell(second.take()), "3:1")
+}

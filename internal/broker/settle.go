@@ -41,19 +41,23 @@ func (s *Subscription) unsettled(j int) {
 }
 
 // Settle acks the deliveries first to last of mode Auto, whose bytes the socket took.
-func (s *Subscription) Settle(first, last store.Seq) {
+func (s *Subscription) Settle(first, last store.Seq, w *Wake) {
 	if s.q == nil || s.browser != nil {
 		return
 	}
 	op := NewOp(nil)
 	s.q.mu.Lock()
 	s.q.ack(op, first, last)
+	found := false
 	if s.q.groups != nil && s.q.sifters != nil {
 		for seq := first; seq <= last; seq++ {
-			s.q.unfindSeq(seq)
+			found = s.q.unfindSeq(seq) || found
 		}
 	}
 	s.b.store.Commit(&op.batch)
+	if found {
+		s.q.dispatch(w) // the next of its group may have waited behind it
+	}
 	s.q.mu.Unlock()
 }
 

@@ -285,15 +285,18 @@ func (q *queue) unfind(d store.Delivery) {
 	}
 }
 
-func (q *queue) unfindSeq(seq store.Seq) {
+// unfindSeq reports whether somebody had found it.
+func (q *queue) unfindSeq(seq store.Seq) (found bool) {
 	p := laneIndex(seq)
 	seq &= laneMask
 	for _, s := range q.sifters {
 		l := &s.sift.lanes[p]
 		if i, there := slices.BinarySearchFunc(l.found, seq, bySeq); there {
 			l.found = slices.Delete(l.found, i, i+1)
+			found = true
 		}
 	}
+	return found
 }
 
 func bySeq(d store.Delivery, seq store.Seq) int { return cmp.Compare(d.Seq, seq) }

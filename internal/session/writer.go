@@ -66,7 +66,7 @@ func (s *session) next(w *broker.Wake) bool {
 	for i := range o.sent {
 		r := &o.sent[i]
 		if r.tag == 0 {
-			r.sub.bs.Settle(r.first, r.last)
+			r.sub.bs.Settle(r.first, r.last, w)
 			acked += uint32(r.last-r.first) + 1
 		} else {
 			sent[r.sub.kind] += uint32(r.tag - r.sub.written.Swap(r.tag))
