@@ -67,8 +67,24 @@ func (g *game) madeRoom(m *message, is sight) bool {
 		if q == nil || q.full != "drop_head" || len(is.all[q.name]) < q.most {
 			return false
 		}
-		return !slices.ContainsFunc(is.all[q.name], func(o *message) bool { return !m.older(o) })
+		was := m.rankIn(e.place)
+		return !slices.ContainsFunc(is.all[q.name], func(o *message) bool {
+			r := o.rankIn(e.place)
+			return r.prio < was.prio || r.prio == was.prio && r.before(was)
+		})
 	})
+}
+
+// rankIn is the rank that m had last in that place.
+func (m *message) rankIn(place string) rank {
+	if m.where() != place {
+		for i := len(m.trail) - 1; i >= 0; i-- {
+			if m.trail[i].place == place {
+				return m.trail[i].shape.rank
+			}
+		}
+	}
+	return m.rank
 }
 
 // older reports whether o makes room before m.
@@ -111,7 +127,7 @@ func (g *game) letIn() {
 			q.line = q.line[1:]
 			g.logf("%s: there is room", w.c.name)
 			w.c.waits, w.r.waits = false, false
-			g.cause = "room in " + name
+			g.cause, g.entered = "room in "+name, true
 			w.do()
 			g.endOver()
 		}

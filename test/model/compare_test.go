@@ -101,7 +101,7 @@ func (g *game) judge() error {
 		return err
 	}
 	g.buryDoomed(came)
-	if err := g.inOrder(came, room); err != nil && !g.atOnce {
+	if err := g.inOrder(came, room); err != nil && !g.atOnce && !g.entered {
 		return err
 	}
 	if err := g.nothingWaits(); err != nil {
@@ -119,7 +119,7 @@ func (g *game) judged() {
 		c.close()
 		g.world.left(c)
 	}
-	g.doomed = nil
+	g.doomed, g.entered = nil, false
 }
 
 // deliveredAll looks at what came to each client. In which order it came to different ones is not known: any

@@ -41,6 +41,7 @@ type game struct {
 	crashed  int                   // the step of the last crash
 	crashing bool                  // nothing that happens now needs to be whole
 	atOnce   bool                  // several things were due in this moment, and which was first is not known
+	entered  bool                  // somebody who waited for room was let in by what another did in it
 }
 
 func (g *game) logf(format string, args ...any) {
@@ -184,7 +185,7 @@ func (g *game) endOver() {
 	g.cause = ""
 	for _, m := range g.sorted((*message).isOver) {
 		if q := g.queues[m.where()]; q != nil && slices.ContainsFunc(q.subs, func(s *subscription) bool { return s.selector != nil }) {
-			g.cause = "its end of " + m.body // who looks for others comes by those first
+			g.cause = "end of " + m.body + " in " + m.where() // who looks for others comes by those first
 		}
 		g.end(m)
 		g.cause = ""
