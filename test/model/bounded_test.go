@@ -115,14 +115,20 @@ func (g *game) fits(t *transaction) (fits bool, wait *queue) {
 type waiter struct {
 	c  *client
 	r  *request
-	n  int // messages
+	n  int    // messages
+	id string // the name that it has, if it has one
 	do func()
+}
+
+// mustWait reports whether who sends n messages to q has to wait for room.
+func (g *game) mustWait(q *queue, n int) bool {
+	return q != nil && q.full == "block" && (g.count(q)+n > q.most || len(q.line) > 0)
 }
 
 // letIn has those go on for whom there is room, in the order in which they came.
 func (g *game) letIn() {
 	for _, name := range sortedKeys(g.queues) {
-		for q := g.queues[name]; len(q.line) > 0 && g.count(q)+q.line[0].n <= q.most; {
+		for q := g.queues[name]; len(q.line) > 0 && (g.count(q)+q.line[0].n <= q.most || g.isUsed(name, q.line[0].id)); {
 			w := q.line[0]
 			q.line = q.line[1:]
 			g.logf("%s: there is room", w.c.name)

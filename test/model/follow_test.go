@@ -11,7 +11,6 @@ type follower struct {
 	id     string
 	expect []*message // in this order
 	missed bool       // what should come next is not kept any more
-	doubt  bool       // or may not be
 }
 
 // follow has c subscribe to the topic, from some place on.
@@ -36,23 +35,30 @@ func (g *game) follow(c *client, q *queue, n [8]int) {
 	case what == 3 && len(known) > 0: // as one does who lost its connection
 		after := pick(known, n[3])
 		name, value = "from-seq", strconv.Itoa(after.offset+1)
-		rest := g.kept[slices.Index(g.kept, after)+1:]
-		for _, m := range rest {
+		at := slices.Index(g.kept, after)
+		for _, m := range g.kept[at+1:] {
 			if m.where() == q.name {
 				f.expect = append(f.expect, m)
-			} else if m.doubt {
-				f.doubt = true
-			} else {
-				f.missed = true
 			}
 		}
-		if len(f.expect) > 0 && f.expect[0].life != after.life { // whose numbers lie far apart, with or without something between
-			f.doubt = true
-		}
+		f.missed = g.misses(at, there)
 	}
 	c.follows = append(c.follows, f)
 	c.send("SUBSCRIBE", "", "destination", q.name, "id", f.id, name, value, "receipt", g.ask(c, "SUBSCRIBE").receipt)
 	g.logf("%s: SUBSCRIBE %s %s %s:%s", c.name, f.id, q.name, name, value)
+}
+
+// misses reports whether who goes on behind g.kept[at] is told that it misses something, where these are kept. Numbers
+// of a life of the server lie far behind those of the life before that ended in a crash. What was between is not
+// known when the message itself is not kept any more, and nothing before it: then it is told so, in any case.
+func (g *game) misses(at int, there []*message) bool {
+	switch {
+	case len(there) == 0:
+		return at < len(g.kept)-1 || g.kept[at].life != g.life
+	case slices.Index(g.kept, there[0]) <= at:
+		return false
+	}
+	return there[0] != g.kept[at+1] || there[0].life != g.kept[at].life
 }
 
 // told has all who follow the topic expect m.
@@ -83,10 +89,10 @@ func (g *game) followed(f *follower, r reply) error {
 	if f.missed {
 		gap, first = "true", r.header["x-stream-offset"]
 	}
-	if (f.missed || !f.doubt) && (r.header["gap"] != gap || r.header["first-seq"] != first) {
+	if r.header["gap"] != gap || r.header["first-seq"] != first {
 		return fmt.Errorf("gap:%s and first-seq:%s, want %q and %q", r.header["gap"], r.header["first-seq"], gap, first)
 	}
-	f.missed, f.doubt = false, false
+	f.missed = false
 	f.expect = f.expect[1:]
 	g.logf("%s to %s", m.body, f.id)
 	return nil

@@ -41,6 +41,7 @@ type game struct {
 	crashed  int                   // the step of the last crash
 	crashing bool                  // nothing that happens now needs to be whole
 	atOnce   bool                  // several things were due in this moment, and which was first is not known
+	lenient  bool                  // so that what is not known is not looked at
 	entered  bool                  // somebody who waited for room was let in by what another did in it
 }
 
@@ -138,6 +139,7 @@ func (g *game) tick() {
 	due := g.sorted(func(m *message) bool { return m.due() != 0 && m.due() <= now() })
 	g.atOnce = len(due) > 1
 	for _, m := range due {
+		g.cause = ""
 		switch {
 		case m.where() == later:
 			g.cause = "schedule"

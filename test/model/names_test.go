@@ -41,6 +41,20 @@ func (g *game) nameFor(dests []string, n int) string {
 	return ""
 }
 
+// nameInLine is a name for a SEND that has to wait for room: a new one, or that of the one before it in line, which is
+// taken in the same moment. Empty: none.
+func (g *game) nameInLine(q *queue, n int) string {
+	switch n % 4 {
+	case 0:
+		return fmt.Sprint("w", g.messages)
+	case 1, 2:
+		if n := len(q.line); n > 0 {
+			return q.line[n-1].id
+		}
+	}
+	return ""
+}
+
 // claim reports whether a SEND of that name to dest is the first, and notes that it was sent.
 func (g *game) claim(dest, text string, r *request) bool {
 	if text == "" {

@@ -299,7 +299,7 @@ func (g *game) endTransaction(c *client, how string) {
 		do()
 	case wait != nil:
 		c.waits, r.waits = true, true
-		wait.line = append(wait.line, &waiter{c, r, t.sends[wait.name], do})
+		wait.line = append(wait.line, &waiter{c, r, t.sends[wait.name], "", do})
 		g.logf("%s waits", c.name)
 	default:
 		c.tx = t

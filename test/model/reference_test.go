@@ -236,7 +236,7 @@ func (g *game) groupLets(s *subscription, m *message, sure bool) bool {
 	if m.group == "" {
 		return true
 	}
-	if g.atOnce && !sure {
+	if g.lenient && !sure {
 		return true
 	}
 	inFlight := false

@@ -280,6 +280,16 @@ func (g *game) reconcile(now sight) error {
 			m.become(was)
 		}
 	}
+	for i, m := range now.all[deadLetters] {
+		if ended[m] == nowhere || m.where() != deadLetters {
+			continue
+		}
+		m.since = [2]int{} // and so it is behind what it is seen behind
+		if i > 0 {
+			m.since = now.all[deadLetters][i-1].since
+		}
+		m.cause = "start, of " + m.body + " in " + ended[m]
+	}
 	for _, m := range g.sorted(func(m *message) bool { return ended[m] != nowhere && m.where() == ended[m] }) {
 		g.end(m)
 		m.trail = m.trail[1:]

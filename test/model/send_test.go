@@ -44,7 +44,7 @@ func (g *game) send(c *client, n [8]int) {
 	if slices.Contains(dests, feeding) {
 		delete(header, "delay")
 	}
-	if g.theme.hurried {
+	if g.theme.single {
 		delete(header, "message-group")
 	}
 	bound := ""
@@ -86,7 +86,9 @@ func (g *game) send(c *client, n [8]int) {
 	}
 	if header["delay"] != "" {
 		g.recurs(header, n)
-	} else if c.tx == nil && bound != "block" { // who waits may use a name that another one uses meanwhile
+	} else if c.tx == nil && g.mustWait(g.queues[to], 1) {
+		header["dedupe-id"] = g.nameInLine(g.queues[to], n[6])
+	} else if c.tx == nil {
 		header["dedupe-id"] = g.nameFor(dests, n[6]/7+n[5])
 	}
 	r := g.ask(c, "SEND")
@@ -138,7 +140,7 @@ func (g *game) send(c *client, n [8]int) {
 	case full && q.full == "block":
 		c.send("SEND", wire, args...)
 		c.waits, r.waits = true, true
-		q.line = append(q.line, &waiter{c, r, 1, func() { put(r) }})
+		q.line = append(q.line, &waiter{c, r, 1, header["dedupe-id"], func() { put(r) }})
 		g.logf("%s waits", c.name)
 	default:
 		c.send("SEND", wire, args...)

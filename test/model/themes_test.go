@@ -14,19 +14,19 @@ type theme struct {
 	queues []string // that it has
 	sends  []string // where its clients send to
 
-	// hurried: some subscriptions may keep a message for a while only, and there are no groups: with
-	// both it would not be known who comes first.
-	hurried bool
+	hurried bool // some subscriptions may keep a message for a while only
+	single  bool // no message is of a group
 }
 
 var themes = []theme{
 	{queues: []string{"/queue/a", "/queue/b"}, sends: []string{"/queue/a", "/queue/a", "/queue/b", "/queue/a,/queue/b"}},
-	{queues: []string{"/queue/a", "/queue/full.reject", "/queue/full.drop_new"}, hurried: true},
+	{queues: []string{"/queue/a", "/queue/full.reject", "/queue/full.drop_new"}, hurried: true, single: true},
 	{queues: []string{"/queue/a", "/queue/full.drop_head", "/queue/full.dead_letter"}},
-	{queues: []string{"/queue/a", "/queue/full.block"}, hurried: true},
+	{queues: []string{"/queue/a", "/queue/full.block"}, hurried: true, single: true},
 	{queues: []string{"/queue/full.ring", "/queue/last"}, sends: []string{"/queue/full.ring", "/queue/last", "/queue/last"}},
-	{queues: []string{"/queue/a", "/dsub/d1", "/dsub/d2"}, sends: []string{"/queue/a", feeding, feeding, feeding + ",/queue/a"}, hurried: true},
+	{queues: []string{"/queue/a", "/dsub/d1", "/dsub/d2"}, sends: []string{"/queue/a", feeding, feeding, feeding + ",/queue/a"}, hurried: true, single: true},
 	{queues: []string{"/queue/a", keeping}},
+	{queues: []string{"/queue/a"}, hurried: true},
 }
 
 const (
