@@ -80,8 +80,8 @@ func (q *queue) dropAged(st store.Queue, p uint8, at int64, w *Wake) (next int64
 	q.mu.Lock()
 	got, _ := st.Lease(nil, ds[:n], true)
 	for _, d := range got {
-		q.trimmed(d.Seq)
 		d.Seq |= laneTag(p)
+		q.trimmed(d.Seq)
 		q.discard(d)
 	}
 	q.mu.Unlock()
@@ -108,9 +108,16 @@ func (q *queue) age() int64 {
 	return q.props.MaxAge.Milliseconds()
 }
 
-// trimmed notes that a message of the default priority is not kept any more. Called with q.mu held.
+// trimmed notes that a message, the oldest, is not kept any more. Called with q.mu held.
 func (q *queue) trimmed(seq store.Seq) {
+	for _, s := range q.browsers {
+		t, p := s.browser, laneIndex(seq)
+		if t.skip > 0 && int(p) <= t.lane && t.cursor[p] < seq&laneMask {
+			t.skip-- // it is one of those that were to be passed over
+		}
+	}
 	if q.kept != nil && laneIndex(seq) == message.DefaultPriority {
 		q.kept.trimmed = max(q.kept.trimmed, seq)
+		q.kept.past = max(q.kept.past, seq)
 	}
 }

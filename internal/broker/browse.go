@@ -43,6 +43,7 @@ type browser struct {
 	again   bool // something came since it looked last
 	called  bool // likewise, or may be seen that was there
 	over    bool
+	old     int64 // what came no later was too old to be kept when it came
 
 	// What a resumed client may have missed. Exact says that it has all up to the cursor.
 	exact    bool
@@ -53,16 +54,22 @@ type browser struct {
 	seeks    bool             // where it begins is to be looked for
 	last     store.Seq        // the last there was when it came
 	nearFrom store.Seq        // nothing lies between the cursor and what is at hand from here on
+	begun    bool             // it begins behind what had gone when it came
+	past     store.Seq        // which is up to here
 	retained *message.Message // it was given that already
 }
 
-// attachBrowser makes s, which browses, known to the queue. Called with q.mu held.
+// attachBrowser makes s, which browses, known to the queue. It is shown nothing that is kept no more, also
+// where it is still there. Called with q.mu held.
 func (q *queue) attachBrowser(s *Subscription) {
 	q.subs++
 	q.unused = false
 	q.browsers = append(q.browsers, s)
 	t := s.browser
 	t.lane = priorities - 1
+	if p := q.props; p != nil && p.NonDestructive && p.MaxAge > 0 {
+		t.old = nowMilli() - p.MaxAge.Milliseconds()
+	}
 	switch st := q.stats(); {
 	case q.kept != nil:
 		q.kept.start(s, st)
@@ -105,9 +112,12 @@ func (q *queue) browse(s *Subscription, w *Wake) {
 	if q.trimming == trimOwed {
 		q.trim(w)
 	}
+	if q.kept != nil && q.trimming <= trimOwed {
+		q.kept.begin(t)
+	}
 	switch {
 	case t.reading || t.over || !s.able():
-	case q.trimming == trimFirst: // it holds more than it may
+	case q.trimming > trimOwed && (q.kept == nil || !t.begun || t.seeks || !q.kept.near(t)): // what it would read may be about to go
 	case q.kept == nil && q.learns(): // which are the last is not known yet
 	case q.kept == nil:
 		t.reading = true
@@ -166,7 +176,7 @@ func (s *Subscription) read() {
 
 // next is where to read, or nil if the goroutine ends.
 func (t *browser) next(s *Subscription, w *Wake) store.Queue {
-	for s.able() && !t.over && !s.b.stopped() {
+	for s.able() && !t.over && s.q.trimming <= trimOwed && !s.b.stopped() {
 		switch {
 		case t.lane >= 0:
 			if st := s.q.laneOf(uint8(t.lane)); st != nil {

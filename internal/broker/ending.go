@@ -88,7 +88,7 @@ func (q *queue) dropUpto(ds []store.Delivery, upto store.Seq) (more bool) {
 			return false // it is not durable yet: the store calls ready
 		}
 		if len(got) > 0 {
-			q.trimmed(d.Seq)
+			q.kept.trimmed = max(q.kept.trimmed, d.Seq)
 			q.discard(got[0])
 		}
 		q.one[1] = store.Delivery{}

@@ -33,7 +33,8 @@ type kept struct {
 	size    int       // bytes of items
 	batch   store.Seq // how many were put by the batch being made
 	relayed store.Seq // up to here those were told who do not follow
-	trimmed store.Seq // up to here messages went for their age, or to make room
+	trimmed store.Seq // up to here messages went, some of them or all
+	past    store.Seq // up to here all went, for their age or to make room
 	head    store.Seq // up to here all have made room
 	stuck   bool      // one that was to make room could not yet
 	ending  *ending   // nil: the topic keeps what it is sent
@@ -215,6 +216,19 @@ func (k *kept) start(s *Subscription, st store.Stats) {
 		t.exact = false // until it has seen one
 		t.seeks = t.Last > 0 || t.Since > 0
 	}
+	t.begun = t.Skip
+}
+
+// begin has t begin behind what has gone, some of which may still be at hand for who is slow. Called once that is
+// sure, with q.mu held.
+func (k *kept) begin(t *browser) {
+	if t.begun {
+		return
+	}
+	t.begun, t.past = true, k.past
+	if at := &t.cursor[message.DefaultPriority]; *at < k.past {
+		*at, t.missed = k.past, t.missed || t.exact
+	}
 }
 
 // readKept is the goroutine of a browser that is behind what is at hand.
@@ -229,7 +243,7 @@ func (s *Subscription) readKept() {
 			t.over = true
 		}
 		near := k.near(t)
-		if near || !s.able() || t.over || s.b.stopped() {
+		if near || q.trimming > trimOwed || !s.able() || t.over || s.b.stopped() {
 			t.reading = false
 			if near {
 				k.serve(s, &w)
@@ -293,6 +307,10 @@ func (t *browser) pass(s *Subscription, d store.Delivery, now int64, w *Wake) {
 		t.skip--
 		return
 	}
+	if t.old > 0 && d.Msg.Arrived() <= t.old {
+		t.missed = t.missed || t.exact
+		return
+	}
 	if t.missed && t.firstSeq == 0 {
 		t.firstSeq = d.Seq
 	}
@@ -305,7 +323,7 @@ func (t *browser) pass(s *Subscription, d store.Delivery, now int64, w *Wake) {
 	if s.q.doom != nil && s.q.condemned(store.Delivery{Seq: d.Seq | laneTag(p)}) {
 		return // it is of what ended
 	}
-	if s.q.last != nil && s.q.kept == nil && s.q.overtaken(store.Delivery{Seq: d.Seq | laneTag(p), Msg: d.Msg}) {
+	if s.q.last != nil && (s.q.kept == nil || d.Seq <= t.last) && s.q.overtaken(store.Delivery{Seq: d.Seq | laneTag(p), Msg: d.Msg}) {
 		return // it is to be dropped, or a client has it
 	}
 	if t.missed {

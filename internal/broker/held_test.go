@@ -48,6 +48,8 @@ type stage struct {
 	h  *held
 	st store.Store
 	b  *broker.Broker
+
+	set []broker.Rule
 }
 
 func (s *stage) open() {
@@ -56,7 +58,7 @@ func (s *stage) open() {
 	if s.st, err = spool.Open(spool.Config{Backend: s.h, Window: 32 << 10, Memory: 64 << 10}); err != nil {
 		s.Fatal(err)
 	}
-	if s.b, err = broker.New(broker.Config{Store: s.st, Durable: true, MaxDeliveries: 1 << 20}); err != nil {
+	if s.b, err = broker.New(broker.Config{Store: s.st, Durable: true, MaxDeliveries: 1 << 20, Rules: s.set}); err != nil {
 		s.Fatal(err)
 	}
 }

@@ -163,7 +163,8 @@ func (q *queue) trimSoon(as trimming) {
 	q.b.wg.Go(q.trimFar) // ends when there is room, or with the broker
 }
 
-// trimFar is trim for what is not at hand.
+// trimFar is trim for what is not at hand. Until it has done nobody is given anything of the queue, nor shown what he
+// has not seen: it may be about to go.
 func (q *queue) trimFar() {
 	var w Wake
 	enough := false

@@ -29,7 +29,7 @@ func (t *browser) seek(q *queue) error {
 		at, err = q.since(t.last, t.Since-slack)
 	}
 	q.mu.Lock()
-	t.cursor[message.DefaultPriority], t.skip = at, skip
+	t.cursor[message.DefaultPriority], t.skip = max(at, t.past), skip
 	q.mu.Unlock()
 	return err
 }
