@@ -125,9 +125,12 @@ func TestSocketActivation(t *testing.T) {
 	}()
 	p := transcript.Dial(t, addrs[0])
 	p.Connect("1.2") // waits for the server, which the socket is there without
-	text, err := os.ReadFile(ports)
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for end := time.Now().Add(transcript.Patience); text == nil; time.Sleep(5 * time.Millisecond) { // it is written once all listen
+		var err error
+		if text, err = os.ReadFile(ports); err != nil && time.Now().After(end) {
+			t.Fatal(err)
+		}
 	}
 	var got struct {
 		Addresses []string
