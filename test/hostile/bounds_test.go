@@ -55,7 +55,7 @@ func TestTopicGoesOn(t *testing.T) {
 		}
 		wg.Wait()
 		end := login(t, s, "1.2")
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		for deadline := time.Now().Add(wait); ; time.Sleep(100 * time.Millisecond) {
 			end.send(fmt.Sprintf("SEND\ndestination:/topic/a\n\nfinal %d\x00", round))
 			all := true
 			for i := range subscribers {
@@ -68,7 +68,7 @@ func TestTopicGoesOn(t *testing.T) {
 				for i := range subscribers {
 					t.Logf("subscriber %d: %d messages, last of round %d", i, count[i].Load(), seen[i].Load())
 				}
-				t.Fatalf("round %d: for 10 s a subscriber that reads gets nothing of what is sent to the topic", round)
+				t.Fatalf("round %d: for %v a subscriber that reads gets nothing of what is sent to the topic", round, wait)
 			}
 		}
 		end.Close()
@@ -108,7 +108,7 @@ func TestDeafSubscribersDoNotStopSenders(t *testing.T) {
 	body := strings.Repeat("y", 1<<20)
 	for i := range 16 {
 		q.send(fmt.Sprintf("SEND\ndestination:/queue/a\nreceipt:%d\ncontent-length:%d\n\n%s\x00", i, len(body), body))
-		q.SetReadDeadline(time.Now().Add(5 * time.Second))
+		q.SetReadDeadline(time.Now().Add(wait))
 		if _, err := q.read(); err != nil {
 			now, _ := s.RSS()
 			t.Fatalf("with %d MiB in a queue, and 64 allowed, the sender waits (%v); resident are %d MiB", i, err, now>>20)
@@ -206,7 +206,7 @@ func TestGoneWhileItWaitsForMemory(t *testing.T) {
 	other := login(t, s, "1.2")
 	other.send("SUBSCRIBE\nid:1\ndestination:/queue/work\n\n\x00")
 	began := time.Now()
-	other.SetReadDeadline(began.Add(slow))
+	other.SetReadDeadline(began.Add(wait))
 	if _, err := other.read(); err != nil {
 		t.Errorf("after %v: %v", time.Since(began), err)
 	}
