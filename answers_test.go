@@ -52,7 +52,7 @@ func TestWrongPort(t *testing.T) {
 					got = err.Error()
 				} else {
 					defer c.Close()
-					_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+					_ = c.SetDeadline(time.Now().Add(time.Minute))
 					if t, ok := c.(*tls.Conn); ok {
 						if alpn := t.ConnectionState().NegotiatedProtocol; alpn != []string{"stomp", "http/1.1"}[j/2] {
 							got = "ALPN " + alpn

@@ -55,7 +55,7 @@ listeners:
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		return c
 	}
 	insecure := &tls.Config{InsecureSkipVerify: true}
@@ -132,7 +132,7 @@ func exchangeAt(t *testing.T, a net.Addr, frames string) string {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	_, _ = c.Write([]byte(frames))
 	b := make([]byte, 1000)
 	n, _ := c.Read(b)
@@ -153,7 +153,7 @@ func TestClientsByEachAddress(t *testing.T) {
 	trust.RootCAs.AppendCertsFromPEM(text)
 	for _, scheme := range []string{"stomp", "stomps", "ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			at := fmt.Sprintf("%s://localhost:%d", scheme, port)
 			c, err := client.Dial(ctx, at, client.Options{TLS: trust})

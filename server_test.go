@@ -28,7 +28,7 @@ func start(t testing.TB, cfg stompserver.Config) *stompserver.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil && !errors.Is(err, stompserver.ErrStopped) {
 			t.Error("shutdown:", err)
@@ -45,7 +45,7 @@ func exchange(t testing.TB, addr, frames string) string {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Write([]byte(frames)); err != nil {
@@ -179,7 +179,7 @@ func TestUsersAreWatched(t *testing.T) {
 	// The watch may begin after the first change: then another makes it look.
 	until := func(text, what string, done func() bool) {
 		t.Helper()
-		for end := time.Now().Add(30 * time.Second); ; {
+		for end := time.Now().Add(time.Minute); ; {
 			next := filepath.Join(t.TempDir(), "next")
 			if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
@@ -230,7 +230,7 @@ func TestDestinations(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	r := bufio.NewReader(c)
@@ -286,7 +286,7 @@ func ExampleServer() {
 	}
 	fmt.Println(len(s.Addrs()) > 0, s.Stats().Connections)
 
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	fmt.Println(s.Shutdown(ctx))
 	// Output:

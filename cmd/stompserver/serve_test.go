@@ -137,7 +137,7 @@ func (r *running) connect() (net.Conn, *bufio.Reader) {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(c, "CONNECT\naccept-version:1.2\nhost:x\nlogin:u\npasscode:p\n\n\x00"); err != nil {
 		r.t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func (r *recorder) confirmed(t *testing.T, do func(op *broker.Op, w *broker.Wake
 		if err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it is not confirmed")
 	}
 	r.mu.Lock()

@@ -93,7 +93,7 @@ func (f *follower) until(seq store.Seq) {
 		w.Run()
 		select {
 		case <-f.more:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			f.t.Fatalf("it has %d, and nothing more comes", f.at())
 		}
 	}
@@ -420,7 +420,7 @@ func TestTableIsReadAtStart(t *testing.T) {
 		}()
 		select {
 		case <-sent:
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("one who sends waits for the disk, and holds up all others")
 		}
 		close(gate)

@@ -45,7 +45,7 @@ func open(t *testing.T) *house {
 		Reloaded:     func() (time.Time, bool) { return time.Unix(7, 0), true },
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := h.sessions.Shutdown(ctx); err != nil {
 			t.Error(err)
@@ -92,7 +92,7 @@ func (h *house) text() string {
 func (h *house) want(lines ...string) {
 	h.t.Helper()
 	var missing []string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		told := strings.Split(h.text(), "\n")
 		missing = nil
 		for _, l := range lines {
@@ -194,7 +194,7 @@ func TestLimitsAndErrors(t *testing.T) {
 	go func() {
 		_, _ = near.Write([]byte("CONNECT\naccept-version:1.1\nhost:h\n\n\x00BEGIN\ntransaction:1\n\n\x00BEGIN\ntransaction:2\n\n\x00"))
 	}()
-	_ = near.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = near.SetDeadline(time.Now().Add(time.Minute))
 	buf := make([]byte, 4096)
 	for {
 		if _, err := near.Read(buf); err != nil {

@@ -21,7 +21,7 @@ import (
 func ask(t *testing.T, c net.Conn, text string) string {
 	t.Helper()
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	_, _ = io.WriteString(c, text)
 	answer, _ := io.ReadAll(c)
 	return string(answer)

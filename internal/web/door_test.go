@@ -54,7 +54,7 @@ func (p *place) start() {
 }
 
 func (p *place) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := p.Shutdown(ctx); err != nil && !errors.Is(err, stompserver.ErrStopped) {
 		p.t.Error("shutdown:", err)

@@ -32,7 +32,7 @@ func TestDescriptors(t *testing.T) {
 					dest := fmt.Sprintf("/queue/q%d", i%7)
 					body := fmt.Appendf(nil, "%s %d", dest, len(confirmed))
 					body = append(body, bytes.Repeat([]byte{'.'}, size)...)
-					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 					err := c.SendConfirmed(ctx, dest, nil, body)
 					cancel()
 					if err != nil {
@@ -98,7 +98,7 @@ func TestStopWithoutDescriptors(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(s.Log(), "accept failed"); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !strings.Contains(s.Log(), "accept failed"); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("there were descriptors")
 		}
@@ -107,7 +107,7 @@ func TestStopWithoutDescriptors(t *testing.T) {
 
 // again has a new client do f until it succeeds, since a pause for descriptors may be going on.
 func again(t *testing.T, s *process.Server, f func(*client.Conn) error) (err error) {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		if err = f(dial(t, s)); err == nil {
 			return nil
 		}
@@ -119,7 +119,7 @@ func again(t *testing.T, s *process.Server, f func(*client.Conn) error) (err err
 // drain returns the bodies of a queue, up to the mark that it puts behind them.
 func drain(t *testing.T, c *client.Conn, dest string) (bodies []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := c.SendConfirmed(ctx, dest, frame.Header{}, []byte("end")); err != nil {
 		t.Fatal(err)

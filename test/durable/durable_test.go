@@ -40,7 +40,7 @@ func startWith(t *testing.T, dir string, settings ...string) *process.Server {
 
 func dial(t *testing.T, s *process.Server) *client.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c, err := client.Dial(ctx, "stomp://"+s.Addr(), client.Options{})
 	if err != nil {

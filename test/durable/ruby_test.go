@@ -71,7 +71,7 @@ func TestRubyServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, want := range q.want {
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				m, err := sub.Next(ctx)
 				cancel()
 				if err != nil {
@@ -120,7 +120,7 @@ func startRuby(t *testing.T, dir string) *rubyConn {
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
-		late := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
 		late.Stop()
 		if t.Failed() {
@@ -134,10 +134,10 @@ func startRuby(t *testing.T, dir string) *rubyConn {
 // again connects, once the server listens.
 func (c *rubyConn) again() *rubyConn {
 	c.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		conn, err := net.Dial("tcp", c.addr)
 		if err == nil {
-			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
 			c = &rubyConn{Conn: conn, t: c.t, r: bufio.NewReader(conn), addr: c.addr}
 			break
 		}

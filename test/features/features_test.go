@@ -107,7 +107,7 @@ func (s *server) stop() {
 	if s.s == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := s.s.Shutdown(ctx); err != nil {
 		s.t.Error(err)

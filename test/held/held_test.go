@@ -165,7 +165,7 @@ func serve(t *testing.T, kind string, g *gate) (addr string) {
 		g.open()
 		_ = l.Close()
 		<-served
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		_ = sessions.Shutdown(ctx) // who does not read is not waited for
 		b.Close()

@@ -27,7 +27,7 @@ type outside struct {
 }
 
 // patience is how long something that is to come may take.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func (o *outside) start(g *game) error {
 	if err := os.RemoveAll(filepath.Join(o.dir, "ports.json")); err != nil {

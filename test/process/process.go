@@ -128,7 +128,7 @@ func StartIn(t testing.TB, dir string, settings ...string) *Server {
 	go func() { s.exit <- cmd.Wait() }()
 	t.Cleanup(func() { s.stop(t) })
 
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		var p struct{ Stomp, HTTP int }
 		data, err := os.ReadFile(ports)
@@ -210,7 +210,7 @@ func (s *Server) Log() string { return s.log.tail() }
 // AwaitLog waits for words in the log.
 func (s *Server) AwaitLog(t testing.TB, words string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(s.Log(), words); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !strings.Contains(s.Log(), words); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the log does not say %q:\n%s", words, s.Log())
 		}
@@ -262,7 +262,7 @@ func (s *Server) stop(t testing.TB) {
 	}
 	select {
 	case err = <-s.exit:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		p.Signal(syscall.SIGQUIT) // for the goroutines
 		<-s.exit
 		err = errors.New("it had to be killed")
