@@ -80,6 +80,11 @@ var libraries = []library{
 		program: "ruby/checks.rb", versions: []string{"1.2"}, url: "ssl",
 	},
 	{
+		name: "Net-Stomp over TLS", needs: "the packages libnet-stomp-perl and libio-socket-ssl-perl",
+		interpreters: []string{"perl", "/usr/bin/perl"}, probe: []string{"-MNet::Stomp", "-MIO::Socket::SSL", "-e", "1"},
+		program: "perl/checks.pl", versions: []string{"1.2"}, url: "ssl",
+	},
+	{
 		name: "stompjs", needs: "Node.js, and npm ci in test/clients/node",
 		interpreters: []string{"node", "nodejs"}, probe: []string{"-e", "0"},
 		program: "node/checks.mjs", versions: all, modules: "node/node_modules/@stomp/stompjs",

@@ -17,7 +17,10 @@ package Client;
 
 sub new {
     my ($class, %more) = @_;
-    my $c = Net::Stomp->new({ hostname => $ENV{STOMP_HOST}, port => $ENV{STOMP_PORT}, timeout => $WAIT });
+    # The certificate is not checked. Of a record of TLS that is larger than what the library reads at a time it
+    # would not see the rest.
+    my @tls = ($ENV{STOMP_URL} // '') =~ /^ssl:/ ? (ssl => 1, ssl_options => { SSL_verify_mode => 0 }, bufsize => 16384) : ();
+    my $c = Net::Stomp->new({ hostname => $ENV{STOMP_HOST}, port => $ENV{STOMP_PORT}, timeout => $WAIT, @tls });
     my %headers = (login => $ENV{STOMP_LOGIN} // 'guest', passcode => $ENV{STOMP_PASSCODE} // 'guest');
     %headers = (%headers, 'accept-version' => $VERSION, host => $ENV{STOMP_VHOST} // 'localhost', %more)
         if $VERSION ne '1.0';
