@@ -129,7 +129,8 @@ var (
 		"retain": true, "max_messages": true, "max_bytes": true, "when_full": true, "ttl": true, "max_deliveries": true, "max_priority": true, "dead_letter": true,
 		"auto_delete": true, "idle_after": true, "single_active": true, "last_value": true, "last_value_key": true, "non_destructive": true,
 		"durable": true, "exclusive": true, "type": true, "ring": true, "priorities": true, "dedupe_window": true,
-		"consumers_before_dispatch": true, "delay_before_dispatch": true,
+		"consumers_before_dispatch": true, "delay_before_dispatch": true, "dead_letter_expired": true,
+		"redelivery_delay": true, "redelivery_multiplier": true, "redelivery_max_delay": true, "redelivery_jitter": true,
 		"slow_consumer": true, "max_pending": true,
 	}
 	ofTopics   = map[string]bool{"retain": true, "last_value": true, "last_value_key": true, "slow_consumer": true, "max_pending": true, "dedupe_window": true}
@@ -179,6 +180,15 @@ func positive(value string) (time.Duration, error) {
 	return d, err
 }
 
+// saidDuration reads a time of which 0 says something too, as -1.
+func saidDuration(value string) (time.Duration, error) {
+	d, err := parseDuration(value)
+	if err == nil && d == 0 {
+		d = -1
+	}
+	return d, err
+}
+
 func setProperty(p *broker.Properties, name, value string) (err error) {
 	switch name {
 	case "max_bytes":
@@ -187,6 +197,10 @@ func setProperty(p *broker.Properties, name, value string) (err error) {
 		p.TTL, err = parseDuration(value)
 	case "idle_after":
 		p.IdleAfter, err = parseDuration(value)
+	case "redelivery_delay":
+		p.Redelivery.Delay, err = saidDuration(value)
+	case "redelivery_max_delay":
+		p.Redelivery.Max, err = saidDuration(value)
 	case "dedupe_window":
 		p.DedupeWindow, err = positive(value)
 	case "delay_before_dispatch":
@@ -194,7 +208,7 @@ func setProperty(p *broker.Properties, name, value string) (err error) {
 	default:
 		err = p.Set(name, value)
 		if errors.Is(err, broker.ErrNoProperty) {
-			return fmt.Errorf("%s is not known; known are match, vhost, retain, max_messages, max_bytes, ring, when_full, ttl, max_deliveries, dead_letter, priorities, max_priority, durable, type, auto_delete, idle_after, exclusive, single_active, last_value, last_value_key, non_destructive, dedupe_window, consumers_before_dispatch, delay_before_dispatch, slow_consumer and max_pending", name)
+			return fmt.Errorf("%s is not known; known are match, vhost, retain, max_messages, max_bytes, ring, when_full, ttl, max_deliveries, redelivery_delay, redelivery_multiplier, redelivery_max_delay, redelivery_jitter, dead_letter, dead_letter_expired, priorities, max_priority, durable, type, auto_delete, idle_after, exclusive, single_active, last_value, last_value_key, non_destructive, dedupe_window, consumers_before_dispatch, delay_before_dispatch, slow_consumer and max_pending", name)
 		}
 		return err
 	}

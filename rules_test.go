@@ -74,6 +74,11 @@ func TestParseRulesErrors(t *testing.T) {
 		"[{match: /queue/a, ttl: soon}]":                           "ttl",
 		"[{match: /queue/a, when_full: explode}]":                  "reject, drop_new",
 		"[{match: /queue/a, dead_letter: /topic/x}]":               "or none",
+		"[{match: /queue/a, redelivery_multiplier: 0.5}]":          "a number from 1 to 100",
+		"[{match: /queue/a, redelivery_jitter: NaN}]":              "a number from 0 to 1",
+		"[{match: /queue/a, redelivery_delay: -1s}]":               "redelivery_delay",
+		"[{match: /queue/a, dead_letter_expired: perhaps}]":        "true or false",
+		"[{match: /topic/a, redelivery_delay: 1s}]":                "redelivery_delay is for queues",
 	} {
 		if _, err := parseRules(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)

@@ -152,7 +152,11 @@ func (q *queue) end(d store.Delivery, w *Wake) {
 	q.unfind(d)
 	q.b.counts.expired.Add(1)
 	q.b.Tell(w, About("expired", "Expired", q.spoken(), map[string]any{"messageId": q.prefix + strconv.FormatUint(uint64(d.Seq), 10)}))
-	if q.b.cfg.DeadLetterExpired && q.kept == nil {
+	buries := q.b.cfg.DeadLetterExpired
+	if q.props != nil && q.props.DeadLetterExpired != Unsaid {
+		buries = q.props.DeadLetterExpired == Yes
+	}
+	if buries && q.kept == nil {
 		q.bury(d, death{reason: "expired"}, w)
 		return
 	}

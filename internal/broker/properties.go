@@ -87,7 +87,11 @@ type Properties struct {
 	DispatchAfter time.Duration // or until the first has been there for so long; 0: it waits for them
 	DedupeWindow  time.Duration // for which names are remembered of what is sent to it
 
-	// What follows is of topics, and of rules alone.
+	// What follows is of rules alone. Of Redelivery what is below 0 is none, whatever the Config says.
+	Redelivery        Redelivery
+	DeadLetterExpired Choice
+
+	// And this of topics.
 	Slow       Slow // what becomes of messages that a subscription does not take in time
 	MaxPending int  // and how many wait in the store
 }
@@ -114,7 +118,7 @@ func (p Properties) over(q Properties) Properties {
 	or(&p.Consumers, q.Consumers)
 	or(&p.DispatchAfter, q.DispatchAfter)
 	or(&p.DedupeWindow, q.DedupeWindow)
-	return p
+	return p // of a rule, which alone can say the rest
 }
 
 func or[T comparable](p *T, v T) {

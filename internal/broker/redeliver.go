@@ -43,6 +43,20 @@ func (r Redelivery) after(attempt uint32) time.Duration {
 	return time.Duration(d)
 }
 
+// redelivery is that of the queue, what its rule does not say taken from the Config.
+func (q *queue) redelivery() Redelivery {
+	of := q.b.cfg.Redelivery
+	if q.props == nil {
+		return of
+	}
+	r := q.props.Redelivery
+	or(&r.Delay, of.Delay)
+	or(&r.Multiplier, of.Multiplier)
+	or(&r.Max, of.Max)
+	or(&r.Jitter, of.Jitter)
+	return r
+}
+
 // A pause holds what was given back and is to be delivered later. It stays leased, so that a
 // restart has it at once.
 type pause struct {
@@ -85,7 +99,7 @@ func (q *queue) giveBack(ds []store.Delivery, delay time.Duration, w *Wake) {
 		}
 		wait := delay
 		if wait < 0 {
-			wait = q.b.cfg.Redelivery.after(d.Attempt)
+			wait = q.redelivery().after(d.Attempt)
 		}
 		if wait <= 0 {
 			back = append(back, d)

@@ -61,15 +61,32 @@ func (p *Properties) Set(name, value string) (err error) {
 		default:
 			return wrong("classic, quorum or stream")
 		}
-	case "durable", "priorities":
+	case "durable", "priorities", "dead_letter_expired":
 		on, e := strconv.ParseBool(value)
 		if e != nil {
 			return wrong("true or false")
 		}
-		if name == "durable" {
+		switch name {
+		case "durable":
 			p.Durable = Choose(on)
-		} else {
+		case "priorities":
 			p.Priorities = Choose(on)
+		default:
+			p.DeadLetterExpired = Choose(on)
+		}
+	case "redelivery_multiplier":
+		f, e := strconv.ParseFloat(value, 64)
+		if e != nil || !(f >= 1 && f <= 100) {
+			return wrong("a number from 1 to 100")
+		}
+		p.Redelivery.Multiplier = f
+	case "redelivery_jitter":
+		f, e := strconv.ParseFloat(value, 64)
+		if e != nil || !(f >= 0 && f <= 1) {
+			return wrong("a number from 0 to 1")
+		}
+		if p.Redelivery.Jitter = f; f == 0 {
+			p.Redelivery.Jitter = -1
 		}
 	case "max_messages", "max_deliveries", "max_pending", "consumers_before_dispatch":
 		n, e := strconv.Atoi(value)

@@ -12,6 +12,7 @@ import (
 	"stompserver/internal/broker"
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
+	"stompserver/internal/pattern"
 	"stompserver/internal/store"
 	"stompserver/internal/store/spool"
 	"stompserver/internal/store/storetest"
@@ -226,6 +227,43 @@ func TestExpiryOfTopics(t *testing.T) {
 		x.send("/topic/a", "1", "expires", x.at(-time.Second))
 		x.send("/topic/a", "2", "expires", x.at(time.Second))
 		x.got(c, "2:1")
+	})
+}
+
+// A rule has some queues wait otherwise than the rest, or not at all.
+func TestRedeliveryOfRules(t *testing.T) {
+	rule := func(match string, r broker.Redelivery) broker.Rule {
+		p, err := pattern.Both.Parse(match)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return broker.Rule{Match: p, Properties: broker.Properties{Redelivery: r}}
+	}
+	cfg := broker.Config{Redelivery: broker.Redelivery{Delay: time.Minute, Multiplier: 2}, Rules: []broker.Rule{
+		rule("/queue/slow", broker.Redelivery{Delay: time.Hour}), rule("/queue/never", broker.Redelivery{Delay: -1}),
+		rule("/queue/even", broker.Redelivery{Multiplier: 1}), rule("/queue/capped", broker.Redelivery{Max: 90 * time.Second})}}
+	inBubble(t, cfg, func(x *bubble) {
+		for queue, waits := range map[string][]time.Duration{
+			"/queue/slow": {time.Hour, 2 * time.Hour}, "/queue/never": {0, 0}, "/queue/even": {time.Minute, time.Minute},
+			"/queue/capped": {time.Minute, 90 * time.Second}, "/queue/other": {time.Minute, 2 * time.Minute},
+		} {
+			x.send(queue, "1")
+			c := openSink(x, x.b, queue, 1, nil)
+			d := x.got(c, "1:1")[0]
+			for i, wait := range waits {
+				var w broker.Wake
+				if err := c.sub.Nack(broker.Ref{Tag: d.Tag}, broker.Refusal{Delay: -1}, broker.NewOp(nil), &w); err != nil {
+					x.Fatal(err)
+				}
+				w.Run()
+				if wait > 0 {
+					time.Sleep(wait - time.Millisecond)
+					x.got(c)
+					time.Sleep(time.Millisecond)
+				}
+				d = x.got(c, fmt.Sprint("1:", i+2))[0]
+			}
+		}
 	})
 }
 
