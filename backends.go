@@ -47,9 +47,14 @@ var backends = map[string]func(Config) (store.Backend, error){
 		}
 		return activerecord.Open(activerecord.Config{Database: at, NoSync: c.Checkpoint > 0, StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
 	},
-	// dbm syncs whatever checkpoint says: bbolt's file is not whole after a power cut if it does not.
+	// dbm syncs each transaction, for bbolt's file is not whole after a power cut if it does not: so with
+	// a checkpoint it has a log.
 	"dbm": func(c Config) (store.Backend, error) {
-		return dbm.Open(dbm.Config{Path: filepath.Join(c.Storage, "queues.db"), StartDamaged: c.OnDamage == StartDamaged, Log: c.Log})
+		cfg := dbm.Config{Path: filepath.Join(c.Storage, "queues.db"), StartDamaged: c.OnDamage == StartDamaged, Log: c.Log}
+		if c.Checkpoint > 0 {
+			return dbm.OpenLogged(cfg)
+		}
+		return dbm.Open(cfg)
 	},
 }
 

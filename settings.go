@@ -109,7 +109,7 @@ var generalSettings = []*Setting{
 	Setting{Key: "working_dir", Restart: true, Doc: "base of relative paths"}.text(func(s *Settings) *string { return &s.WorkingDir }),
 	Setting{Key: "storage", Restart: true, Doc: "directory of the queues; relative to working_dir; not used by queue memory"}.text(func(s *Settings) *string { return &s.Config.Storage }),
 	Setting{Key: "queue", Restart: true, Doc: "kind of store that keeps the queues: memory, journal, file, dbm or activerecord (also sql)"}.with(setQueue, func(s *Settings) string { return s.Config.Queue }),
-	Setting{Key: "checkpoint", Restart: true, Doc: "seconds between checkpoints of the queues; 0 waits for the disk before each RECEIPT; no effect on queues memory and dbm"}.with(setCheckpoint, getCheckpoint),
+	Setting{Key: "checkpoint", Restart: true, Doc: "seconds between checkpoints of the queues; 0 waits for the disk before each RECEIPT; no effect on queue memory"}.with(setCheckpoint, getCheckpoint),
 	Setting{Key: "on_damage", Restart: true, Doc: "what to do with queues that are damaged on the disk, of any type that keeps them: refuse, or start with what is whole"}.word(func(s *Settings) *string { return &s.Config.OnDamage }, RefuseDamaged, StartDamaged),
 	Setting{Key: "auth", Restart: true, Doc: "ask clients for a login of <etcdir>/.passwd or <working_dir>/.passwd"}.flag(func(s *Settings) *bool { return &s.Config.Auth }),
 	Setting{Key: "allow_empty_passwords", Restart: true, Doc: "let users in whose passcode is empty"}.flag(func(s *Settings) *bool { return &s.Config.AllowEmptyPasswords }),

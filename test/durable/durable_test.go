@@ -1,6 +1,7 @@
 package durable_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -10,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,7 +28,8 @@ var stores = []string{"journal", "file", "dbm", "activerecord"}
 
 func start(t *testing.T, dir, queue string) *process.Server {
 	t.Helper()
-	return startWith(t, dir, "STOMPSERVER_QUEUE="+queue)
+	queue, checkpoint, _ := strings.Cut(queue, " -c ")
+	return startWith(t, dir, "STOMPSERVER_QUEUE="+queue, "STOMPSERVER_CHECKPOINT="+cmp.Or(checkpoint, "0"))
 }
 
 // startWith starts one where another one may have been killed.
@@ -61,7 +64,7 @@ func TestKill(t *testing.T) {
 		*seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("-durable.seed=%d", *seed)
-	for _, queue := range stores {
+	for _, queue := range append(stores, "dbm -c 1") { // which is another one where receipts do not wait
 		t.Run(queue, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(*seed, 1))
 			dir := t.TempDir()

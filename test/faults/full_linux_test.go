@@ -53,11 +53,16 @@ func fill(t *testing.T, name string) {
 // TestFullDisk fills the disk: who sends is told, who takes messages goes on, there is room again after that,
 // and what was confirmed is there after a kill.
 func TestFullDisk(t *testing.T) {
-	size := map[string]string{"journal": "150m", "file": "220m", "dbm": "48m", "activerecord": "48m"}
-	for _, queue := range stores {
+	size := map[string]string{"journal": "150m", "file": "220m", "dbm": "48m", "dbm -c 1": "110m", "activerecord": "48m"}
+	for _, queue := range storesAndFlags {
 		t.Run(queue, func(t *testing.T) {
 			dir := smallDisk(t, size[queue])
-			s := process.StartIn(t, dir, "STOMPSERVER_QUEUE="+queue)
+			queue, flags := flagsOf(queue)
+			settings := []string{"STOMPSERVER_QUEUE=" + queue}
+			if len(flags) > 0 {
+				settings = append(settings, "STOMPSERVER_CHECKPOINT="+flags[1])
+			}
+			s := process.StartIn(t, dir, settings...)
 			held := make(map[string]bool) // confirmed, and not acknowledged
 			n := 0
 			send := func(c *client.Conn, size int) error {
@@ -141,7 +146,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			s.Kill(t)
 			var log bytes.Buffer
-			b, err := open(queue, filepath.Join(dir, ".stompserver"), &log, false)
+			b, err := open(queue, filepath.Join(dir, ".stompserver"), &log, len(flags) > 0)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, log.String())
 			}

@@ -43,6 +43,15 @@ func seedOf(t *testing.T) uint64 {
 // stores are those that are on this machine.
 var stores = []string{"journal", "file", "dbm", "activerecord"}
 
+// storesAndFlags has besides them one that is another one where receipts do not wait.
+var storesAndFlags = append(stores, "dbm -c 1")
+
+// flagsOf takes the flags of the server off a store.
+func flagsOf(queue string) (name string, flags []string) {
+	words := strings.Fields(queue)
+	return words[0], words[1:]
+}
+
 // open opens a store as the server does, with -c 0 or a time. It does not wait for the disk, where that is no
 // matter.
 func open(queue, storage string, log io.Writer, loose bool) (store.Backend, error) {
@@ -57,7 +66,11 @@ func open(queue, storage string, log io.Writer, loose bool) (store.Backend, erro
 	case "file":
 		return file.Open(file.Config{Dir: storage, NoSync: true, Log: l})
 	case "dbm":
-		return dbm.Open(dbm.Config{Path: filepath.Join(storage, "queues.db"), NoSync: true})
+		cfg := dbm.Config{Path: filepath.Join(storage, "queues.db"), NoSync: true, Log: l}
+		if loose {
+			return dbm.OpenLogged(cfg)
+		}
+		return dbm.Open(cfg)
 	}
 	return activerecord.Open(activerecord.Config{
 		Database: activerecord.Database{Adapter: "sqlite3", Database: filepath.Join(storage, "stompserver_development")}, NoSync: loose, Log: l,
@@ -129,7 +142,8 @@ type traced struct {
 // start runs the server, and returns when it listens or has ended.
 func start(t *testing.T, dir, queue string, strace ...string) *traced {
 	t.Helper()
-	return startWith(t, dir, queue, nil, strace...)
+	name, flags := flagsOf(queue)
+	return startWith(t, dir, name, flags, strace...)
 }
 
 // startWith is start with flags of the server.

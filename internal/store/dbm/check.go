@@ -47,6 +47,7 @@ type survey struct {
 	records map[string]*record
 	held    map[uint64]uint64 // messages by the number of their queue
 	floor   store.Seq
+	mark    *logMark
 	version string
 }
 
@@ -119,6 +120,10 @@ func look(f io.ReaderAt, size int64, found func(id uint64, seq store.Seq, m *mes
 			s.version = string(v)
 		case string(key) == string(floorKey):
 			if s.floor, err = parseFloor(v); err != nil {
+				s.damage.add("%v", err)
+			}
+		case string(key) == string(logKey):
+			if s.mark, err = parseLogMark(v); err != nil {
 				s.damage.add("%v", err)
 			}
 		default:

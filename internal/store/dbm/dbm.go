@@ -5,6 +5,10 @@
 // both big-endian, so that a queue lies together and in order: a CRC-32C of these and of what
 // follows, how often the message was handed out, and its stored form (message.AppendRecord).
 // "parts" has the bodies of large ones.
+//
+// A DBM syncs each Write, as bbolt's file is not whole after a power cut otherwise. For those who do not
+// wait for the disk a Logged has a log in front of it (group.go), and what the file lacks in memory
+// (layer.go). "meta" says up to where the log is in the file.
 package dbm
 
 import (
@@ -34,11 +38,17 @@ type Config struct {
 	// what a Sync before it made durable: it is for tests, and for what can be made again.
 	NoSync bool
 
+	// LogFS is where OpenLogged keeps its log; default the directory of the file.
+	LogFS vfs.FS
+
 	// StartDamaged has Open put what is whole of a damaged file in its place, and log what is
 	// missing. Otherwise damage is an error.
 	StartDamaged bool
 
 	Log *slog.Logger // default: none
+
+	logSizes *logSizes    // default: the usual ones
+	fail     func() error // of tests: called at the end of each transaction but that of the start, which fails with its error
 }
 
 // A DBM is a store.Backend.
@@ -48,6 +58,7 @@ type DBM struct {
 	path   string
 	sizes  sizes
 	floor  store.Seq
+	mark   *logMark // what it said of its log when it was opened; nil: nothing
 
 	// What follows belongs to Write.
 	lastID  uint64
@@ -70,35 +81,55 @@ var (
 	floorKey       = []byte("floor")
 )
 
-// Version 1 had no checksums for anything but the content of messages.
-const version = "2"
+// Version 1 had no checksums for anything but the content of messages. Version 2 knew no log.
+const version = "3"
 
-func known(v string) bool { return v == version || v == "1" }
+func known(v string) bool { return v == version || v == "1" || v == "2" }
 
 // Open opens the file, or makes it. Another process that has it open is an error. So is damage, a
-// *DamageError, unless StartDamaged is set.
+// *DamageError, unless StartDamaged is set. What a process that had a log left in it is brought into
+// the file.
 func Open(cfg Config) (_ *DBM, err error) {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%s: %w", cfg.Path, err)
 		}
 	}()
+	d, err := open(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.recoverLog(&cfg)
+	if err == nil {
+		err = r.bringIn()
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.files.close(), d.Close())
+	}
+	return d, nil
+}
+
+// open is Open without the log.
+func open(cfg *Config) (*DBM, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	if err := makeFile(cfg.Path); err != nil {
 		return nil, err
 	}
-	if err := check(&cfg); err != nil {
+	if err := check(cfg); err != nil {
 		return nil, err
 	}
-	d, err := openFile(cfg)
+	d, err := openFile(*cfg)
 	if err != nil {
 		return nil, err
 	}
 	dir, err := vfs.Dir(filepath.Dir(cfg.Path))
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
+	}
+	if cfg.LogFS == nil {
+		cfg.LogFS = dir
 	}
 	d.reserve = &vfs.Reserve{FS: dir, Name: filepath.Base(cfg.Path) + reserveName, Size: reserveSize}
 	_ = d.reserve.Keep() // if there is no room now, what is put is refused
@@ -126,6 +157,9 @@ func openFile(cfg Config) (d *DBM, err error) {
 	if err != nil {
 		_ = db.Close()
 		return nil, err
+	}
+	if cfg.fail != nil {
+		d.update = d.failing(cfg.fail)
 	}
 	return d, nil
 }
@@ -173,6 +207,11 @@ func (d *DBM) load(tx *bbolt.Tx) error {
 	}
 	if f := meta.Get(floorKey); f != nil {
 		if d.floor, err = parseFloor(f); err != nil {
+			return err
+		}
+	}
+	if m := meta.Get(logKey); m != nil {
+		if d.mark, err = parseLogMark(m); err != nil {
 			return err
 		}
 	}

@@ -7,15 +7,12 @@ import "go.etcd.io/bbolt"
 func (d *DBM) TakeApart(from, part, atOnce int) { d.sizes = sizes{from, part, atOnce} }
 
 // FailAt has transactions fail by what fail says of each. What it lets pass is done.
-func (d *DBM) FailAt(fail func() error) {
-	d.update = func(do func(*bbolt.Tx) error) error {
-		return d.transact(func(tx *bbolt.Tx) error {
-			if err := do(tx); err != nil {
-				return err
-			}
-			return fail()
-		})
-	}
+func (d *DBM) FailAt(fail func() error) { d.update = d.failing(fail) }
+
+// FailAt is that for all, from the start on.
+func (c Config) FailAt(fail func() error) Config {
+	c.fail = fail
+	return c
 }
 
 // Parts is how many parts there are.
@@ -45,4 +42,33 @@ func (d *DBM) LoseParts(which func(k []byte) bool) error {
 		}
 		return nil
 	})
+}
+
+// SmallLog has files of the log of so many bytes, some of them for acks alone, and layers that cost so much.
+func (c Config) SmallLog(file, acks int64, cost int) Config {
+	c.logSizes = &logSizes{file, acks, cost}
+	return c
+}
+
+// DB is the database behind the log.
+func (l *Logged) DB() *DBM { return l.db }
+
+// Drain has all be in the database.
+func (l *Logged) Drain() error { return l.drain() }
+
+// Stored is how many messages the database has.
+func (d *DBM) Stored() (n int) {
+	_ = d.db.View(func(tx *bbolt.Tx) error {
+		n = tx.Bucket(messagesBucket).Stats().KeyN
+		return nil
+	})
+	return n
+}
+
+// Abandon ends it as a kill would.
+func (l *Logged) Abandon() {
+	close(l.wake)
+	<-l.done
+	_ = l.files.close()
+	_ = l.db.Close()
 }

@@ -103,7 +103,12 @@ func copyWhole(path string, f io.ReaderAt, from int64, damaged *survey) (kept in
 					return err
 				}
 			}
-			return tx.Bucket(metaBucket).Put(floorKey, appendFloor(d.floor))
+			mark := damaged.mark
+			if mark == nil {
+				mark = &logMark{unknown: true}
+			}
+			meta := tx.Bucket(metaBucket)
+			return errors.Join(meta.Put(floorKey, appendFloor(d.floor)), meta.Put(logKey, mark.append()))
 		})
 	}
 	return kept, errors.Join(err, d.Close())

@@ -35,9 +35,9 @@ func (d *DBM) write(rs []store.Record) error {
 			return fmt.Errorf("%w: %w", store.ErrFull, err)
 		}
 	}
-	err := d.writeOnce(rs)
+	err := d.writeOnce(&change{records: rs})
 	if errors.Is(err, store.ErrFull) && !puts && d.reserve != nil && d.reserve.Give() {
-		err = d.writeOnce(rs)
+		err = d.writeOnce(&change{records: rs})
 	}
 	return err
 }
@@ -60,17 +60,24 @@ func sizeOfPuts(rs []store.Record) (n int64) {
 	return n
 }
 
-func (d *DBM) writeOnce(rs []store.Record) (err error) {
+func (d *DBM) writeOnce(c *change) (err error) {
 	defer guard(&err)()
 	if d.unswept {
 		if err := d.sweepUp(); err != nil {
 			return err
 		}
 	}
-	touched := d.touch(rs) // as they will be, if this succeeds
-	w := newPartWriter(&d.sizes, rs, touched)
+	touched := d.touch(c) // as they will be, if this succeeds
+	w := newPartWriter(&d.sizes, c.records, touched)
 	if err = d.writeAhead(w); err == nil {
-		err = d.update(func(tx *bbolt.Tx) error { return d.apply(tx, w) })
+		err = d.update(func(tx *bbolt.Tx) error {
+			if c.mark != nil {
+				if err := tx.Bucket(metaBucket).Put(logKey, c.mark.append()); err != nil {
+					return err
+				}
+			}
+			return d.apply(tx, w, c.lasts)
+		})
 	}
 	if cap(d.buf) > mostKept {
 		d.buf = nil
@@ -108,6 +115,18 @@ func (d *DBM) transact(do func(*bbolt.Tx) error) error {
 	return tx.Commit()
 }
 
+// failing is transact with what comes at the end of each transaction, and may have it fail.
+func (d *DBM) failing(fail func() error) func(func(*bbolt.Tx) error) error {
+	return func(do func(*bbolt.Tx) error) error {
+		return d.transact(func(tx *bbolt.Tx) error {
+			if err := do(tx); err != nil {
+				return err
+			}
+			return fail()
+		})
+	}
+}
+
 // isFull reports whether a transaction failed for want of room, and nothing of it is in the file. A
 // failed sync is final, whatever it says: what it was to make durable may be gone. So is all that
 // comes when the new head has been written.
@@ -130,27 +149,35 @@ func (d *DBM) isFull(err error) bool {
 	return err == nil && newest < d.writing
 }
 
-// touch makes a copy of the record of each queue of rs.
-func (d *DBM) touch(rs []store.Record) map[string]*record {
+// touch makes a copy of the record of each queue that changes.
+func (d *DBM) touch(c *change) map[string]*record {
 	touched := make(map[string]*record)
-	for i := range rs {
-		if touched[rs[i].Queue] != nil {
-			continue
+	touch := func(name string) *record {
+		r := touched[name]
+		if r != nil {
+			return r
 		}
-		r := new(record)
-		if was := d.queues[rs[i].Queue]; was != nil {
+		r = new(record)
+		if was := d.queues[name]; was != nil {
 			*r = *was
 		} else {
 			d.lastID++
 			r.id = d.lastID
 		}
-		touched[rs[i].Queue] = r
+		touched[name] = r
+		return r
+	}
+	for i := range c.records {
+		touch(c.records[i].Queue)
+	}
+	for name := range c.lasts {
+		touch(name)
 	}
 	return touched
 }
 
 // apply makes the changes of a Write, and puts those parts that are not there yet.
-func (d *DBM) apply(tx *bbolt.Tx, p *partWriter) error {
+func (d *DBM) apply(tx *bbolt.Tx, p *partWriter, lasts map[string]store.Seq) error {
 	if err := p.put(tx, p.left); err != nil {
 		return err
 	}
@@ -160,6 +187,10 @@ func (d *DBM) apply(tx *bbolt.Tx, p *partWriter) error {
 		if err := w.apply(p.touched[p.rs[i].Queue], &p.rs[i]); err != nil {
 			return err
 		}
+	}
+	for name, last := range lasts {
+		r := p.touched[name]
+		r.last = max(r.last, last)
 	}
 	queues := tx.Bucket(queuesBucket)
 	for name, r := range p.touched {
