@@ -25,6 +25,8 @@ type flipped struct {
 	used int // of it
 	want map[string]map[store.Seq]string
 	ever map[string]map[store.Seq]string // what was removed as well
+
+	stale bool // there may be a page in its place as it was once, which nothing tells from what it is now
 }
 
 func newFlipped(t *testing.T, rnd *rand.Rand) *flipped {
@@ -101,7 +103,7 @@ func (f *flipped) check(t *testing.T, data []byte, start bool) (told bool) {
 	for _, i := range infos {
 		top[i.Name] = i.Last
 	}
-	older := strings.Contains(log.String(), "what was written last may be lost")
+	older := f.stale || strings.Contains(log.String(), "what was written last may be lost")
 	for name, want := range f.want {
 		if older {
 			want = f.ever[name]
@@ -121,7 +123,7 @@ func (f *flipped) check(t *testing.T, data []byte, start bool) (told bool) {
 				t.Errorf("message %d of %s, and the last is told as %d", r.Seq, name, top[name])
 			}
 		}
-		if len(rs) < len(want) && !told {
+		if len(rs) < len(want) && !told && !f.stale {
 			t.Fatalf("%s has %d messages, want %d, and nothing was said", name, len(rs), len(want))
 		}
 	}
@@ -208,6 +210,7 @@ func TestNonsense(t *testing.T) {
 		to := rnd.IntN(f.used/4096) * 4096
 		from := rnd.IntN(f.used/4096) * 4096
 		page := bytes.Clone(data[from : from+4096])
+		f.stale = i%3 == 1
 		switch i % 3 {
 		case 0:
 			page = make([]byte, 4096)
