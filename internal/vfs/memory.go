@@ -79,15 +79,34 @@ func (m *Memory) Crash(r *rand.Rand) *Memory {
 	after := &Memory{Room: m.Room}
 	after.init()
 	m.crashFolders(after, r)
+	// What has several names is one file. But one that was moved, which is not durable, may have both
+	// names, and is two then: no file system gives it both, and which of them it is need not be played.
+	stays, moved := make(map[*inode]*inode), make(map[*inode]*inode)
+	crash := func(n *inode, left map[*inode]*inode) *inode {
+		if left[n] == nil {
+			left[n] = n.crash(r)
+		}
+		return left[n]
+	}
 	for _, name := range slices.Sorted(maps.Keys(m.durable)) {
-		if after.holds(name) {
-			after.names[name] = m.durable[name].crash(r)
+		if n := m.durable[name]; !after.holds(name) {
+			continue
+		} else if m.names[name] == n {
+			after.names[name] = crash(n, stays)
+		} else {
+			after.names[name] = n.crash(r)
 		}
 	}
 	// A name that was made, moved or removed without SyncDir may be durable all the same.
 	for _, name := range slices.Sorted(maps.Keys(m.names)) {
-		if m.durable[name] != m.names[name] && after.holds(name) && r.IntN(2) == 0 {
-			after.names[name] = m.names[name].crash(r)
+		n := m.names[name]
+		if m.durable[name] == n || !after.holds(name) || r.IntN(2) != 0 {
+			continue
+		}
+		if stays[n] != nil {
+			after.names[name] = stays[n]
+		} else {
+			after.names[name] = crash(n, moved)
 		}
 	}
 	after.durable = maps.Clone(after.names)
@@ -136,8 +155,12 @@ func (p patch) apply(data []byte) []byte {
 }
 
 func (m *Memory) used() (n int64) {
+	counted := make(map[*inode]bool, len(m.names))
 	for _, i := range m.names {
-		n += int64(len(i.data))
+		if !counted[i] {
+			counted[i] = true
+			n += int64(len(i.data))
+		}
 	}
 	return n
 }
@@ -242,8 +265,12 @@ func (m *Memory) Clone() *Memory {
 	defer m.mu.Unlock()
 	c := &Memory{Room: m.Room}
 	c.init()
+	copies := make(map[*inode]*inode)
 	for name, n := range m.names {
-		c.names[name] = &inode{data: slices.Clone(n.data), synced: slices.Clone(n.data)}
+		if copies[n] == nil {
+			copies[n] = &inode{data: slices.Clone(n.data), synced: slices.Clone(n.data)}
+		}
+		c.names[name] = copies[n]
 	}
 	c.durable = maps.Clone(c.names)
 	for name := range m.folders {

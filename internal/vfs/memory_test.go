@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"syscall"
@@ -47,6 +48,72 @@ func TestMemorySyncAll(t *testing.T) {
 		}
 		if want := map[bool]int{true: 50, false: 0}[fault != syscall.EIO]; kept != want {
 			t.Errorf("%v: %d of 50 kept, want %d", fault, kept, want)
+		}
+	}
+}
+
+// TestLink: a file that has two names is there by either, and one content is left by a power cut.
+func TestLink(t *testing.T) {
+	onSystem, err := Dir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Memory{}
+	for _, tree := range []Tree{onSystem, m} {
+		for _, folder := range []string{"a", "b"} {
+			if err := tree.MakeFolder(folder); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := tree.Folder("a").Open("one", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tree.Link("a", "one", "b", "two"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte("content"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if err := tree.Link("a", "one", "b", "two"); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("a name that is there: %v", err)
+		}
+		if err := tree.Link("a", "none", "b", "three"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a file that is not there: %v", err)
+		}
+		if err := tree.Folder("a").Remove("one"); err != nil {
+			t.Fatal(err)
+		}
+		if f, err = tree.Folder("b").Open("two", false); err != nil {
+			t.Fatal(err)
+		}
+		var b [7]byte
+		if n, err := f.ReadAt(b[:], 0); n != len(b) || string(b[:]) != "content" {
+			t.Errorf("it has %q, %v", b[:n], err)
+		}
+		_ = f.Close()
+	}
+	for seed := range uint64(20) {
+		d := m.Clone()
+		if err := d.Link("b", "two", "a", "one"); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.SyncAll([]string{"a", "b"}); err != nil {
+			t.Fatal(err)
+		}
+		one, err := d.Folder("a").Open("one", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := one.WriteAt([]byte("CONTENT"), 0); err != nil {
+			t.Fatal(err)
+		}
+		after := d.Crash(rand.New(rand.NewPCG(seed, 1)))
+		if after.names["a/one"] != after.names["b/two"] {
+			t.Fatal("a power cut left two files")
 		}
 	}
 }

@@ -131,6 +131,25 @@ func (m *Memory) MakeFolder(name string) error {
 	return nil
 }
 
+// Link implements Tree.
+func (m *Memory) Link(folder, name, toFolder, toName string) error {
+	from, to := folder+"/"+name, toFolder+"/"+toName
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.fault("link", to); err != nil {
+		return err
+	}
+	n := m.names[from]
+	switch {
+	case n == nil || !m.holds(to):
+		return &fs.PathError{Op: "link", Path: from, Err: fs.ErrNotExist}
+	case m.names[to] != nil:
+		return &fs.PathError{Op: "link", Path: to, Err: fs.ErrExist}
+	}
+	m.names[to] = n
+	return nil
+}
+
 // RemoveFolder implements Tree.
 func (m *Memory) RemoveFolder(name string) error {
 	if len(m.list(name)) > 0 {

@@ -131,6 +131,16 @@ func (d dir) MakeFolder(name string) error {
 	return err
 }
 
+func (d dir) Link(folder, name, toFolder, toName string) error {
+	err := os.Link(filepath.Join(d.path(folder), name), filepath.Join(d.path(toFolder), toName))
+	for _, e := range linkless {
+		if errors.Is(err, e) {
+			return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+		}
+	}
+	return err
+}
+
 func (d dir) RemoveFolder(name string) error { return os.Remove(d.path(name)) }
 
 type file struct{ *os.File }

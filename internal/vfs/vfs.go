@@ -42,6 +42,10 @@ type Tree interface {
 	// MakeFolder makes a folder, if it is not there already.
 	MakeFolder(name string) error
 
+	// Link has a file in a folder go by a further name, in another. An error that errors.ErrUnsupported
+	// is in says that the file system has no such thing, or not for these; nothing was done then.
+	Link(folder, name, toFolder, toName string) error
+
 	// RemoveFolder removes a folder, which must be empty.
 	RemoveFolder(name string) error
 

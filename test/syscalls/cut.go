@@ -17,10 +17,12 @@ const sector = 512
 // Cut makes, in an empty directory, what a power cut at a line of the trace could have left. What is
 // left of what was not synced is up to rnd.
 func (d *Disk) Cut(line int, rnd *rand.Rand, dir string) error {
-	return d.root.leave(line, rnd, dir)
+	return d.root.leave(line, rnd, dir, make(map[*node]string))
 }
 
-func (n *node) leave(line int, rnd *rand.Rand, dir string) error {
+// leave makes what is left of a directory. Made has the files that are there by now: one may have several
+// names.
+func (n *node) leave(line int, rnd *rand.Rand, dir string, made map[*node]string) error {
 	left := n.names(line, rnd)
 	for _, name := range slices.Sorted(maps.Keys(left)) {
 		to, path := left[name], filepath.Join(dir, name)
@@ -28,6 +30,13 @@ func (n *node) leave(line int, rnd *rand.Rand, dir string) error {
 			continue
 		}
 		if !to.dir {
+			if first := made[to]; first != "" {
+				if err := os.Link(first, path); err != nil {
+					return err
+				}
+				continue
+			}
+			made[to] = path
 			if err := to.content(line, rnd, path); err != nil {
 				return err
 			}
@@ -36,7 +45,7 @@ func (n *node) leave(line int, rnd *rand.Rand, dir string) error {
 		if err := os.Mkdir(path, 0o700); err != nil {
 			return err
 		}
-		if err := to.leave(line, rnd, path); err != nil {
+		if err := to.leave(line, rnd, path, made); err != nil {
 			return err
 		}
 	}

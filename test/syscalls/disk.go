@@ -14,7 +14,7 @@ const Traced = "openat,?open,close,write,pwrite64,ftruncate,fallocate,fsync,fdat
 	"?creat,truncate,writev,pwritev,pwritev2,?link,linkat,symlinkat,copy_file_range,sendfile,splice,sync_file_range,syncfs,sync,msync,io_uring_setup,?io_setup"
 
 // unknown are calls that would change files behind the back of Replay.
-var unknown = []string{"creat", "truncate", "pwritev", "pwritev2", "link", "linkat", "symlinkat", "copy_file_range", "splice", "sync_file_range", "sync", "io_uring_setup", "io_setup"}
+var unknown = []string{"creat", "truncate", "pwritev", "pwritev2", "symlinkat", "copy_file_range", "splice", "sync_file_range", "sync", "io_uring_setup", "io_setup"}
 
 // A Disk is what was done to a directory, of which Cut tells what a power cut leaves.
 type Disk struct {
@@ -234,7 +234,7 @@ func (r *replay) call(c *Call) error {
 		if dir, name, ok := r.find(path); ok && dir.live[name] != nil {
 			dir.edit(s, map[string]*node{name: nil})
 		}
-	case "renameat", "renameat2", "rename":
+	case "renameat", "renameat2", "rename", "linkat", "link":
 		return r.rename(c, s)
 	default:
 		if !slices.Contains(unknown, c.Name) {
@@ -302,10 +302,11 @@ func (r *replay) make(dir *node, name, path string, isDir bool, s span) *node {
 	return n
 }
 
+// rename has a file or directory go by another name, or by one more.
 func (r *replay) rename(c *Call, s span) error {
 	var from, to string
 	var err error
-	if c.Name == "rename" {
+	if c.Name == "rename" || c.Name == "link" {
 		var a, b []byte
 		a, _, err = c.Bytes(0)
 		if err == nil {
@@ -323,7 +324,12 @@ func (r *replay) rename(c *Call, s span) error {
 	switch {
 	case !ok && !ok2:
 		return nil
-	case !ok || !ok2 || dir != dir2 || dir.live[name] == nil:
+	case !ok || !ok2 || dir.live[name] == nil:
+		return fmt.Errorf("from %s to %s, which is not known here", from, to)
+	case strings.HasPrefix(c.Name, "link"):
+		dir2.edit(s, map[string]*node{name2: dir.live[name]})
+		return nil
+	case dir != dir2:
 		return fmt.Errorf("from %s to %s, which is not known here", from, to)
 	}
 	dir.edit(s, map[string]*node{name: nil, name2: dir.live[name]})

@@ -3,6 +3,9 @@ package syscalls
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -102,4 +105,51 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q is read as %q, %v, %v", data, b, whole, err)
 		}
 	})
+}
+
+// TestLink: a file with two names is left by a cut as one, by those names that are sure, or may be.
+func TestLink(t *testing.T) {
+	const trace = `1  mkdirat(AT_FDCWD</w>, "/d/a", 0700) = 0
+1  mkdirat(AT_FDCWD</w>, "/d/b", 0700) = 0
+1  openat(AT_FDCWD</w>, "/d/a/one", O_RDWR|O_CREAT|O_CLOEXEC, 0600) = 9</d/a/one>
+1  pwrite64(9</d/a/one>, "content", 7, 0) = 7
+1  linkat(AT_FDCWD</w>, "/d/a/one", AT_FDCWD</w>, "/d/b/two", 0) = 0
+1  syncfs(8</d>) = 0
+1  linkat(AT_FDCWD</w>, "/d/a/one", AT_FDCWD</w>, "/d/b/three", 0) = 0
+`
+	calls, err := Parse(strings.NewReader(trace))
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, err := Replay(calls, "/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := 0
+	for seed := range uint64(40) {
+		dir := t.TempDir()
+		if err := disk.Cut(disk.Lines+1, rand.New(rand.NewPCG(seed, 1)), dir); err != nil {
+			t.Fatal(err)
+		}
+		first, err := os.Stat(filepath.Join(dir, "a", "one"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"two", "three"} {
+			path := filepath.Join(dir, "b", name)
+			other, err := os.Stat(path)
+			if name == "three" && os.IsNotExist(err) {
+				continue
+			}
+			if b, e := os.ReadFile(path); err != nil || e != nil || string(b) != "content" || !os.SameFile(first, other) {
+				t.Fatalf("%s holds %q, %v, %v", name, b, err, e)
+			}
+			if name == "three" {
+				late++
+			}
+		}
+	}
+	if late == 0 || late == 40 {
+		t.Errorf("a link that was not synced is left %d times of 40", late)
+	}
 }
