@@ -70,8 +70,11 @@ func TestFaults(t *testing.T) {
 						playFault(t, queue, &f, 1+rnd.IntN(f.most), rnd.Uint64())
 						return
 					}
-					for k := 1; playFault(t, queue, &f, k, rnd.Uint64()) && !t.Failed(); k++ {
+					k := 1
+					for playFault(t, queue, &f, k, rnd.Uint64()) && !t.Failed() {
+						k++
 					}
+					t.Logf("%d calls failed", k-1)
 				})
 			}
 		})
