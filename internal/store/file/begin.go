@@ -10,7 +10,7 @@ import (
 // there was a chain, is damaged, or says what is not so any more.
 func (r *recovery) begin(trusted bool) error {
 	f := r.f
-	goesOn := trusted && len(r.before) == 0 && len(r.problems) == 0 && r.state.version == 3
+	goesOn := trusted && len(r.before) == 0 && len(r.problems) == 0 && r.state.version >= 3
 	if !goesOn || len(f.chain) == 0 {
 		r.forgetEmpty()
 	}
@@ -41,7 +41,7 @@ func (r *recovery) begin(trusted bool) error {
 	if err != nil {
 		return f.begun(err)
 	}
-	if !goesOn || old == 0 || r.state.clean { // now it is not clean any more
+	if !goesOn || old == 0 || r.state.clean || r.state.version < 4 { // now it is not clean any more, and of this version
 		first := f.chain[0]
 		if !goesOn {
 			first = f.chain[old]
@@ -85,7 +85,8 @@ func (r *recovery) forgetEmpty() {
 	}
 }
 
-// rewrite begins a new log, with the messages of the old one that have no file.
+// rewrite begins a new log, with the messages of the old one that have no file, in the order of that: so
+// what lies there once is written once.
 func (r *recovery) rewrite() error {
 	f := r.f
 	if err := f.roll(0, true); err != nil {
@@ -93,38 +94,38 @@ func (r *recovery) rewrite() error {
 	}
 	rd := f.reader()
 	defer rd.done()
-	var all []held
+	var some []held
 	size := int64(0)
 	flush := func() error {
-		defer func() { all, size = all[:0], 0 }()
-		return f.keep(all)
+		defer func() { some, size = some[:0], 0 }()
+		return f.keep(some)
 	}
-	for _, q := range f.sorted() {
-		var lone []wanted
-		for _, s := range q.slots {
-			if s.size > 0 && s.at != 0 {
-				lone = append(lone, wanted{slot: s})
+	all := f.byPlace(0, everywhere)
+	for i := 0; i < len(all); {
+		n := alongside(all[i:])
+		m, err := rd.message(all[i].at, near(all[i:]))
+		switch {
+		case errors.Is(err, errDamaged) && f.cfg.StartDamaged:
+			for _, h := range all[i : i+n] {
+				f.log.Error("a damaged message is left out", "destination", h.q.name, "seq", uint64(h.seq), "err", err)
+				h.q.remove(h.seq, h.seq, func(s slot) { f.lives(s, -1) })
 			}
+		case err != nil:
+			return err
+		default:
+			for _, h := range all[i : i+n] {
+				h.msg = m
+				some = append(some, h)
+			}
+			size += int64(m.Size())
 		}
-		for i := range lone {
-			m, err := rd.message(lone[i:])
-			if errors.Is(err, errDamaged) && f.cfg.StartDamaged {
-				f.log.Error("a damaged message is left out", "destination", q.name, "seq", uint64(lone[i].seq), "err", err)
-				q.remove(lone[i].seq, lone[i].seq, func(s slot) { f.lives(s, -1) })
-				continue
-			}
-			if err != nil {
+		if i += n; size >= carryAtOnce {
+			if err := flush(); err != nil {
 				return err
 			}
-			all = append(all, held{q: q, seq: lone[i].seq, msg: m})
-			if size += int64(m.Size()); size >= carryAtOnce {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
 		}
 	}
-	if len(all) > 0 {
+	if len(some) > 0 {
 		if err := flush(); err != nil {
 			return err
 		}

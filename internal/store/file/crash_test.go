@@ -51,8 +51,8 @@ func tend(fs *vfs.Memory) (store.Backend, error) {
 	return &tended{File: f}, nil
 }
 
-// Two of them share a folder.
-var names = []string{"/queue/a/b", "/queue/a_b", "/queue/c"}
+// Two of them share a folder. Of two the Ruby server knows nothing, so that they share files.
+var names = []string{"/queue/a/b", "/queue/a_b", "/queue/c", "/dsub/d", "/dsub/e"}
 
 func newSeed(t *testing.T) uint64 {
 	seed := *seedFlag

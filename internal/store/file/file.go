@@ -11,7 +11,9 @@
 //
 // The directory holds
 //
-//	_queue_a/HOST-SECONDS-qID-SEQ   a message, in the Ruby server's form (frame.go)
+//	_queue_a/HOST-SECONDS-qID-SEQ   a message, in the Ruby server's form (frame.go). Where that does not know
+//	                                the queues, which is so for durable subscriptions, one that several have
+//	                                is one file with a name in the folder of each
 //	qinfo                           the Ruby server's index, written at Close
 //	stompserver.state               numbers, marks, tries, which qinfo is ours, where the log begins (state.go)
 //	stompserver.redo-N              the segments of the log (group.go)
@@ -120,6 +122,7 @@ type File struct {
 	named       map[*queue]bool
 	naming      []*queue
 	offsets     []int64 // of the records, in the segment
+	to          []target
 
 	mu        sync.Mutex // guards queues and what they hold against Read; who has turn may read without
 	queues    map[string]*queue
@@ -128,7 +131,8 @@ type File struct {
 	chain     []*segment // the log, in order
 	live      int        // messages that are in the log alone
 	liveBytes int64
-	dead      []dead // files of messages that are acked, in order
+	among     map[place]int // of what lies in the log once for several queues: by how many it is live
+	dead      []dead        // files of messages that are acked, in order
 
 	wake, stop, done chan struct{} // of the keeper
 }
@@ -193,7 +197,7 @@ func Open(cfg Config) (*File, error) {
 	}
 	f := &File{
 		cfg: cfg, fs: cfg.FS, log: cfg.Log, nextID: 1,
-		queues: make(map[string]*queue), ids: make(map[uint64]*queue), named: make(map[*queue]bool),
+		queues: make(map[string]*queue), ids: make(map[uint64]*queue), among: make(map[place]int), named: make(map[*queue]bool),
 		holds: make(map[string]int), touched: make(map[string]bool), vacant: make(map[string]bool),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}

@@ -73,18 +73,36 @@ type filing struct {
 	f    *File
 	out  vfs.Gather
 	open []vfs.File
+	last *held // which the file was written for that others can share; nil: they cannot
 }
 
+// add gives a message a file. One that several queues have, of which the Ruby server knows nothing, has
+// one for all of them, in the folder of each.
 func (w *filing) add(h *held) error {
 	f := w.f
 	if err := f.folder(h.q); err != nil {
 		return err
 	}
+	folder, alone := f.fs.Folder(h.q.folder), !isOurs(h.q.name)
+	if h.there && !alone { // others may have that file
+		if err := folder.Remove(h.name); err != nil && !isMissing(err) {
+			return err
+		}
+	}
+	if !alone && w.last != nil && w.last.at == h.at {
+		err := f.fs.Link(w.last.q.folder, w.last.name, h.q.folder, h.name)
+		if err == nil && !h.there {
+			f.holds[h.q.folder]++
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	w.last = nil
 	w.out.Reset(0, mostKept)
 	if err := addFile(&w.out, h.msg, h.q.name, h.name); err != nil {
 		return err
 	}
-	folder := f.fs.Folder(h.q.folder)
 	file, err := folder.Open(h.name, true)
 	if err != nil {
 		return err
@@ -98,6 +116,9 @@ func (w *filing) add(h *held) error {
 	}
 	if err == nil {
 		w.open = append(w.open, file)
+		if !alone && h.msg.Destination() != h.q.name { // else what it holds depends on whose it is
+			w.last = h
+		}
 		return nil
 	}
 	_ = file.Close()

@@ -87,13 +87,17 @@ func FuzzQinfo(f *testing.F) {
 func FuzzLog(f *testing.F) {
 	q := newQueue("/queue/a", "_queue_a", 1)
 	out := vfs.Gather{Buf: appendQueue(appendPrefix(make([]byte, groupSize), "vm-1"), q)}
+	addMessage(&out, kindPut, []target{{1, 1}}, message.Text("/queue/a", "x", 1))
 	for _, r := range []store.Record{
-		{Kind: store.RecordPut, Seq: 1, Msg: message.Text("/queue/a", "x", 1)}, {Kind: store.RecordAck, Seq: 1, Last: 3},
+		{Kind: store.RecordAck, Seq: 1, Last: 3},
 		{Kind: store.RecordMark, Seq: 1}, {Kind: store.RecordAttempts, Seq: 2, Attempts: 3},
 	} {
 		addRecord(&out, q, &r)
 	}
-	addMessage(&out, kindKeep, 1, 4, message.Text("/queue/a", "y", 1))
+	addMessage(&out, kindKeep, []target{{1, 4}}, message.Text("/queue/a", "y", 1))
+	out.Buf = appendQueue(out.Buf, newQueue("/dsub/b", "_dsub_b", 2))
+	addMessage(&out, kindPut, []target{{1, 5}, {2, 1}, {2, 2}}, message.Text("/topic/t", "z", 1))
+	addMessage(&out, kindKeep, []target{{1, 5}, {2, 2}}, message.Text("/topic/t", "z", 1))
 	addNumbers(&out, kindFiled, 1, 4, 4)
 	f.Add(out.Buf)
 	f.Add(append([]byte(beforeMagic), out.Buf[4:]...))
@@ -152,17 +156,18 @@ func FuzzState(f *testing.F) {
 	})
 }
 
-// TestStateBefore: the states of servers that knew one log, or two, are read.
+// TestStateBefore: the states of servers that knew one log, or two, or a chain in which each queue had its own
+// messages, are read.
 func TestStateBefore(t *testing.T) {
 	q := newQueue("/queue/a", "_queue_a", 1)
 	s := state{salt: 7, clean: true, prefix: "vm-1", nextID: 5, floor: 6, digests: []digest{{1}}, queues: []*queue{q}}
-	for magic, numbers := range map[string][]byte{stateOne: nil, stateTwo: {1, 3}} {
+	for magic, numbers := range map[string][]byte{stateOne: nil, stateTwo: {1, 3}, stateThree: {0, 0, 0}} {
 		b := s.append(nil)
 		at := len(stateMagic) + 4 + 8 + 1 + 1 + len(s.prefix) // where it says what the log is, and how much there is of it
 		b = slices.Concat([]byte(magic), b[len(stateMagic):at], numbers, b[at+3:])
 		putSum(b[len(magic):])
 		got, err := parseState(b)
-		if err != nil || got.salt != 7 || got.prefix != "vm-1" || got.nextID != 5 || got.floor != 6 || got.log != len(numbers)/2 || len(got.queues) != 1 {
+		if err != nil || got.salt != 7 || got.prefix != "vm-1" || got.nextID != 5 || got.floor != 6 || got.log != int(slices.Max(append(numbers, 0)))/3 || len(got.queues) != 1 {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}

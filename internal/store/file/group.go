@@ -21,16 +21,19 @@ import (
 //	4 bytes   length of the records
 //	4 bytes   the CRC-32C of the group before
 //	records   queue(id, name, folder), put and keep(id, seq, length, CRC-32C, stored form),
+//	          puts and keeps(how many queues, an id and a seq for each, length, CRC-32C, stored form),
 //	          ack(id, first, last, how many there were), mark(id, seq), attempts(id, seq, n),
 //	          filed(id, first, last), prefix(of the names of files), each behind one byte that
 //	          says which
 //
 // The first group of a segment has the prefix, and each segment names the queues that it is about.
-// Keep is a message that was put before and is to stay in the log. Filed says that messages have
+// Keep is a message that was put before and is to stay in the log. Puts and keeps are of one that
+// several queues have, whose place in the log is that of all. Filed says that messages have
 // files that are durable.
 //
 // Before there was a chain of segments the groups were "redo", without the last four bytes, and
-// messages without a CRC of their own, and acks without a number.
+// messages without a CRC of their own, and acks without a number. The state says whether there may
+// be puts and keeps: servers that do not know them do not know that state.
 const (
 	groupSize  = 40
 	groupAlign = 64
@@ -52,7 +55,18 @@ const (
 	kindFiled
 	kindPrefix
 	kindAck
+	kindPuts
+	kindKeeps
 )
+
+// mostTargets is how many queues one record names at most, for each of which it is read alone.
+const mostTargets = 256
+
+// A target is a queue, by its number in the log, and the number that a message has there.
+type target struct {
+	id  uint64
+	seq store.Seq
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -79,11 +93,9 @@ func addNumbers(out *vfs.Gather, kind byte, ns ...uint64) {
 	}
 }
 
+// addRecord is what becomes of one, but for a put.
 func addRecord(out *vfs.Gather, q *queue, r *store.Record) {
 	switch r.Kind {
-	case store.RecordPut:
-		q.top = max(q.top, r.Seq)
-		addMessage(out, kindPut, q.id, r.Seq, r.Msg)
 	case store.RecordAck:
 		// Behind that there is none yet: a start, which sees the files first, must not take one for it.
 		last := min(r.Last, max(q.last, q.top))
@@ -95,9 +107,24 @@ func addRecord(out *vfs.Gather, q *queue, r *store.Record) {
 	}
 }
 
-// addMessage is a record of one, put or keep.
-func addMessage(out *vfs.Gather, kind byte, id uint64, seq store.Seq, m *message.Message) {
-	buf := binary.AppendUvarint(binary.AppendUvarint(append(out.Buf, kind), id), uint64(seq))
+// addHead is what a record of a message begins with: whose it is.
+func addHead(buf []byte, kind byte, to []target) []byte {
+	if len(to) == 1 {
+		buf = append(buf, kind)
+	} else {
+		buf = append(buf, kind+kindPuts-kindPut)
+		buf = binary.AppendUvarint(buf, uint64(len(to)))
+	}
+	for _, t := range to {
+		buf = binary.AppendUvarint(binary.AppendUvarint(buf, t.id), uint64(t.seq))
+	}
+	return buf
+}
+
+// addMessage is a record of one, put or keep, or what these are for several queues, of which there are
+// not too many.
+func addMessage(out *vfs.Gather, kind byte, to []target, m *message.Message) {
+	buf := addHead(out.Buf, kind, to)
 	at := len(buf)
 	buf = append(buf, make([]byte, 8)...)
 	body, shared := m.Body(), 0
@@ -117,10 +144,10 @@ func addMessage(out *vfs.Gather, kind byte, id uint64, seq store.Seq, m *message
 }
 
 // addDamaged is a record, keep, of what is damaged, and stays so: it has the sum that does not fit.
-func addDamaged(out *vfs.Gather, id uint64, r *record, raw []byte) {
-	buf := binary.AppendUvarint(binary.AppendUvarint(append(out.Buf, kindKeep), id), uint64(r.seq))
+func addDamaged(out *vfs.Gather, to []target, sum uint32, raw []byte) {
+	buf := addHead(out.Buf, kindKeep, to)
 	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(raw)))
-	buf = binary.LittleEndian.AppendUint32(buf, r.sum)
+	buf = binary.LittleEndian.AppendUint32(buf, sum)
 	out.Buf = append(buf, raw...)
 }
 
@@ -185,10 +212,33 @@ type record struct {
 	sum          uint32 // of that
 	summed       bool   // it has a sum
 	head         int    // bytes before the stored form, or all
+	several      int    // of puts and keeps: how many queues there are
+	whose        []byte // and which, as long as what was read is there
 }
 
 func (r *record) isMessage() bool {
-	return r.kind == kindPut || r.kind == kindKeep || r.kind == kindPutBefore || r.kind == kindKeepBefore
+	switch r.kind {
+	case kindPut, kindKeep, kindPutBefore, kindKeepBefore, kindPuts, kindKeeps:
+		return true
+	}
+	return false
+}
+
+// isPut reports whether it has a message that was not there before.
+func (r *record) isPut() bool {
+	return r.kind == kindPut || r.kind == kindPutBefore || r.kind == kindPuts
+}
+
+// targets appends to dst whose the message is. What was read must be there still.
+func (r *record) targets(dst []target) []target {
+	if r.several == 0 {
+		return append(dst, target{r.id, r.seq})
+	}
+	d := decoder{b: r.whose}
+	for range r.several {
+		dst = append(dst, target{d.uint(), d.seq()})
+	}
+	return dst
 }
 
 // size is how long the record is.
@@ -206,10 +256,23 @@ func parseRecord(b []byte) (r record, err error) {
 	}
 	d := decoder{b: b[1:]}
 	r.kind = b[0]
-	if r.kind < kindQueue || r.kind > kindAck {
+	if r.kind < kindQueue || r.kind > kindKeeps {
 		return r, errRecord
 	}
-	if r.kind != kindPrefix {
+	switch r.kind {
+	case kindPrefix:
+	case kindPuts, kindKeeps:
+		n := d.uint()
+		if n > mostTargets || n == 0 && !d.bad {
+			return r, errRecord
+		}
+		from := d.b
+		for range n {
+			d.uint()
+			d.uint()
+		}
+		r.several, r.whose = int(n), from[:len(from)-len(d.b)]
+	default:
 		r.id = d.uint()
 	}
 	switch r.kind {
@@ -217,12 +280,14 @@ func parseRecord(b []byte) (r record, err error) {
 		r.name, r.folder = d.string(), d.string()
 	case kindPrefix:
 		r.name = d.string()
-	case kindPut, kindKeep, kindPutBefore, kindKeepBefore:
-		r.seq = d.seq()
+	case kindPut, kindKeep, kindPutBefore, kindKeepBefore, kindPuts, kindKeeps:
+		if r.several == 0 {
+			r.seq = d.seq()
+		}
 		if n := d.take(4); n != nil {
 			r.length = int64(binary.LittleEndian.Uint32(n))
 		}
-		if r.kind == kindPut || r.kind == kindKeep {
+		if r.kind != kindPutBefore && r.kind != kindKeepBefore {
 			if n := d.take(4); n != nil {
 				r.sum, r.summed = binary.LittleEndian.Uint32(n), true
 			}

@@ -34,6 +34,7 @@ type slot struct {
 	at    place // in the log; 0: it has a file
 	size  uint32
 	there bool // it is in the log and has a file, too, of which it is not known whether it is whole
+	among bool // others have the same place: the message lies there once for several queues
 }
 
 // A place is where a record begins in the log: the number of the segment, and where in that.
@@ -119,7 +120,7 @@ func (q *queue) remove(first, last store.Seq, gone func(slot)) {
 		}
 		q.forget(*s)
 		gone(*s)
-		s.size, s.at = 0, 0
+		s.size, s.at, s.among = 0, 0, false
 		q.empty++
 		delete(q.foreign, s.seq)
 		delete(q.tries, s.seq)
@@ -157,11 +158,14 @@ func (q *queue) info() store.Info {
 // What changes where messages are keeps count of what each segment of the log has. All of it is
 // called with mu held.
 
-// put notes a message at a place in the log, wherever it was before.
-func (f *File) put(q *queue, seq store.Seq, size int64, at place) {
+// put notes a message at a place in the log, wherever it was before; among says that others have that
+// place, too.
+func (f *File) put(q *queue, seq store.Seq, size int64, at place, among bool) {
 	was := q.set(seq, size, at)
 	f.lives(was, -1)
-	f.lives(*q.get(seq), 1)
+	s := q.get(seq)
+	s.among = among
+	f.lives(*s, 1)
 }
 
 // lives notes that a message is in its segment, or no more.
@@ -171,15 +175,23 @@ func (f *File) lives(s slot, n int) {
 	}
 	seg := f.segment(s.at.segment())
 	seg.live += n
-	seg.bytes += int64(n) * int64(s.size)
 	f.live += n
+	if s.among {
+		others := f.among[s.at]
+		if f.among[s.at] = others + n; others+n == 0 {
+			delete(f.among, s.at)
+		}
+		if others > 0 && others+n > 0 { // its bytes are counted once
+			return
+		}
+	}
 	f.liveBytes += int64(n) * int64(s.size)
 }
 
 // hasFile notes that the message in s, of q, has a file.
 func (f *File) hasFile(q *queue, s *slot) {
 	f.lives(*s, -1)
-	s.at, s.there = 0, false
+	s.at, s.there, s.among = 0, false, false
 	q.filed += int64(s.size)
 }
 

@@ -43,6 +43,10 @@ func allowed(name string) bool {
 // isFolder reports whether a folder of that name may be one of a queue.
 func isFolder(name string) bool { return strings.HasPrefix(name, "_") }
 
+// isOurs reports whether a queue is none that the Ruby server takes for one: such as those of durable
+// subscriptions it passes over.
+func isOurs(queue string) bool { return !strings.HasPrefix(queue, "/queue") }
+
 // newPrefix is what the names of messages begin with, in a directory that begins now.
 func newPrefix() string {
 	host, err := os.Hostname()

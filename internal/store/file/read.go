@@ -43,7 +43,7 @@ func (f *File) Read(dst []store.Record, queue string, after store.Seq, max int, 
 		w := &all[i]
 		var m *message.Message
 		if w.at != 0 {
-			m, err = rd.message(all[i:])
+			m, err = rd.message(w.at, together(all[i:]))
 		} else {
 			m, err = f.readMessage(path{folder, w.name}, queue)
 		}
@@ -90,6 +90,7 @@ type placeReader struct {
 	f    *File
 	seg  *segment
 	file vfs.File
+	to   []target // of the record that was read last, on a walk
 	logReader
 }
 
@@ -116,15 +117,14 @@ func (rd *placeReader) closeFile() {
 	}
 }
 
-// message reads the first of all; the others will be asked for next.
-func (rd *placeReader) message(all []wanted) (*message.Message, error) {
-	at := all[0].at
+// message reads the one at a place. What lies behind that, so far, will be asked for next.
+func (rd *placeReader) message(at place, ahead int64) (*message.Message, error) {
 	if rd.seg == nil || rd.seg.number != at.segment() {
 		if err := rd.turnTo(at.segment()); err != nil {
 			return nil, err
 		}
 	}
-	rd.ahead = together(all)
+	rd.ahead = ahead
 	r, err := rd.record(at.offset(), rd.end)
 	if err == nil && !r.isMessage() {
 		err = errRecord

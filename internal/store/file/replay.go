@@ -17,6 +17,7 @@ type replay struct {
 	link uint32 // that this has
 	sure bool   // that link is known
 
+	to    []target
 	tries map[*queue]map[store.Seq]uint32 // as the state has them, until all is played that it knows
 }
 
@@ -133,7 +134,7 @@ func (p *replay) end() {
 	f.synced, f.link = f.number, p.link
 	if s := p.r.state; s != nil && f.number < s.group {
 		name := redoBefore[s.log]
-		if s.version == 3 {
+		if s.version >= 3 {
 			name = segmentName(f.lastSegment)
 		}
 		p.r.problem("%s: groups %d to %d are missing", name, f.number+1, s.group)
@@ -329,22 +330,15 @@ func (p *replay) record(at int64, g *group, rec *record) error {
 		}
 		return nil
 	}
-	q := r.queues[rec.id]
+	if rec.isMessage() {
+		p.message(at, g, rec, counts)
+		return nil
+	}
+	q := p.queue(rec.id)
 	if q == nil {
-		r.problem("%s: a record is of queue %d, which is not known", p.seg.name, rec.id)
 		return nil
 	}
 	switch rec.kind {
-	case kindPut, kindKeep, kindPutBefore, kindKeepBefore:
-		size, err := p.rd.sizeOf(at, rec)
-		if err != nil {
-			r.problem("%s: group %d: %v", p.seg.name, g.number, err)
-			return nil
-		}
-		f.put(q, rec.seq, size, placeOf(p.seg.number, at))
-		if counts && (rec.kind == kindPut || rec.kind == kindPutBefore) {
-			q.enqueued++
-		}
 	case kindAck, kindAckBefore:
 		// What had a file may have none by now, and is not among those that go.
 		if n := f.ack(q, rec.seq, rec.last, g.number); counts {
@@ -366,4 +360,33 @@ func (p *replay) record(at int64, g *group, rec *record) error {
 		}
 	}
 	return nil
+}
+
+// queue is the one of a number. That there is none is a problem.
+func (p *replay) queue(id uint64) *queue {
+	q := p.r.queues[id]
+	if q == nil {
+		p.r.problem("%s: a record is of queue %d, which is not known", p.seg.name, id)
+	}
+	return q
+}
+
+// message plays a record of one, for each queue that has it.
+func (p *replay) message(at int64, g *group, rec *record, counts bool) {
+	p.to = rec.targets(p.to[:0])
+	size, err := p.rd.sizeOf(at, rec)
+	if err != nil {
+		p.r.problem("%s: group %d: %v", p.seg.name, g.number, err)
+		return
+	}
+	for _, to := range p.to {
+		q := p.queue(to.id)
+		if q == nil {
+			continue
+		}
+		p.r.f.put(q, to.seq, size, placeOf(p.seg.number, at), len(p.to) > 1)
+		if counts && rec.isPut() {
+			q.enqueued++
+		}
+	}
 }

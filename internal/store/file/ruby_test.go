@@ -356,7 +356,7 @@ func TestDamage(t *testing.T) {
 		f = openWith(t, file.Config{Dir: dir, StartDamaged: true})
 		holds(t, f, "/queue/test", append(slices.Clone(legacyTest), "9 new 0")...)
 		closed(t, f)
-		if err := os.WriteFile(filepath.Join(dir, "stompserver.state"), []byte("stompserver state 4\nxx"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "stompserver.state"), []byte("stompserver state 5\nxx"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := file.Open(file.Config{Dir: dir, StartDamaged: true}); err == nil || !strings.Contains(err.Error(), "is not known") {

@@ -40,8 +40,7 @@ type segment struct {
 	size   int64  // of the file
 	blank  int64  // up to here it was written to before
 
-	live  int   // messages that are in it and have no file
-	bytes int64 // what these count for
+	live int // messages that are in it and have no file
 }
 
 func segmentName(n uint64) string { return fmt.Sprintf("%s%012d", segmentStart, n) }

@@ -16,9 +16,10 @@ import (
 // The state is what the Ruby server's files have no place for. It is written whole, beside
 // the old one, and renamed. Behind its first line, whose number is the version of the form,
 // it has a CRC-32C of the rest, and that. The first version knew one log, the second two that
-// took turns.
+// took turns, the third had in its log each message for each queue by itself.
 const (
-	stateMagic = "stompserver state 3\n"
+	stateMagic = "stompserver state 4\n"
+	stateThree = "stompserver state 3\n"
 	stateTwo   = "stompserver state 2\n"
 	stateOne   = "stompserver state 1\n"
 )
@@ -113,7 +114,7 @@ type versionError struct{ line string }
 func (e *versionError) Error() string { return fmt.Sprintf("its form, %q, is not known", e.line) }
 
 func parseState(b []byte) (*state, error) {
-	version := 1 + slices.IndexFunc([]string{stateOne, stateTwo, stateMagic}, func(magic string) bool { return bytes.HasPrefix(b, []byte(magic)) })
+	version := 1 + slices.IndexFunc([]string{stateOne, stateTwo, stateThree, stateMagic}, func(magic string) bool { return bytes.HasPrefix(b, []byte(magic)) })
 	if version == 0 {
 		if line, _, found := strings.Cut(string(b[:min(len(b), 40)]), "\n"); found && strings.HasPrefix(line, "stompserver state ") {
 			return nil, &versionError{line}
@@ -130,7 +131,7 @@ func parseState(b []byte) (*state, error) {
 	switch version {
 	case 2:
 		s.log, s.group = int(d.uint()&1), d.uint() // and how many groups that began with
-	case 3:
+	case 3, 4:
 		s.segment, s.first, s.group = d.uint(), d.uint(), d.uint()
 	}
 	s.nextID, s.floor = d.uint(), d.uint()

@@ -17,6 +17,7 @@ type item struct {
 	size  int64
 	at    place // in the log; 0: it has a file alone
 	there bool  // of its slot
+	among bool
 }
 
 // takeOver takes what qinfo says, and behind it what there is of ours besides.
@@ -86,7 +87,7 @@ func (r *recovery) items(q *queue, in *indexed) (items []item, err error) {
 			if s == nil {
 				continue // acked, which the Ruby server could not know after a crash
 			}
-			it.seq, it.at, it.there, it.size = at.seq, s.at, s.there, int64(s.size)
+			it.seq, it.at, it.there, it.among, it.size = at.seq, s.at, s.there, s.among, int64(s.size)
 			taken[at.seq] = true
 		}
 		if ok, err := r.look(q, &it, p); err != nil {
@@ -100,7 +101,7 @@ func (r *recovery) items(q *queue, in *indexed) (items []item, err error) {
 		if s.size == 0 || taken[s.seq] {
 			continue
 		}
-		it := item{seq: s.seq, tries: q.tries[s.seq], at: s.at, there: s.there, size: int64(s.size)}
+		it := item{seq: s.seq, tries: q.tries[s.seq], at: s.at, there: s.there, among: s.among, size: int64(s.size)}
 		if it.at == 0 || it.there {
 			it.name = f.nameOf(q, s.seq)
 		}
@@ -146,7 +147,7 @@ func (r *recovery) order(q *queue, items []item, last store.Seq) {
 			last++
 			it.seq = last
 		}
-		r.f.put(q, it.seq, it.size, it.at)
+		r.f.put(q, it.seq, it.size, it.at, it.among)
 		q.get(it.seq).there = it.there
 		if it.name != "" && it.name != messageName(r.f.prefix, q.id, it.seq) {
 			q.foreign[it.seq] = it.name

@@ -15,7 +15,7 @@ type cursor struct {
 	end int64 // of the records, if it is at one of them
 }
 
-// A held message is in the log alone.
+// A held message is in the log alone. Those of several queues that lie there once follow each other.
 type held struct {
 	q     *queue
 	seq   store.Seq
@@ -24,9 +24,16 @@ type held struct {
 	name  string // of its file
 	msg   *message.Message
 
-	// Of one that is damaged, if that is asked for: its record, and the bytes of that.
-	record record
-	raw    []byte
+	// Of one that is damaged, if that is asked for: its sum, which does not fit, and its bytes.
+	sum uint32
+	raw []byte
+}
+
+// alongside is how many at the beginning of all lie in the log once.
+func alongside(all []held) (n int) {
+	for n = 1; n < len(all) && all[n].at == all[0].at; n++ {
+	}
+	return n
 }
 
 // collect reads messages that are in the log alone, from c on and before limit, in the order of the
@@ -56,18 +63,12 @@ func (f *File) collect(c cursor, limit place, most int, size int64, damaged bool
 			}
 		}
 		rd.end = pos
-		h, to, err := f.step(&rd, c, pos, damaged)
-		if err != nil {
-			return all, c, err
+		n := len(all)
+		if all, c, err = f.step(all, &rd, c, pos, damaged); err != nil {
+			return all[:n], c, err
 		}
-		c = to
-		switch {
-		case h.msg != nil:
-			all = append(all, h)
-			size -= int64(h.msg.Size())
-		case h.raw != nil:
-			all = append(all, h)
-			size -= int64(len(h.raw))
+		if n < len(all) {
+			size -= all[n].size()
 		}
 	}
 	return all, c, nil
@@ -91,64 +92,97 @@ func (f *File) onWalk(at place) (seg *segment, pos int64, after uint64) {
 	return nil, 0, 0
 }
 
-// step reads the group or the record at c, and gives the message if that is in the log alone.
-func (f *File) step(rd *placeReader, c cursor, pos int64, damaged bool) (h held, next cursor, err error) {
+// size is what a message that was read has.
+func (h *held) size() int64 {
+	if h.msg != nil {
+		return int64(h.msg.Size())
+	}
+	return int64(len(h.raw))
+}
+
+// step reads the group or the record at c, and adds its message to all, once for each queue that has it
+// in the log alone.
+func (f *File) step(all []held, rd *placeReader, c cursor, pos int64, damaged bool) (_ []held, next cursor, err error) {
 	at, seg := c.at.offset(), c.at.segment()
 	if c.end == 0 {
 		b, err := rd.peek(at, groupSize)
 		if err != nil {
-			return h, c, err
+			return all, c, err
 		}
 		g, ok := parseGroup(b)
 		if !ok || g.salt != f.salt || at+g.size() > pos {
-			f.log.Error("the log is damaged; what follows in that file stays in it", "file", rd.seg.name, "at", at)
-			return h, cursor{at: placeOf(seg, pos)}, nil
+			f.log.Error("the log is damaged; what follows in that file stays in it for now", "file", rd.seg.name, "at", at)
+			return all, cursor{at: placeOf(seg, pos)}, nil
 		}
-		return h, cursor{placeOf(seg, at+g.head), at + g.size()}, nil
+		return all, cursor{placeOf(seg, at+g.head), at + g.size()}, nil
 	}
 	behind := cursor{at: placeOf(seg, aligned(c.end))}
 	if at >= c.end {
-		return h, behind, nil
+		return all, behind, nil
 	}
 	r, err := rd.record(at, c.end)
 	if err == errRecord {
-		f.log.Error("the log is damaged; what follows in that group stays in it", "file", rd.seg.name, "at", at)
-		return h, behind, nil
+		f.log.Error("the log is damaged; what follows in that group stays in it for now", "file", rd.seg.name, "at", at)
+		return all, behind, nil
 	}
 	if err != nil {
-		return h, c, err
+		return all, c, err
 	}
 	next = cursor{placeOf(seg, at+r.size()), c.end}
-	if !r.isMessage() || !f.lone(&h, &r, c.at) {
-		return h, next, nil
+	if !r.isMessage() {
+		return all, next, nil
 	}
-	if h.msg, err = rd.logReader.message(at, &r); errors.Is(err, errDamaged) && damaged && r.summed {
-		h.record, h.raw = r, make([]byte, r.length)
-		_, err = rd.file.ReadAt(h.raw, at+int64(r.head))
-	} else if errors.Is(err, errDamaged) {
-		f.log.Error("a damaged message stays in the log", "file", rd.seg.name, "at", at, "destination", h.q.name, "seq", uint64(h.seq), "err", err)
-		return held{}, next, nil
+	rd.to = r.targets(rd.to[:0])
+	n := len(all)
+	if all = f.lone(all, rd.to, c.at); len(all) == n {
+		return all, next, nil
+	}
+	err = f.readHeld(all[n:], rd, &r, damaged)
+	if errors.Is(err, errDamaged) {
+		f.log.Error("a damaged message stays in the log", "file", rd.seg.name, "at", at, "destination", all[n].q.name, "seq", uint64(all[n].seq), "err", err)
+		return all[:n], next, nil
 	}
 	if err != nil {
 		err = fmt.Errorf("%s at %d: %w", rd.seg.name, at, err)
 	}
-	return h, next, err
+	return all, next, err
 }
 
-// lone reports whether the message of a record is there and not elsewhere.
-func (f *File) lone(h *held, r *record, at place) bool {
+// readHeld reads the message of a record for those that lie there. One that is damaged is an error, unless
+// it is wanted as it is.
+func (f *File) readHeld(all []held, rd *placeReader, r *record, damaged bool) error {
+	at := all[0].at.offset()
+	m, err := rd.logReader.message(at, r)
+	var raw []byte
+	if errors.Is(err, errDamaged) && damaged && r.summed {
+		raw = make([]byte, r.length)
+		_, err = rd.file.ReadAt(raw, at+int64(r.head))
+	}
+	for i := range all {
+		all[i].msg, all[i].sum, all[i].raw = m, r.sum, raw
+	}
+	return err
+}
+
+// lone adds to all the messages of a record that are there and not elsewhere.
+func (f *File) lone(all []held, to []target, at place) []held {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	q := f.ids[r.id]
-	if q == nil {
-		return false
+	for _, t := range to {
+		q := f.ids[t.id]
+		if q == nil {
+			continue
+		}
+		if s := q.get(t.seq); s != nil && s.at == at {
+			all = append(all, f.hold(q, s))
+		}
 	}
-	s := q.get(r.seq)
-	if s == nil || s.at != at {
-		return false
-	}
-	h.q, h.seq, h.at, h.there, h.name = q, r.seq, at, s.there, f.nameOf(q, r.seq)
-	return true
+	return all
+}
+
+// hold is what is to be known of a message in the log. Called with mu held.
+func (f *File) hold(q *queue, s *slot) held {
+	return held{q: q, seq: s.seq, at: s.at, there: s.there, name: f.nameOf(q, s.seq)}
 }
 
 // carryAtOnce is how much is carried over with one group, in bytes.
@@ -186,14 +220,22 @@ func (f *File) carry() (some bool, err error) {
 // keep writes messages once more, as a group, and has them be there. Called with turn held.
 func (f *File) keep(all []held) error {
 	err := f.append(false, func() {
-		for _, h := range all {
-			f.name(h.q)
-			f.offsets = append(f.offsets, f.out.Len())
-			if h.msg == nil {
-				addDamaged(&f.out, h.q.id, &h.record, h.raw)
-				continue
+		for i := 0; i < len(all); {
+			n := alongside(all[i:])
+			f.to = f.to[:0]
+			for _, h := range all[i : i+n] {
+				f.name(h.q)
+				f.to = append(f.to, target{h.q.id, h.seq})
 			}
-			addMessage(&f.out, kindKeep, h.q.id, h.seq, h.msg)
+			if h := &all[i]; h.msg != nil {
+				f.encodeMessage(kindKeep, h.msg)
+			} else {
+				for range n {
+					f.offsets = append(f.offsets, f.out.Len())
+				}
+				addDamaged(&f.out, f.to, h.sum, h.raw)
+			}
+			i += n
 		}
 	})
 	if err != nil {
@@ -206,7 +248,7 @@ func (f *File) keep(all []held) error {
 		if h.msg != nil {
 			size = int64(h.msg.Size())
 		}
-		f.put(h.q, h.seq, size, placeOf(f.current().number, f.offsets[i]))
+		f.put(h.q, h.seq, size, placeOf(f.current().number, f.offsets[i]), f.isAmong(i))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"stompserver/internal/message"
 	"stompserver/internal/store"
 	"stompserver/internal/vfs"
 )
@@ -38,11 +39,10 @@ func (f *File) tryWrite(rs []store.Record) error {
 		}
 	}
 	err := f.append(acks, func() {
-		for i := range rs {
-			q := f.queue(rs[i].Queue)
-			f.name(q)
-			f.offsets = append(f.offsets, f.out.Len())
-			addRecord(&f.out, q, &rs[i])
+		for i := 0; i < len(rs); {
+			n := alike(rs[i:])
+			f.encodeSome(rs[i : i+n])
+			i += n
 		}
 	})
 	if err != nil {
@@ -57,6 +57,47 @@ func (f *File) tryWrite(rs []store.Record) error {
 	f.records += len(rs)
 	f.rouse()
 	return nil
+}
+
+// alike is how many records at the beginning of rs put the same message, and can be one in the log.
+func alike(rs []store.Record) (n int) {
+	for n = 1; n < min(len(rs), mostTargets) && rs[n].Msg == rs[0].Msg && rs[0].Msg != nil; n++ {
+	}
+	return n
+}
+
+// encodeSome encodes one record, or several that put the same message.
+func (f *File) encodeSome(rs []store.Record) {
+	q := f.queue(rs[0].Queue)
+	f.name(q)
+	if rs[0].Kind != store.RecordPut {
+		f.offsets = append(f.offsets, f.out.Len())
+		addRecord(&f.out, q, &rs[0])
+		return
+	}
+	f.to = f.to[:0]
+	for i := range rs {
+		if i > 0 {
+			q = f.queue(rs[i].Queue)
+			f.name(q)
+		}
+		q.top = max(q.top, rs[i].Seq)
+		f.to = append(f.to, target{q.id, rs[i].Seq})
+	}
+	f.encodeMessage(kindPut, rs[0].Msg)
+}
+
+// encodeMessage encodes one for f.to.
+func (f *File) encodeMessage(kind byte, m *message.Message) {
+	for range f.to {
+		f.offsets = append(f.offsets, f.out.Len())
+	}
+	addMessage(&f.out, kind, f.to, m)
+}
+
+// isAmong reports whether others have the place of a message that was encoded.
+func (f *File) isAmong(i int) bool {
+	return i > 0 && f.offsets[i-1] == f.offsets[i] || i+1 < len(f.offsets) && f.offsets[i+1] == f.offsets[i]
 }
 
 // append writes a group of the records that encode makes, and does not sync it. ErrFull has changed
@@ -151,7 +192,7 @@ func (f *File) apply(rs []store.Record) {
 		q, r := f.queues[rs[i].Queue], &rs[i]
 		switch r.Kind {
 		case store.RecordPut:
-			f.put(q, r.Seq, int64(r.Msg.Size()), placeOf(seg, f.offsets[i]))
+			f.put(q, r.Seq, int64(r.Msg.Size()), placeOf(seg, f.offsets[i]), f.isAmong(i))
 			q.enqueued++
 		case store.RecordAck:
 			q.dequeued += f.ack(q, r.Seq, r.Last, f.number)
