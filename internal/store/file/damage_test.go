@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -276,5 +277,112 @@ func TestLeftOutOnce(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "left out"); n != 1 {
 		t.Errorf("it is told of %d times: %s", n, &log)
+	}
+}
+
+// TestUnreadableHead: what stands before the messages of a group cannot be read. They are readable by
+// themselves, and so the log goes on being given up, and each has a file after a stop.
+func TestUnreadableHead(t *testing.T) {
+	for _, start := range []bool{false, true} {
+		disk := &vfs.Memory{}
+		cfg := onMemory(disk)
+		cfg.StartDamaged = start
+		f := openWith(t, cfg)
+		const stay = 20
+		putN(t, f, "/queue/stays", 1, stay, 100)
+		if err := disk.Damage(segments(t, disk)[0], 1, 1); err != nil {
+			t.Fatal(err)
+		}
+		if start { // or it is the walk for the files that comes by there first
+			if err := f.Tend(true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for seq := store.Seq(1); seq <= 300; seq++ {
+			putN(t, f, "/queue/pass", seq, seq, 800)
+			ack(t, f, "/queue/pass", seq, seq)
+			if err := f.Tend(false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := segments(t, disk); len(got) > 8 {
+			t.Errorf("%d segments", len(got))
+		}
+		inOrder(t, f, "/queue/stays", 1, stay)
+		closed(t, f)
+		if n := messageFiles(t, disk); n != stay {
+			t.Errorf("%d files", n)
+		}
+		inOrder(t, openWith(t, onMemory(disk)), "/queue/stays", 1, stay)
+	}
+}
+
+// TestUnreadableHeadAtAStop: then they are not read by their groups either.
+func TestUnreadableHeadAtAStop(t *testing.T) {
+	disk := &vfs.Memory{}
+	f := openWith(t, onMemory(disk))
+	putN(t, f, "/queue/a", 1, 300, 100)
+	for i, name := range segments(t, disk) {
+		if i%2 == 0 {
+			if err := disk.Damage(name, 1, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	closed(t, f)
+	if n := messageFiles(t, disk); n != 300 {
+		t.Errorf("%d files", n)
+	}
+	inOrder(t, openWith(t, onMemory(disk)), "/queue/a", 1, 300)
+}
+
+// TestUnreadableRecord: of a message it cannot be read where it begins and ends. With on_damage: start it is
+// left out, so that the log does not grow for ever; otherwise that is told, once, and nothing is given up.
+func TestUnreadableRecord(t *testing.T) {
+	for _, start := range []bool{false, true} {
+		disk := &vfs.Memory{}
+		cfg := onMemory(disk)
+		var log bytes.Buffer
+		cfg.StartDamaged, cfg.Log = start, slog.New(slog.NewTextHandler(&log, nil))
+		f := openWith(t, cfg)
+		putN(t, f, "/queue/stays", 1, 3, 500)
+		first := segments(t, disk)[0]
+		b := contentOf(t, disk, first)
+		at := bytes.Index(b, []byte("2 xxx"))
+		for at > 0 && !(b[at] == 7 && b[at+1] == 1 && b[at+2] == 2) { // put, queue 1, message 2
+			at--
+		}
+		if err := disk.Damage(first, int64(at), 0x70); err != nil {
+			t.Fatal(err)
+		}
+		for seq := store.Seq(1); seq <= 300; seq++ {
+			putN(t, f, "/queue/pass", seq, seq, 800)
+			ack(t, f, "/queue/pass", seq, seq)
+			if err := f.Tend(seq%10 == 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		there := slices.Contains(segments(t, disk), first)
+		told := strings.Count(log.String(), "grows")
+		left := strings.Count(log.String(), "left out")
+		if there == start || told != map[bool]int{false: 1, true: 0}[start] || left != map[bool]int{false: 0, true: 1}[start] {
+			t.Errorf("start: %v: %s is there: %v; it is told that the log grows %d times, and of what is left out %d times\n%.3000s", start, first, there, told, left, &log)
+		}
+		if start {
+			if got := contents(t, f, "/queue/stays"); len(got) != 2 {
+				t.Errorf("%d messages", len(got))
+			}
+			closed(t, f)
+			if got := contents(t, openWith(t, onMemory(disk)), "/queue/stays"); len(got) != 2 {
+				t.Errorf("%d messages", len(got))
+			}
+			continue
+		}
+		if err := f.Close(); err == nil || !strings.Contains(err.Error(), "1 messages cannot be read") {
+			t.Errorf("Close: %v", err)
+		}
+		if n := messageFiles(t, disk); n != 2 {
+			t.Errorf("%d files", n)
+		}
 	}
 }

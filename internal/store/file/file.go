@@ -92,6 +92,7 @@ type File struct {
 
 	cursor     cursor
 	walked     uint64          // the segment for whose sake that began anew
+	rescued    uint64          // the segment that stays, for messages in it cannot be read
 	pace       pace            // guarded by turn as well
 	digests    []digest        // that qinfo may have
 	holds      map[string]int  // by folder that is there: files of messages
@@ -294,7 +295,14 @@ func (f *File) settle() error {
 		case err != nil:
 			return err
 		}
-		if n == 0 { // what is left cannot be read
+		if n == 0 { // what is left is not where the walk comes by, or cannot be read
+			n, err = f.fileRest()
+			if made += n; err != nil {
+				return err
+			}
+			if e := f.retire(); e != nil {
+				return e
+			}
 			break
 		}
 		if now := time.Now(); now.Sub(told) > tellEvery {

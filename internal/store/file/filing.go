@@ -36,6 +36,15 @@ func (f *File) fileSome(limit place) (n int, err error) {
 		f.cursor = next
 		return 0, nil
 	}
+	n, err = f.fileThese(all)
+	if err == nil { // else the others are tried again
+		f.cursor = next
+	}
+	return n, err
+}
+
+// fileThese gives files to messages, and reports how many there were. Called with work held.
+func (f *File) fileThese(all []held) (n int, err error) {
 	w := filing{f: f}
 	done, full := all, error(nil)
 	for i := range all {
@@ -55,9 +64,6 @@ func (f *File) fileSome(limit place) (n int, err error) {
 	}
 	if full == nil {
 		full = err
-	}
-	if full == nil { // else the others are tried again
-		f.cursor = next
 	}
 	if f.filed(done, err == nil) {
 		// They go before the group that says they are acked, which may be one of long before.

@@ -130,8 +130,11 @@ func (f *File) tidy() error {
 		if err != nil {
 			return err
 		}
-		if !some && !f.fromStart() {
-			return nil
+		if some || f.fromStart() {
+			continue
+		}
+		if some, err = f.rescue(); err != nil || !some {
+			return err
 		}
 	}
 }

@@ -202,16 +202,8 @@ func (f *File) carry() (some bool, err error) {
 		f.cursor = next
 		return false, nil
 	}
-	f.turn.Lock()
-	defer f.turn.Unlock()
-	if err := f.failed(); err != nil {
+	if err := f.carryThese(all, nil); err != nil {
 		return false, err
-	}
-	all = f.still(all)
-	if len(all) > 0 {
-		if err := f.keep(all); err != nil {
-			return false, err
-		}
 	}
 	f.cursor = next
 	return true, nil
