@@ -84,6 +84,16 @@ func ParseRecordFrom(b []byte, n int, read func(rest []byte) error) (*Message, e
 	return m, nil
 }
 
+// HeadOfRecord is how many bytes of a stored form stand before the body. ErrShort says that b has not all
+// of them. With as many ParseRecord makes a message that has no body.
+func HeadOfRecord(b []byte) (int, error) {
+	p, err := splitRecord(b)
+	if err == errCut {
+		err = ErrShort
+	}
+	return len(b) - len(p.body), err
+}
+
 // SizeOfRecord is the Size of the message that ParseRecord would make.
 func SizeOfRecord(b []byte) (int, error) {
 	p, err := splitRecord(b)

@@ -79,7 +79,8 @@ type filing struct {
 	f    *File
 	out  vfs.Gather
 	open []vfs.File
-	last *held // which the file was written for that others can share; nil: they cannot
+	room []byte // to copy large bodies with
+	last *held  // which the file was written for that others can share; nil: they cannot
 }
 
 // add gives a message a file. One that several queues have, of which the Ruby server knows nothing, has
@@ -106,7 +107,7 @@ func (w *filing) add(h *held) error {
 	}
 	w.last = nil
 	w.out.Reset(0, mostKept)
-	if err := addFile(&w.out, h.msg, h.q.name, h.name); err != nil {
+	if err := addFile(&w.out, h.msg, h.missing, h.q.name, h.name); err != nil {
 		return err
 	}
 	file, err := folder.Open(h.name, true)
@@ -117,8 +118,11 @@ func (w *filing) add(h *held) error {
 		f.holds[h.q.folder]++
 	}
 	err = w.out.WriteTo(file, 0)
+	if err == nil && h.missing > 0 {
+		err = w.copyBody(file, h)
+	}
 	if err == nil && h.there {
-		err = file.Truncate(w.out.Len())
+		err = file.Truncate(w.out.Len() + h.missing)
 	}
 	if err == nil {
 		w.open = append(w.open, file)
@@ -135,6 +139,29 @@ func (w *filing) add(h *held) error {
 		f.holds[h.q.folder]--
 	}
 	return err
+}
+
+// copyBody copies what is missing of a large message from the log.
+func (w *filing) copyBody(to vfs.File, h *held) error {
+	from, err := w.f.fs.Open(segmentName(h.at.segment()), false)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if w.room == nil {
+		w.room = make([]byte, readAhead)
+	}
+	for left := h.missing; left > 0; {
+		b := w.room[:min(int64(len(w.room)), left)]
+		if n, err := from.ReadAt(b, h.end-left); n < len(b) {
+			return err
+		}
+		if _, err := to.WriteAt(b, w.out.Len()+h.missing-left); err != nil {
+			return err
+		}
+		left -= int64(len(b))
+	}
+	return nil
 }
 
 func (w *filing) close() {

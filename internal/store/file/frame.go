@@ -30,9 +30,13 @@ var errDamaged = errors.New("the message is damaged")
 // that loses something, or its sender spelt the queue otherwise, a further variable, @record,
 // holds the stored form of the message without its body; the Ruby server keeps it and does not
 // look at it.
-func addFile(out *vfs.Gather, m *message.Message, queue, id string) error {
+//
+// Of its body m may lack the end, so many bytes: who calls has these follow what is added.
+func addFile(out *vfs.Gather, m *message.Message, missing int64, queue, id string) error {
 	headers := &marshal.Hash{}
-	exact := newExact(m)
+	body := m.Body()
+	size := int64(len(body)) + missing
+	exact := newExact(m, size)
 	for name, value := range m.Fields {
 		exact.field(name, value)
 		if name == "destination" && exact.n == 1 {
@@ -58,11 +62,11 @@ func addFile(out *vfs.Gather, m *message.Message, queue, id string) error {
 	if err != nil {
 		return err
 	}
-	length, body := len(buf)-at-headSize, m.Body()
-	if uint64(length) > math.MaxUint32 || uint64(len(body)) > math.MaxUint32 {
+	length := len(buf) - at - headSize
+	if uint64(length) > math.MaxUint32 || size > math.MaxUint32 {
 		return errors.New("the message is too large for its form")
 	}
-	copy(buf[at:], fmt.Appendf(nil, "%08x%08x", length, len(body)))
+	copy(buf[at:], fmt.Appendf(nil, "%08x%08x", length, size))
 	if out.Buf = buf; len(body) >= vfs.ShareFrom {
 		out.Share(body)
 	} else {
@@ -98,6 +102,7 @@ func escape(s string, name bool) string {
 // An exact finds out whether a message can be made again of its headers.
 type exact struct {
 	m       *message.Message
+	size    int64 // of its body
 	n       int
 	seen    map[string]bool
 	bad     bool
@@ -106,7 +111,9 @@ type exact struct {
 	max     uint32
 }
 
-func newExact(m *message.Message) *exact { return &exact{m: m, seen: make(map[string]bool, 16)} }
+func newExact(m *message.Message, size int64) *exact {
+	return &exact{m: m, size: size, seen: make(map[string]bool, 16)}
+}
 
 func (e *exact) field(name, value string) {
 	e.n++
@@ -116,7 +123,7 @@ func (e *exact) field(name, value string) {
 	case "destination":
 		e.bad = e.bad || e.n != 1 || value != e.m.Destination()
 	case "content-length":
-		e.bad = e.bad || e.n != 2 || value != strconv.Itoa(len(e.m.Body()))
+		e.bad = e.bad || e.n != 2 || value != strconv.FormatInt(e.size, 10)
 	case "message-id", "receipt", "transaction", "subscription", "ack", "redelivered", "delivery-count", "JMSXUserID":
 		e.bad = true
 	case "timestamp":

@@ -47,7 +47,7 @@ func FuzzFile(f *testing.F) {
 			return
 		}
 		var out vfs.Gather
-		if err = addFile(&out, m, "/queue/a", "x-1-q1-1"); err != nil {
+		if err = addFile(&out, m, 0, "/queue/a", "x-1-q1-1"); err != nil {
 			t.Fatal(err)
 		}
 		b = gathered(&out)

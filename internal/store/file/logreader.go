@@ -153,6 +153,46 @@ func (l *logReader) message(at int64, r *record) (*message.Message, error) {
 	}
 }
 
+// outline makes the message of a record without its body, at which it has looked and which is not to be in
+// memory: missing is how much that is, behind the first bytes of the stored form.
+func (l *logReader) outline(at int64, r *record) (m *message.Message, missing int64, err error) {
+	bad := func(err error) error { return fmt.Errorf("%w: %w", errDamaged, err) }
+	at += int64(r.head)
+	for first := int64(firstOfForm); m == nil; first = min(8*first, r.length) {
+		b, err := l.peek(at, first)
+		if err != nil {
+			return nil, 0, err
+		}
+		n, err := message.HeadOfRecord(b)
+		if err == message.ErrShort && int64(len(b)) < r.length && int64(len(b)) == first {
+			continue
+		}
+		if err == nil {
+			m, err = message.ParseRecord(b[:n])
+			missing = r.length - int64(n)
+		}
+		if err != nil {
+			return nil, 0, bad(err)
+		}
+	}
+	sum := uint32(0)
+	for from := at; from < at+r.length; {
+		b, err := l.peek(from, min(readAhead, at+r.length-from))
+		if err != nil {
+			return nil, 0, err
+		}
+		if len(b) == 0 {
+			return nil, 0, bad(errRecord)
+		}
+		sum = crc32.Update(sum, castagnoli, b)
+		from += int64(len(b))
+	}
+	if r.summed && sum != r.sum {
+		return nil, 0, bad(errSum)
+	}
+	return m, missing, nil
+}
+
 var errSum = errors.New("its checksum does not fit")
 
 // done gives back room that is larger than usual.

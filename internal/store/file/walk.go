@@ -24,6 +24,10 @@ type held struct {
 	name  string // of its file
 	msg   *message.Message
 
+	// Of one that is large, and is to have a file, msg has no body: how many bytes that has, and where it ends.
+	missing int64
+	end     int64
+
 	// Of one that is damaged, if that is asked for: its sum, which does not fit, and its bytes.
 	sum uint32
 	raw []byte
@@ -95,7 +99,7 @@ func (f *File) onWalk(at place) (seg *segment, pos int64, after uint64) {
 // size is what a message that was read has.
 func (h *held) size() int64 {
 	if h.msg != nil {
-		return int64(h.msg.Size())
+		return int64(h.msg.Size()) + h.missing
 	}
 	return int64(len(h.raw))
 }
@@ -148,10 +152,20 @@ func (f *File) step(all []held, rd *placeReader, c cursor, pos int64, damaged bo
 	return all, next, err
 }
 
+// outlineFrom is how large a stored form is for its body to be copied to its file piece by piece.
+const outlineFrom = 1 << 20
+
 // readHeld reads the message of a record for those that lie there. One that is damaged is an error, unless
-// it is wanted as it is.
+// it is wanted as it is; if not a large one is without its body.
 func (f *File) readHeld(all []held, rd *placeReader, r *record, damaged bool) error {
 	at := all[0].at.offset()
+	if !damaged && r.length >= outlineFrom {
+		m, missing, err := rd.outline(at, r)
+		for i := range all {
+			all[i].msg, all[i].missing, all[i].end = m, missing, at+r.size()
+		}
+		return err
+	}
 	m, err := rd.logReader.message(at, r)
 	var raw []byte
 	if errors.Is(err, errDamaged) && damaged && r.summed {
