@@ -179,7 +179,7 @@ func (b *Broker) feedKept(d *durable, w *Wake) {
 			if err != nil {
 				return
 			}
-			a.Send(m.shown, NewOp(nil), w)
+			a.Send(m.shown.Shown(), NewOp(nil), w) // also if one of that name was there before
 		}
 	}
 }

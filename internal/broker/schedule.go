@@ -364,7 +364,7 @@ func (s *schedule) list(op *Op, to *Address, w *Wake) {
 		}
 		after = ds[len(ds)-1].Seq
 		for _, d := range ds {
-			to.Send(d.Msg.Redirect(replyTo, s.describe(d)...), NewOp(nil), w)
+			to.Send(d.Msg.Redirect(replyTo, s.describe(d)...).Shown(), NewOp(nil), w)
 		}
 	}
 	s.answer(to, replyTo, w)

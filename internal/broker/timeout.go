@@ -82,6 +82,9 @@ func (s *Subscription) Extend(ref Ref, d time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, ok := s.inflight.open(ref)
+	if !ok && s.patience != nil && s.patience.lost[ref.Tag] {
+		return nil // too late, as an ACK may be
+	}
 	if !ok {
 		return ErrUnknown
 	}

@@ -69,6 +69,17 @@ func (m *Message) Stored() *Message {
 	return &Message{dest: m.dest, head: m.head, tail: m.tail, opt: m.opt, arrived: m.arrived, sender: m.sender, max: m.max, plain: m.plain, joined: m.joined}
 }
 
+// Shown is m as something that was sent before and is shown to somebody else: it is no second one of its name,
+// and no topic keeps it.
+func (m *Message) Shown() *Message {
+	if m.opt == nil || m.opt.Dedupe == "" && m.opt.Retain == RetainNothing {
+		return m
+	}
+	o := *m.opt
+	o.Dedupe, o.Retain = "", RetainNothing
+	return &Message{dest: m.dest, head: m.head, tail: m.tail, opt: &o, arrived: m.arrived, sender: m.sender, max: m.max, plain: m.plain, joined: m.joined, volat: m.volat}
+}
+
 // Unstored is m as no store keeps it whatever its sender said: m itself, if it said that.
 func (m *Message) Unstored() *Message {
 	if m.volat {
