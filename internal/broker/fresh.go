@@ -186,7 +186,7 @@ func (k *kept) serve(s *Subscription, w *Wake) {
 		if it.failed() || it.msg == t.retained {
 			continue
 		}
-		if t.exact && t.place()+1 < it.seq && t.place() < k.trimmed {
+		if after := max(t.place(), max(t.nearFrom, 1)-1); t.exact && after+1 < it.seq && after < k.trimmed {
 			t.missed = true
 		}
 		t.pass(s, store.Delivery{Seq: it.seq, Attempt: 1, Msg: it.msg}, now, w)
