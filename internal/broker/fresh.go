@@ -324,7 +324,7 @@ func (t *browser) pass(s *Subscription, d store.Delivery, now int64, w *Wake) {
 		return // it is of what ended
 	}
 	if s.q.last != nil && (s.q.kept == nil || d.Seq <= t.last) && s.q.overtaken(store.Delivery{Seq: d.Seq | laneTag(p), Msg: d.Msg}) {
-		return // it is to be dropped, or a client has it
+		return // it is to be dropped, or a client has it; who follows is told of what comes, each time
 	}
 	if t.missed {
 		d.Msg = d.Msg.Redirect(d.Msg.Destination(), gapHeader, "true", firstSeqHeader, decimal(t.firstSeq))

@@ -49,10 +49,32 @@ func (q *queue) learnKeys(l *lastValues, header string) {
 	q.mu.Lock()
 	l.learning = false
 	if q.last == l && !q.gone {
+		q.dropOver()
 		q.dispatch(&w)
 	}
 	q.mu.Unlock()
 	w.Run()
+}
+
+// dropOver drops what was found to be overtaken. Called with q.mu held.
+func (q *queue) dropOver() {
+	l := q.last
+	l.mu.Lock()
+	over := l.over
+	l.over = nil
+	l.mu.Unlock()
+	op := NewOp(nil)
+	op.Relax()
+	if distant := q.dropIfFree(op, over); len(distant) > 0 {
+		stored := make(chan bool, 1)
+		stored <- true
+		q.dropLater(overtaken{distant, stored})
+	}
+	if op.batch.Len() == 0 {
+		op.Finish(nil)
+		return
+	}
+	q.b.store.Commit(&op.batch)
 }
 
 // forgetKeys forgets those of messages that are gone. Called with q.mu held.

@@ -241,5 +241,8 @@ func (q *queue) overtaken(d store.Delivery) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.keys[key]
-	return n != nil && n.seq != 0 && n.seq != d.Seq
+	if n == nil || n.seq == 0 || n.seq == d.Seq {
+		return false
+	}
+	return q.kept == nil || n.seq > d.Seq // else its key is being learned, and d may be the last
 }
