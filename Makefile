@@ -56,7 +56,7 @@ crash:
 	$(GO) test -count=1 -timeout 2h -v -run Crash ./internal/store/journal -journal.rounds=$(CRASHES)
 	$(GO) test -count=1 -timeout 2h -v -run 'Power|Faults' ./test/faults -faults.cuts=$(CRASHES) -faults.all
 	$(GO) test -count=1 -timeout 2h -v -run Kill ./test/durable -durable.kills=$(CRASHES)
-	$(GO) test -count=1 -timeout 2h -v -run Kill ./test/model -model.kills=$(CRASHES)
+	$(GO) test -count=1 -timeout 2h -v -run Kill ./test/model -model.kills=$(CRASHES) -model.databases=$(CRASHES)
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(BENCHFLAGS) $$($(GO) list ./... | grep -v /test/)

@@ -60,11 +60,20 @@ func (g *game) trim() {
 }
 
 // madeRoom reports whether m may have made room when the server was started: the queue is full of what came
-// after it.
+// after it, perhaps with what had ended, and had not gone yet.
 func (g *game) madeRoom(m *message, is sight) bool {
 	return slices.ContainsFunc(m.trail, func(e entry) bool {
 		q := g.queues[e.place]
-		if q == nil || q.full != "drop_head" || len(is.all[q.name]) < q.most {
+		if q == nil || q.full != "drop_head" {
+			return false
+		}
+		n := len(is.all[q.name])
+		for _, o := range g.all {
+			if o.expires != 0 && o.expires <= now() && o.at(q.name) {
+				n++
+			}
+		}
+		if n < q.most {
 			return false
 		}
 		was := m.rankIn(e.place)
@@ -113,11 +122,49 @@ func (g *game) fits(t *transaction) (fits bool, wait *queue) {
 
 // A waiter is a client whose SEND waits for room.
 type waiter struct {
-	c  *client
-	r  *request
-	n  int    // messages
-	id string // the name that it has, if it has one
-	do func()
+	c     *client
+	r     *request
+	n     int    // messages
+	id    string // the name that it has, if it has one
+	since int64
+	do    func()
+}
+
+// Who waits for itself is told so after a while, or as soon after that as it does: it is looked now and then.
+const (
+	patient  = 30_000
+	lookedAt = 100
+)
+
+// next is when it is looked next whether w waits for itself.
+func (w *waiter) next() int64 {
+	n := max((now()-w.since)/lookedAt, patient/lookedAt) + 1
+	return w.since + n*lookedAt
+}
+
+// isFor reports whether w may wait for itself, as it waits for q.
+func (w *waiter) isFor(q *queue) bool {
+	return slices.ContainsFunc(w.c.subs, func(s *subscription) bool { return len(s.held) > 0 || s.q == q && !s.gone })
+}
+
+// loseHeart has those be refused who have waited for themselves for too long.
+func (g *game) loseHeart() {
+	for _, name := range sortedKeys(g.queues) {
+		q := g.queues[name]
+		for _, w := range slices.Clone(q.line) {
+			if waits := now() - w.since; waits > patient && waits%lookedAt == 0 && w.isFor(q) {
+				q.line = slices.DeleteFunc(q.line, func(o *waiter) bool { return o == w })
+				w.c.waits, w.r.waits, g.entered = false, false, true
+				if g.count(q)+w.n <= q.most || g.isUsed(name, w.id) { // those before it have no use for that
+					g.cause = "room in " + name
+					w.do()
+					continue
+				}
+				delete(g.open, w.r.receipt)
+				g.refused(w.c, "queue-full")
+			}
+		}
+	}
 }
 
 // mustWait reports whether who sends n messages to q has to wait for room.

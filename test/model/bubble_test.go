@@ -118,6 +118,11 @@ func (b *bubble) pass(g *game, d time.Duration) error {
 				next = min(next, at)
 			}
 		}
+		for _, q := range g.queues {
+			for _, w := range q.line {
+				next = min(next, w.next())
+			}
+		}
 		time.Sleep(time.Duration(next-now()) * time.Millisecond)
 		g.step++ // what arrives does so later than what arrived before
 		if err := b.settle(g); err != nil {

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -100,6 +101,7 @@ func (g *game) judge() error {
 	if err != nil || g.crashing {
 		return err
 	}
+	unknowOwners(came)
 	g.buryDoomed(came)
 	if err := g.inOrder(came, room); err != nil && !g.atOnce && !g.entered {
 		return err
@@ -108,6 +110,21 @@ func (g *game) judge() error {
 		return err
 	}
 	return g.nobodyWaits()
+}
+
+// unsure owns a group of which several messages went to different subscriptions in one step, one of them the last: it is
+// not known whether another began it anew.
+var unsure = &subscription{id: "somebody"}
+
+func unknowOwners(came []delivery) {
+	for _, d := range came {
+		if !d.m.last {
+			continue
+		}
+		if slices.ContainsFunc(came, func(o delivery) bool { return o.m.group == d.m.group && o.s.q == d.s.q && o.s != d.s }) {
+			d.s.q.owners[d.m.group] = unsure
+		}
+	}
 }
 
 // judged lets go of what judge was content with.
@@ -308,7 +325,7 @@ func (g *game) header(s *subscription, m *message, r reply) error {
 	if m.group != "" && s.q.owners[m.group] != s {
 		first = "true"
 	}
-	if got := r.header["JMSXGroupFirstForConsumer"]; got != first {
+	if got := r.header["JMSXGroupFirstForConsumer"]; got != first && (m.group == "" || s.q.owners[m.group] != unsure) {
 		return fmt.Errorf("JMSXGroupFirstForConsumer:%s, want %q", got, first)
 	}
 	if (r.header["ack"] != "") != (s.mode != "auto") {
@@ -332,13 +349,15 @@ func (g *game) find(queue string, r reply) (*message, error) {
 	}
 	same := g.byBody[strings.TrimRight(r.body, ".")+from]
 	i := -1
-	for j, m := range same { // of what is sent again and again the first that it may be
-		alike := queue != deadLetters || m.header["x-death-reason"] == r.header["x-death-reason"]
-		if alike && fits(m) && m.where() == queue && (i < 0 || m.before(same[i].rank)) {
-			i = j
-		}
-	}
-	if i < 0 {
+	twins := slices.DeleteFunc(slices.Clone(same), func(m *message) bool {
+		return m.where() != queue || !fits(m) || queue == deadLetters && m.header["x-death-reason"] != r.header["x-death-reason"]
+	})
+	if len(twins) > 0 { // what is sent again and again is told by its order
+		slices.SortStableFunc(twins, func(a, b *message) int {
+			return cmp.Or(cmp.Compare(a.since[0], b.since[0]), cmp.Compare(a.since[1], b.since[1]))
+		})
+		i = slices.Index(same, twins[min(g.earlier(r), len(twins)-1)])
+	} else {
 		i = slices.IndexFunc(same, fits)
 	}
 	switch known := g.byID[id]; {
@@ -354,6 +373,26 @@ func (g *game) find(queue string, r reply) (*message, error) {
 		g.byID[id] = m
 	}
 	return same[i], nil
+}
+
+// earlier is how many of the messages that came in this step, and are not known yet, are twins of r that were there before it.
+func (g *game) earlier(r reply) (n int) {
+	for _, c := range g.clients {
+		for _, o := range c.given {
+			if o.body == r.body && o.header["destination"] == r.header["destination"] && o.header["original-destination"] == r.header["original-destination"] &&
+				o.header["x-death-reason"] == r.header["x-death-reason"] && g.byID[o.header["message-id"]] == nil && order(o) < order(r) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// order is the number of a message within its queue, as its message-id has it.
+func order(r reply) int {
+	id := r.header["message-id"]
+	n, _ := strconv.Atoi(id[strings.LastIndexByte(id, '-')+1:])
+	return n
 }
 
 // isTime reports whether a time that the server tells is at, as far as the clocks of both go together.

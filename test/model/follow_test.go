@@ -9,6 +9,7 @@ import (
 // A follower is a subscription to the topic that keeps what it is sent.
 type follower struct {
 	id     string
+	q      *queue
 	expect []*message // in this order
 	missed bool       // what should come next is not kept any more
 }
@@ -18,7 +19,7 @@ func (g *game) follow(c *client, q *queue, n [8]int) {
 	if len(c.follows) == 2 {
 		return
 	}
-	f := &follower{id: fmt.Sprint("f", g.messages)}
+	f := &follower{id: fmt.Sprint("f", g.messages), q: q}
 	var there []*message
 	for _, m := range g.kept {
 		if m.where() == q.name {
@@ -41,7 +42,7 @@ func (g *game) follow(c *client, q *queue, n [8]int) {
 				f.expect = append(f.expect, m)
 			}
 		}
-		f.missed = g.misses(at, there)
+		f.missed = !q.last && g.misses(at, there)
 	}
 	c.follows = append(c.follows, f)
 	c.send("SUBSCRIBE", "", "destination", q.name, "id", f.id, name, value, "receipt", g.ask(c, "SUBSCRIBE").receipt)
@@ -75,7 +76,7 @@ func (g *game) followed(f *follower, r reply) error {
 	if len(f.expect) == 0 {
 		return fmt.Errorf("nothing is to come to %s", f.id)
 	}
-	m, err := g.find(keeping, r)
+	m, err := g.find(f.q.name, r)
 	if err != nil {
 		return err
 	}

@@ -163,6 +163,8 @@ func (g *game) tick() {
 		}
 	}
 	g.after()
+	g.loseHeart()
+	g.after()
 }
 
 // sorted are the messages for which is holds, each queue's in its order.

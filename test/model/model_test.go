@@ -46,9 +46,11 @@ var outsides = map[string][]string{
 func TestKill(t *testing.T) {
 	for _, name := range sortedKeys(outsides) {
 		playOn(t, name, *killsFlag, 4, player{
-			play: func(seed uint64, program []step) (*game, error) { return runOutside(t, name, seed, program, patience) },
+			play: func(seed uint64, program []step) (*game, error) {
+				return playOutside(t, outsides[name], seed, program, patience)
+			},
 			again: func(seed uint64, program []step) (*game, error) {
-				return runOutside(t, name, seed, program, patience/10)
+				return playOutside(t, outsides[name], seed, program, patience/10)
 			},
 			tries: 3, keep: true,
 		})
@@ -174,8 +176,8 @@ func generate(seed uint64, steps, crashes int) []step {
 	return program
 }
 
-// runOutside plays a program with the built server.
-func runOutside(t *testing.T, name string, seed uint64, program []step, patience time.Duration) (g *game, err error) {
+// playOutside plays a program with the built server.
+func playOutside(t *testing.T, settings []string, seed uint64, program []step, patience time.Duration) (g *game, err error) {
 	dir, err := os.MkdirTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +185,7 @@ func runOutside(t *testing.T, name string, seed uint64, program []step, patience
 	defer os.RemoveAll(dir)
 	r := rand.New(rand.NewPCG(seed, 2))
 	g = newGame(seed)
-	g.world, g.lasting, g.slowly, g.buries = &outside{t: t, dir: dir, settings: outsides[name], patience: patience}, true, 200_000, r.IntN(2) == 0
+	g.world, g.lasting, g.slowly, g.buries = &outside{t: t, dir: dir, settings: settings, patience: patience}, true, 200_000, r.IntN(2) == 0
 	return g, g.playAll(program)
 }
 

@@ -167,6 +167,7 @@ type queue struct {
 	owners map[string]*subscription
 
 	most  int       // how many messages it may hold; 0: any number
+	large bool      // all of them are large, for it is bounded by bytes
 	full  string    // what becomes of more
 	line  []*waiter // who waits for room
 	last  bool      // of each key it keeps the last
@@ -259,6 +260,9 @@ func (g *game) groupLets(s *subscription, m *message, sure bool) bool {
 		}
 	}
 	owner := s.q.owners[m.group]
+	if owner == unsure {
+		return !sure
+	}
 	if owner != s && s.q.active != nil {
 		owner = nil // it is not served
 	}

@@ -13,8 +13,16 @@ func (g *game) recurs(header map[string]string, n [8]int) {
 		delete(header, "ttl") // or it would not be told which of them it was
 		header["AMQ_SCHEDULED_REPEAT"] = strconv.Itoa(1 + n[6]/28%2)
 		header["AMQ_SCHEDULED_PERIOD"] = strconv.FormatInt(40*g.slowly, 10)
+	case 1:
+		if g.slowly == 1 {
+			delete(header, "ttl")
+			delete(header, "delay")
+			header["AMQ_SCHEDULED_CRON"] = "* * * * *"
+		}
 	}
 }
+
+const minute = 60_000
 
 // comes brings m, whose time has come, to where it goes, and has it come again if it is to.
 func (g *game) comes(m *message) {

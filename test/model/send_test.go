@@ -73,6 +73,9 @@ func (g *game) send(c *client, n [8]int) {
 		if g.queues[to].last {
 			header = map[string]string{"last-value-key": pick([]string{"k1", "k2", ""}, n[2])}
 		}
+		if g.queues[to].last && g.queues[to].keeps && c.tx != nil {
+			return // of two of a key in one transaction it is nowhere said whether the first was ever there
+		}
 		if g.queues[to].full == "reject" && n[6]%2 == 0 {
 			header["confirm"] = "true"
 		}
@@ -81,10 +84,11 @@ func (g *game) send(c *client, n [8]int) {
 		header["message-group-seq"] = "-1"
 	}
 	wire := body
-	if n[5]%9 == 0 {
+	if n[5]%9 == 0 || g.queues[to] != nil && g.queues[to].large {
 		wire += large
 	}
-	if header["delay"] != "" {
+	delayed := header["delay"] != ""
+	if delayed {
 		g.recurs(header, n)
 	} else if c.tx == nil && g.mustWait(g.queues[to], 1) {
 		header["dedupe-id"] = g.nameInLine(g.queues[to], n[6])
@@ -99,7 +103,7 @@ func (g *game) send(c *client, n [8]int) {
 	if c.tx != nil {
 		args = append(args, "transaction", c.tx.name)
 	}
-	if c.tx == nil && header["delay"] != "" && len(dests) == 1 {
+	if c.tx == nil && delayed && len(dests) == 1 {
 		r.told = func(id string) {
 			for _, m := range g.byBody[body+to] {
 				m.schedule = id
@@ -140,7 +144,7 @@ func (g *game) send(c *client, n [8]int) {
 	case full && q.full == "block":
 		c.send("SEND", wire, args...)
 		c.waits, r.waits = true, true
-		q.line = append(q.line, &waiter{c, r, 1, header["dedupe-id"], func() { put(r) }})
+		q.line = append(q.line, &waiter{c, r, 1, header["dedupe-id"], now(), func() { put(r) }})
 		g.logf("%s waits", c.name)
 	default:
 		c.send("SEND", wire, args...)
@@ -202,6 +206,12 @@ func (g *game) put(to, body string, header map[string]string, sent int64, r *req
 		}
 	}
 	g.all = append(g.all, m)
+	if header["AMQ_SCHEDULED_CRON"] != "" {
+		m.again, m.period = -1, minute
+		g.move(m, later, r)
+		m.until = (now()/minute + 1) * minute
+		return m
+	}
 	if v := header["delay"]; v != "" {
 		n, _ := strconv.Atoi(v)
 		if m.expires != 0 {

@@ -27,13 +27,18 @@ var themes = []theme{
 	{queues: []string{"/queue/a", "/dsub/d1", "/dsub/d2"}, sends: []string{"/queue/a", feeding, feeding, feeding + ",/queue/a"}, hurried: true, single: true},
 	{queues: []string{"/queue/a", keeping}},
 	{queues: []string{"/queue/a"}, hurried: true},
+	{queues: []string{"/queue/a", "/queue/bytes.drop_head", "/queue/bytes.block"}},
+	{queues: []string{"/queue/a", table}, sends: []string{"/queue/a", table, table}},
+	{queues: []string{"/queue/a", "/queue/bytes.reject"}},
 }
 
 const (
 	feeding = "/topic/d" // has durable subscriptions
 	keeping = "/topic/k" // keeps what it is sent
+	table   = "/topic/l" // keeps the last of each key
 
 	mostFull = 3 // messages in a queue that is bounded
+	mostSize = mostFull * 3900
 	mostKept = 5 // messages that the topic keeps
 )
 
@@ -50,7 +55,11 @@ var rules = []rule{
 	{"/queue/full.block", "when_full", "block"},
 	{"/queue/full.ring", "ring", ""},
 	{"/queue/last", "last_value", "true"},
+	{"/queue/bytes.drop_head", "max_bytes", "drop_head"},
+	{"/queue/bytes.reject", "max_bytes", "reject"},
+	{"/queue/bytes.block", "max_bytes", "block"},
 	{keeping, "retain", ""},
+	{table, "last_value", "true"},
 }
 
 // text are the rules as a configuration has them.
@@ -61,6 +70,8 @@ func rulesText() string {
 		switch r.property {
 		case "when_full":
 			fmt.Fprintf(&b, "    - {match: %q, max_messages: %d, when_full: %s}\n", r.match, mostFull, r.value)
+		case "max_bytes":
+			fmt.Fprintf(&b, "    - {match: %q, max_bytes: %d, when_full: %s}\n", r.match, mostSize, r.value)
 		case "ring":
 			fmt.Fprintf(&b, "    - {match: %q, ring: %d}\n", r.match, mostFull)
 		case "retain":
@@ -80,11 +91,15 @@ func brokerRules() (all []broker.Rule, err error) {
 		case "when_full":
 			p.MaxMessages = mostFull
 			err = p.Set(r.property, r.value)
+		case "max_bytes":
+			p.MaxBytes = mostSize
+			err = p.Set("when_full", r.value)
 		case "ring":
 			p.MaxMessages, p.WhenFull = mostFull, broker.DropHead
 		case "retain":
 			p.NonDestructive, p.MaxMessages, p.WhenFull = true, mostKept, broker.DropHead
 		default:
+			p.NonDestructive = r.match == table
 			err = p.Set(r.property, r.value)
 		}
 		if err != nil {
@@ -105,14 +120,14 @@ func newQueue(name string) *queue {
 	for _, r := range rules {
 		switch {
 		case r.match != name:
-		case r.property == "when_full":
-			q.most, q.full = mostFull, r.value
+		case r.property == "when_full", r.property == "max_bytes":
+			q.most, q.full, q.large = mostFull, r.value, r.property == "max_bytes"
 		case r.property == "ring":
 			q.most, q.full = mostFull, "drop_head"
 		case r.property == "retain":
 			q.most, q.full, q.keeps = mostKept, "drop_head", true
 		case r.property == "last_value":
-			q.last = true
+			q.last, q.keeps = true, name == table
 		}
 	}
 	if name == "/dsub/d2" {
