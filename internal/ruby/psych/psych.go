@@ -157,6 +157,17 @@ func ParseBody(text []byte, room int) (f *Frame, body []byte, err error) {
 	return f, body, nil
 }
 
+// ParseOwned is ParseBody of a text that nobody else needs any more: a large body that Append wrote is made
+// of it where it stands, and has the room of what stood behind it.
+func ParseOwned(text []byte, room int) (f *Frame, body []byte, err error) {
+	if f, rest, ok := quickHead(unsafe.String(unsafe.SliceData(text), len(text))); ok {
+		if body, ok := cutInPlace(text[len(text)-len(rest):], room); ok {
+			return f, body, nil
+		}
+	}
+	return ParseBody(text, room)
+}
+
 func parse(text []byte) (*Frame, error) {
 	var docs []yaml.Node
 	if err := yaml.Load(text, &docs, yaml.WithAllDocuments()); err != nil {

@@ -210,6 +210,17 @@ func FuzzQuick(f *testing.F) {
 	f.Add("--- !ruby/object:StompServer::StompFrame\ncommand: \"\\x0a\"\nheaders:\n  \"<<\": \"\\u0085\"\n  \"<<\": !binary \" YQ==\"\nbody: \"\\\\\"\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		got, ok := quick(text)
+		parsed, err := psych.Parse([]byte(text))
+		owned, body, ownedErr := psych.ParseOwned([]byte(text), 2)
+		if (err == nil) != (ownedErr == nil) {
+			t.Fatalf("%v, and owned %v", err, ownedErr)
+		}
+		if err == nil {
+			owned.Body = string(body)
+			if diff := cmp.Diff(parsed, owned); diff != "" {
+				t.Fatalf("owned\n-want +got\n%s", diff)
+			}
+		}
 		if !ok {
 			return
 		}
@@ -231,12 +242,16 @@ func TestParseBody(t *testing.T) {
 			"ours":   psych.Append(nil, frame(body, "a", "b")),
 			"Ruby's": []byte("--- !ruby/object:StompServer::StompFrame\nheaders:\n  a: b\nbody: !binary |\n  " + base64.StdEncoding.EncodeToString([]byte(body)) + "\n"),
 		} {
-			f, got, err := psych.ParseBody(text, 7)
-			if err != nil || string(got) != body || f.Body != "" || len(f.Headers) != 1 {
-				t.Errorf("%s, %q: %q, %+v, %v", name, body, got, f, err)
-			}
-			if cap(got) < len(got)+7 {
-				t.Errorf("%s, %q: %d bytes have a capacity of %d", name, body, len(got), cap(got))
+			for as, parse := range map[string]func([]byte, int) (*psych.Frame, []byte, error){"kept": psych.ParseBody, "owned": psych.ParseOwned} {
+				for _, room := range []int{2, 7} {
+					f, got, err := parse(bytes.Clone(text), room)
+					if err != nil || string(got) != body || f.Body != "" || len(f.Headers) != 1 {
+						t.Errorf("%s, %s, %q: %q, %+v, %v", name, as, body, got, f, err)
+					}
+					if cap(got) < len(got)+room {
+						t.Errorf("%s, %s, %q: %d bytes have a capacity of %d", name, as, body, len(got), cap(got))
+					}
+				}
 			}
 		}
 	}
@@ -272,7 +287,12 @@ func FuzzAppend(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, g := range []*psych.Frame{general, got} {
+		owned, in, err := psych.ParseOwned(bytes.Clone(text), 2)
+		if err != nil || cap(in) < len(in)+2 {
+			t.Fatalf("owned: %v, %d bytes have a capacity of %d", err, len(in), cap(in))
+		}
+		owned.Body = string(in)
+		for _, g := range []*psych.Frame{general, got, owned} {
 			if diff := cmp.Diff(want, g); diff != "" {
 				t.Fatalf("%s\n-want +got\n%s", text, diff)
 			}

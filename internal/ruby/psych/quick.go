@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // quick reads what Append writes, many times as fast as YAML in general is read. It reports
@@ -102,6 +103,59 @@ func cutBody(s string, room int) (body []byte, rest string, ok bool) {
 	body = make([]byte, 0, size+room)
 	_, _ = unescapeTo(text, func(piece string) { body = append(body, piece...) })
 	return body, rest, true
+}
+
+// cutInPlace makes the body of a text that ends with it. It does not touch what it is not sure of, nor what
+// is left of it at last would be far less than the text, which it holds.
+func cutInPlace(text []byte, room int) (body []byte, ok bool) {
+	s, ok := strings.CutSuffix(unsafe.String(unsafe.SliceData(text), len(text)), "\"\n")
+	if !ok || room > len("\"\n") {
+		return nil, false
+	}
+	if value, binary := strings.CutPrefix(s, binaryTag+`"`); binary {
+		if !isBase64(value) {
+			return nil, false
+		}
+		body = text[:0]
+		var few [3 << 10]byte
+		for value != "" { // what is written never comes near what is still to be read
+			n := min(len(value), 4<<10)
+			k, _ := base64.StdEncoding.Decode(few[:], bytes(value[:n]))
+			body = append(body, few[:k]...)
+			value = value[n:]
+		}
+		return body, true
+	}
+	if s, ok = strings.CutPrefix(s, `"`); !ok {
+		return nil, false
+	}
+	if plain(s) == len(s) {
+		return text[1 : 1+len(s)], true
+	}
+	s = unsafe.String(unsafe.StringData(s), len(s)+1) // with the quote that ends it
+	size := 0
+	rest, ok := unescapeTo(s, func(piece string) { size += len(piece) })
+	if !ok || rest != "" || size < len(s)/2 {
+		return nil, false
+	}
+	body = text[:0]
+	_, _ = unescapeTo(s, func(piece string) { body = append(body, piece...) })
+	return body, true
+}
+
+// isBase64 reports whether s is nothing else, with all that belongs to it.
+func isBase64(s string) bool {
+	digits := strings.TrimSuffix(strings.TrimSuffix(s, "="), "=")
+	if len(s)%4 != 0 || len(digits)%4 == 1 {
+		return false
+	}
+	for i := range len(digits) {
+		c := digits[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '+' && c != '/' {
+			return false
+		}
+	}
+	return true
 }
 
 // plain is how many bytes of s stand for themselves.

@@ -171,6 +171,8 @@ func TestRails(t *testing.T) {
 		}
 	}
 	write(t, b, toAll(topical(t, "/topic/t", "for all", "type", "no"), 1, dsubs(3)...)...)
+	large := topical(t, "/queue/large", strings.Repeat("é\n", 1<<20), "type", "large")
+	write(t, b, put("/queue/large", 1, large), put("/queue/large", 2, topical(t, "/queue/large", strings.Repeat("\xff", 2<<20), "type", "bytes")))
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -182,6 +184,8 @@ func TestRails(t *testing.T) {
 "/queue/a" "yes" "b\x00\xFF" true
 "/queue/a" "yes" "gr\u00FC\u00DF\n" true
 "/topic/t" "no" "for all" true
+"/queue/large" "large" 3145728 bytes, UTF-8, true
+"/queue/large" "bytes" 2097152 bytes, ASCII-8BIT, true
 `
 	if string(out) != want {
 		t.Errorf("got\n%swant\n%s", out, want)

@@ -54,28 +54,6 @@ func (w *one) stored() string {
 	return "m.stored"
 }
 
-// aloneSQLite lets go of what SQLite has before anything is made of it: the driver has copied that,
-// for good.
-func aloneSQLite(ctx context.Context, s *Store, which one, take func(*row)) error {
-	rows, err := s.db.QueryContext(ctx, "SELECT "+which.columns+which.from, which.args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		return rows.Err()
-	}
-	r := row{copied: which.copied()}
-	if err := r.scan(rows); err != nil {
-		return err
-	}
-	if err := rows.Close(); err != nil {
-		return err
-	}
-	take(&r)
-	return nil
-}
-
 // alonePostgreSQL looks at the row where it came in: the package sql would have a copy of it.
 func alonePostgreSQL(ctx context.Context, s *Store, which one, take func(*row)) error {
 	c, err := s.db.Conn(ctx)
@@ -148,6 +126,7 @@ func aloneMySQL(ctx context.Context, s *Store, which one, take func(*row)) error
 		return err
 	}
 	r.frame, r.stored = was.frame, was.stored
+	r.frame.spent = true
 	take(&r)
 	return rows.Err()
 }

@@ -3,6 +3,7 @@ package activerecord
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -38,10 +39,17 @@ type dialect struct {
 	batch  func(ctx context.Context, s *Store, g *group) error                   // does a group at once; nil: a statement at a time
 	large  func(ctx context.Context, s *Store, l *long) (texts int64, err error) // puts a row that is large, in pieces, and sums it up; nil: it takes it as a whole
 	alone  func(ctx context.Context, s *Store, which one, take func(*row)) error // reads one row, if it is there
+	sums   func(ctx context.Context, s *Store, which one, take func(*row)) error // likewise, but of its frame the sum alone; nil: as alone
 	sync   func(ctx context.Context, s *Store) error                             // nil: nothing to do
 }
 
 var dialects = map[string]*dialect{sqlite: &sqliteDialect, postgresql: &postgresqlDialect, mysql: &mysqlDialect}
+
+// scannedBy is rowColumns, where the length of a large text says that it is to be read alone.
+func scannedBy(length string) string {
+	small := fmt.Sprintf("CASE WHEN %s(m.frame) < %d THEN ", length, aloneFrom)
+	return strings.NewReplacer("m.frame", small+"m.frame END", "m.stored", small+"m.stored END").Replace(rowColumns)
+}
 
 // place spells the n parameters after the first ones, comma separated.
 func (d *dialect) place(first, n int) string {

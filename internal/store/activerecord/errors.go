@@ -53,6 +53,7 @@ func kindOf(err error) kind {
 	var pg *pgconn.PgError
 	var my *mysqldriver.MySQLError
 	var lite *sqlitedriver.Error
+	var own *liteError
 	var closed *closedError
 	switch {
 	case err == nil, errors.Is(err, errTaken):
@@ -65,6 +66,8 @@ func kindOf(err error) kind {
 		return kindOfPostgreSQL(pg.Code)
 	case errors.As(err, &my):
 		return kindOfMySQL(my)
+	case errors.As(err, &own):
+		return kindOfSQLite(own.code)
 	case errors.As(err, &lite):
 		return kindOfSQLite(lite.Code())
 	case errors.Is(err, mysqldriver.ErrPktTooLarge):

@@ -39,3 +39,6 @@ func (s *Store) LoseAnswer(done bool) {
 func KindOf(err error) string {
 	return [...]string{"final", "lost", "again", "full", "unfit"}[kindOf(err)]
 }
+
+// HandleOf is handleOf.
+func HandleOf(conn any) uintptr { return handleOf(conn) }

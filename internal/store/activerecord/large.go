@@ -17,8 +17,8 @@ import (
 )
 
 // largeFrom is the size of a body from which the frame is never in memory, where the database can be
-// given it in pieces: PostgreSQL by COPY, MySQL by a variable that grows. SQLite has to be handed a
-// value as a whole, which its driver copies, and which it copies once more into the row.
+// given it in pieces: PostgreSQL by COPY, MySQL by a variable that grows, SQLite by filling in what there is
+// of a row. A statement would have to have a value as a whole, which drivers copy, and SQLite once more into the row.
 const largeFrom = 1 << 20
 
 // large reports whether a message is put in pieces.

@@ -30,7 +30,7 @@ var mysqlDialect = dialect{
 	newest:  "LAST_INSERT_ID()",
 	release: "DELETE m FROM stompserver_copies c STRAIGHT_JOIN ar_messages m ON m.id = c.message WHERE c.queue = ? AND NOT EXISTS (" + otherCopy + ") AND ",
 	begin:   "START TRANSACTION",
-	scanned: fmt.Sprintf("m.id, m.stomp_id, IF(LENGTH(m.frame) < %[1]d, m.frame, NULL), IF(LENGTH(m.frame) < %[1]d, m.stored, NULL), m.queue, m.seq, m.size, m.attempts, m.checksum", aloneFrom),
+	scanned: scannedBy("LENGTH"),
 	longest: 1 << 30,
 	name:    255,
 	lock: func(ctx context.Context, c *sql.Conn) (bool, error) {

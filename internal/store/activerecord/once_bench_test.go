@@ -60,3 +60,30 @@ func BenchmarkOnceSQLite(b *testing.B) {
 		return open(t, cfg)
 	})
 }
+
+// BenchmarkLargeSQLite puts, reads and acks a message.
+func BenchmarkLargeSQLite(b *testing.B) {
+	for _, size := range []int{1 << 20, 4 << 20, 32 << 20} {
+		b.Run(fmt.Sprint(size>>20, " MiB"), func(b *testing.B) {
+			cfg := inSQLite(b.TempDir())
+			cfg.NoSync = false
+			s := open(b, cfg)
+			m := storetest.Message(b, "/queue/a", []byte(noise(size)))
+			b.SetBytes(int64(size))
+			for seq := store.Seq(1); b.Loop(); seq++ {
+				if err := s.Write([]store.Record{put("/queue/a", seq, m)}); err != nil {
+					b.Fatal(err)
+				}
+				if rs, _, err := s.Read(nil, "/queue/a", seq-1, 1, 1); err != nil || len(rs) != 1 {
+					b.Fatal(len(rs), err)
+				}
+				if err := s.Write([]store.Record{ack("/queue/a", seq, seq)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}

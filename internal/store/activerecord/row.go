@@ -29,10 +29,11 @@ type row struct {
 	size     int64
 	attempts int64
 	checksum int64
-	summed   bool // it has a checksum
-	odd      bool // a number is none
-	zero     bool // its seq is there, and 0
-	copied   bool // it is that of a copy, with the place, and what is stored, of that
+	summed   bool   // it has a checksum
+	texts    *int64 // the sum of its texts, where the frame is left out; not nil
+	odd      bool   // a number is none
+	zero     bool   // its seq is there, and 0
+	copied   bool   // it is that of a copy, with the place, and what is stored, of that
 }
 
 // bytesOf takes bytes of a row without copying them: sql.RawBytes would copy a string. Where
@@ -41,6 +42,7 @@ type row struct {
 type bytesOf struct {
 	b     []byte
 	owned bool // by nobody else
+	spent bool // once there is a message of it: that is made where it stands
 }
 
 // Scan implements sql.Scanner.
@@ -56,6 +58,16 @@ func (r *bytesOf) Scan(src any) error {
 		*r = bytesOf{b: fmt.Append(nil, v)}
 	}
 	return nil
+}
+
+// parse takes a frame apart, which is used up by that if nobody else owns it.
+func (r *bytesOf) parse(room int) (*psych.Frame, []byte, error) {
+	if r.spent {
+		b := r.b
+		r.b = nil
+		return psych.ParseOwned(b, room)
+	}
+	return psych.ParseBody(r.b, room)
 }
 
 // rowColumns are what scan reads of ar_messages as m; copyColumns of a copy c, and the row m that it names.
@@ -158,18 +170,29 @@ func (r *row) verify() error {
 
 func (r *row) sum() int64 {
 	if r.copied {
-		return sumOfCopy(sumOfTexts(r.stompID, r.frame.b, nil), r.queue, r.seq, r.size, r.stored)
+		return sumOfCopy(r.sumOfTexts(), r.queue, r.seq, r.size, r.stored)
 	}
-	return sum(r.queue, r.seq, r.size, r.stompID, r.frame.b, r.stored)
+	return sumOfPlace(r.sumOfTexts(), r.queue, r.seq, r.size)
 }
 
-// message makes the message of a row.
+// sumOfTexts is the sum of all of its texts, or, if it is that of a copy, without what that stores.
+func (r *row) sumOfTexts() int64 {
+	switch {
+	case r.texts != nil:
+		return *r.texts
+	case r.copied:
+		return sumOfTexts(r.stompID, r.frame.b, nil)
+	}
+	return sumOfTexts(r.stompID, r.frame.b, r.stored)
+}
+
+// message makes the message of a row. Its frame may be gone then.
 func (r *row) message() (*message.Message, error) {
 	switch {
 	case len(r.stored) == 0:
-		return parse(r.frame.b, r.stompID)
+		return parse(&r.frame, r.stompID)
 	case r.copied: // it is all but the body
-		_, body, err := psych.ParseBody(r.frame.b, 0)
+		_, body, err := r.frame.parse(0)
 		if err != nil {
 			return nil, err
 		}
@@ -231,8 +254,8 @@ func (s *Store) frame(r *store.Record, dest string) (f *psych.Frame, stompID str
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // parse makes a message of a frame, which came when its message-id, or else id, says.
-func parse(text []byte, id string) (*message.Message, error) {
-	pf, body, err := psych.ParseBody(text, len(message.Tail))
+func parse(text *bytesOf, id string) (*message.Message, error) {
+	pf, body, err := text.parse(len(message.Tail))
 	if err != nil {
 		return nil, err
 	}

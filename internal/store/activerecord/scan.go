@@ -160,7 +160,7 @@ func (s *Store) scanRows(ctx context.Context, after int64, p *scanned, sc *scan)
 	look := func(r *row) {
 		var err error
 		if ours := r.queue == nil && r.zero && !r.summed; ours || sc.copies {
-			p.bodies[r.id] = body{texts: sumOfTexts(r.stompID, r.frame.b, nil), ours: ours}
+			p.bodies[r.id] = body{texts: r.sumOfTexts(), ours: ours}
 		}
 		switch {
 		case r.summed:
@@ -194,7 +194,13 @@ func (s *Store) scanRows(ctx context.Context, after int64, p *scanned, sc *scan)
 		}
 		if r.frame.b != nil || s.d.scanned == "" {
 			look(&r)
-		} else if err := s.d.alone(ctx, s, withID(r.id), look); err != nil {
+			continue
+		}
+		alone := s.d.alone
+		if (r.summed || r.queue == nil && r.zero) && s.d.sums != nil { // there is no need for a message
+			alone = s.d.sums
+		}
+		if err := alone(ctx, s, withID(r.id), look); err != nil {
 			return false, fmt.Errorf("the row with id %d: %w", r.id, err)
 		}
 	}
@@ -211,10 +217,11 @@ func (s *Store) scanCopies(ctx context.Context, after int64, p *scanned, sc *sca
 	for _, r := range mended {
 		var damage error
 		err := s.d.alone(ctx, s, copyOf(string(r.queue), store.Seq(r.seq)), func(whole *row) {
+			texts := whole.sumOfTexts()
 			var m *message.Message
 			if m, damage = whole.message(); damage == nil {
-				whole.size = int64(m.Size())
-				r.size, r.checksum = whole.size, whole.sum()
+				r.size = int64(m.Size())
+				r.checksum = sumOfCopy(texts, r.queue, r.seq, r.size, whole.stored)
 			}
 		})
 		if err == nil && damage == nil {
@@ -269,6 +276,7 @@ func (s *Store) noteCopy(r *row, err error, sc *scan) {
 
 // stray looks at a row that has no checksum.
 func (r *row) stray() (stray, error) {
+	texts := r.sumOfTexts()
 	m, err := r.message()
 	if err == nil && (r.odd || r.queue != nil && r.seq <= 0) {
 		err = errors.New("its place is none")
@@ -280,8 +288,7 @@ func (r *row) stray() (stray, error) {
 	if !st.placed {
 		st.queue = m.Destination()
 	}
-	// The place is known later; the sum is begun with what is at hand.
-	st.checksum = sumOfTexts(st.stompID, r.frame.b, r.stored)
+	st.checksum = texts // the place is known later
 	return st, nil
 }
 

@@ -32,11 +32,14 @@ var sqliteDialect = dialect{
 	upsert:   `INSERT INTO stompserver_queues (name, last, marked) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET last = excluded.last, marked = excluded.marked`,
 	newest:   "last_insert_rowid()", // which a table WITHOUT ROWID does not change
 	release:  releaseText,
+	scanned:  scannedBy("octet_length"),
 	prepares: true,
 	begin:    "BEGIN IMMEDIATE",
 	longest:  1e9 - 1<<20, // SQLITE_MAX_LENGTH is of a row
 	settle:   checkSQLite,
+	large:    fillIn,
 	alone:    aloneSQLite,
+	sums:     sumsSQLite,
 	sync:     checkpoint,
 }
 

@@ -17,7 +17,8 @@ end
 
 ArMessage.order(:id).each do |m|
   f = m.frame
-  puts [f.headers["destination"].dump, f.headers["type"].dump, f.body.dump, f.headers["message-id"] == m.stomp_id].join(" ")
+  body = f.body.size < 1000 ? f.body.dump : "#{f.body.bytesize} bytes, #{f.body.encoding},"
+  puts [f.headers["destination"].dump, f.headers["type"].dump, body, f.headers["message-id"] == m.stomp_id].join(" ")
 end
 f = StompServer::StompFrame.new
 f.command, f.headers, f.body = "MESSAGE", { "destination" => "/queue/a", "message-id" => "h-1795418394-1-9" }, "of Ruby"
