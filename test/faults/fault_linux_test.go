@@ -102,6 +102,7 @@ func playFault(t *testing.T, queue string, f *fault, k int, seed uint64) (failed
 		done := make(chan int)
 		for i := range said {
 			p := newPlayer(i, seed)
+			p.large = queue == "activerecord"
 			players = append(players, p)
 			go func() {
 				if said[i] = p.connect(s.addr); said[i] == nil {

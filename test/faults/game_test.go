@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -20,12 +21,14 @@ type put struct{ queue, body string }
 type step struct{ puts, acks []put }
 
 // A player is a client whose steps follow each other, each confirmed before the next, on two queues of
-// its own. It takes from the first.
+// its own, which are bound to a topic. It takes from the first.
 type player struct {
 	name  string
 	rnd   *rand.Rand
 	first string
 	other string
+	topic string
+	large bool // it sends large messages too, to the other: what brings one is no write call
 
 	mu        sync.Mutex
 	steps     []step
@@ -49,7 +52,7 @@ func (e *refusedError) Error() string { return e.code + ": " + e.text }
 func newPlayer(i int, seed uint64) *player {
 	return &player{
 		name: fmt.Sprint("p", i), rnd: rand.New(rand.NewPCG(seed, uint64(i))),
-		first: fmt.Sprint("/queue/a", i), other: fmt.Sprint("/queue/b", i), refused: make(map[int]bool),
+		first: fmt.Sprint("/queue/a", i), other: fmt.Sprint("/queue/b", i), topic: fmt.Sprint("/topic/t", i), refused: make(map[int]bool),
 	}
 }
 
@@ -65,7 +68,12 @@ func (p *player) connect(addr string) error {
 	p.conn, p.r = conn, bufio.NewReader(conn)
 	p.receipts, p.messages, p.failed = make(chan string, 1), make(chan map[string]string, 10000), make(chan error, 1)
 	p.waits = nil
-	if _, err := fmt.Fprintf(conn, "CONNECT\naccept-version:1.2\nhost:localhost\n\n\x00SUBSCRIBE\nid:0\nack:client-individual\ndestination:%s\nreceipt:sub-%s\n\n\x00", p.first, p.name); err != nil {
+	const bound = "SUBSCRIBE\nid:%s\nack:client-individual\ndestination:%s\nx-queue-name:%s\ndurable:true\nauto-delete:false\n%s\n\x00"
+	queue := func(name string) string { return strings.TrimPrefix(name, "/queue/") }
+	text := "CONNECT\naccept-version:1.2\nhost:localhost\n\n\x00" +
+		fmt.Sprintf(bound, "1", p.topic, queue(p.other), "prefetch-count:1\n") + "UNSUBSCRIBE\nid:1\n\n\x00" +
+		fmt.Sprintf(bound, "0", p.topic, queue(p.first), "receipt:sub-"+p.name+"\n")
+	if _, err := io.WriteString(conn, text); err != nil {
 		return err
 	}
 	receipts, messages, failed, r := p.receipts, p.messages, p.failed, p.r
@@ -81,7 +89,7 @@ func (p *player) connect(addr string) error {
 				return
 			case command == "RECEIPT":
 				receipts <- f["receipt-id"]
-			case command == "MESSAGE":
+			case command == "MESSAGE" && f["subscription"] == "0":
 				messages <- f
 			}
 		}
@@ -141,7 +149,7 @@ func (p *player) step() error {
 	var text strings.Builder
 	receipt := fmt.Sprintf("%s-%d", p.name, len(p.steps))
 	header := "receipt:" + receipt + "\n"
-	send := func(queue, header string) {
+	send := func(to, header string, queues ...string) {
 		p.n++
 		body := fmt.Sprintf("%s %d ", p.name, p.n)
 		switch p.rnd.IntN(12) {
@@ -149,9 +157,15 @@ func (p *player) step() error {
 			body += strings.Repeat("long ", 1+p.rnd.IntN(2000))
 		case 1, 2, 3:
 			body += strings.Repeat("x", p.rnd.IntN(2000))
+		case 4, 5, 6:
+			if p.large && to == p.other {
+				body += strings.Repeat("large ", 200_000+p.rnd.IntN(2000))
+			}
 		}
-		s.puts = append(s.puts, put{queue, body})
-		fmt.Fprintf(&text, "SEND\ndestination:%s\n%s\n%s\x00", queue, header, body)
+		for _, q := range queues {
+			s.puts = append(s.puts, put{q, body})
+		}
+		fmt.Fprintf(&text, "SEND\ndestination:%s\n%s\n%s\x00", to, header, body)
 	}
 	ack := func(header string) {
 		at := 0
@@ -163,18 +177,20 @@ func (p *player) step() error {
 		s.acks = append(s.acks, put{p.first, m[""]})
 		fmt.Fprintf(&text, "ACK\nid:%s\n%s\n\x00", m["ack"], header)
 	}
-	switch k := p.rnd.IntN(10); {
+	switch k := p.rnd.IntN(11); {
 	case k < 4 && len(p.waits) > 0:
 		ack(header)
 	case k < 7:
-		send(p.first, header)
+		send(p.first, header, p.first)
 	case k < 8:
-		send(p.other, header)
+		send(p.other, header, p.other)
+	case k < 9:
+		send(p.topic, header, p.first, p.other)
 	default:
 		const in = "transaction:t\n"
 		text.WriteString("BEGIN\n" + in + "\n\x00")
-		send(p.first, in)
-		send(p.other, in)
+		send(p.first, in, p.first)
+		send(p.other, in, p.other)
 		if len(p.waits) > 0 {
 			ack(in)
 		}

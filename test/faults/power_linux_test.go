@@ -31,7 +31,9 @@ func record(t *testing.T, queue string, seed uint64, steps int, flags ...string)
 	dir := t.TempDir()
 	rec := &recording{}
 	for i := range 3 {
-		rec.players = append(rec.players, newPlayer(i, seed))
+		p := newPlayer(i, seed)
+		p.large = queue == "activerecord"
+		rec.players = append(rec.players, p)
 	}
 	s := startWith(t, dir, queue, flags, "-s", "65536", "-e", "trace="+syscalls.Traced)
 	if s.ended {
