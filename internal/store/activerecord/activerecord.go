@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -131,7 +132,7 @@ func Open(cfg Config) (_ *Store, err error) {
 			return nil, err
 		}
 	}
-	for _, step := range []func(context.Context) error{s.connect, s.create, s.claim, s.syncNames, s.load, s.scan, s.forget} {
+	for _, step := range []func(context.Context) error{s.connect, s.create, s.claim, s.syncNames, s.load, s.scan, s.forget, s.shorten} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -157,6 +158,22 @@ func (s *Store) syncNames(context.Context) error {
 	_ = s.reserve.Keep() // if there is no room now, what is put is refused
 	return fs.SyncDir()
 }
+
+// shorten empties a log of SQLite that a kill has left long: SQLite would use it again, and keep its length.
+func (s *Store) shorten(context.Context) error {
+	if s.lock == nil {
+		return nil
+	}
+	st, err := os.Stat(s.cfg.Database.Database + "-wal")
+	if err != nil || st.Size() < longLog {
+		return nil
+	}
+	_, err = s.emptyLog() // unless somebody reads, or there is no room: that is no reason not to start
+	return err
+}
+
+// longLog is twice as long as a log becomes where no transaction is large.
+const longLog = 8 << 20
 
 // reserveSize is enough for what a write-ahead log holds that SQLite has not moved to its file.
 const reserveSize = 8 << 20

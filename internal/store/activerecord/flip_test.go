@@ -211,3 +211,35 @@ func TestDamagedLog(t *testing.T) {
 		t.Errorf("%d of 30 were noticed", refused)
 	}
 }
+
+// TestLongLog has a kill leave a long log, which is short after the next start, and what it has is there.
+func TestLongLog(t *testing.T) {
+	cfg := inSQLite(t.TempDir())
+	cfg.NoSync = false
+	b := open(t, cfg)
+	body := strings.Repeat("x", 12<<20)
+	write(t, b, text(t, "/queue/a", 1, body))
+	left := inSQLite(t.TempDir())
+	left.NoSync = false
+	for _, end := range []string{"", "-wal"} {
+		data, err := os.ReadFile(cfg.Database.Database + end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end != "" && len(data) < len(body) {
+			t.Fatalf("the log has %d bytes", len(data))
+		}
+		if err := os.WriteFile(left.Database.Database+end, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeIt(t, b)
+	b = open(t, left)
+	if st, err := os.Stat(left.Database.Database + "-wal"); err != nil || st.Size() > 1<<20 {
+		t.Errorf("the log is %d bytes long, %v", st.Size(), err)
+	}
+	if got := bodies(t, b, "/queue/a"); got != "1:"+body {
+		t.Errorf("it holds %d bytes", len(got))
+	}
+	closeIt(t, b)
+}
