@@ -41,7 +41,7 @@ func TestLargeRowsAsBefore(t *testing.T) {
 	for _, encoding := range []string{"UTF-8", "UTF-16le"} {
 		t.Run(encoding, func(t *testing.T) {
 			cfg := inSQLite(t.TempDir())
-			body := strings.Repeat("é ", 3<<20)
+			body := strings.Repeat("é ", 5<<20/3)
 			frame := strings.Replace(foreign, "good", `"`+body+`"`, 1)
 			change(t, cfg, fmt.Sprintf("PRAGMA encoding = '%s'", encoding),
 				"CREATE TABLE ar_messages (id integer PRIMARY KEY AUTOINCREMENT NOT NULL, stomp_id varchar NOT NULL, frame text NOT NULL)",
