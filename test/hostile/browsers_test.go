@@ -33,7 +33,7 @@ func TestManyBrowsers(t *testing.T) {
 		if w.Response.StatusCode != 101 || w.Response.Header.Get("Sec-WebSocket-Protocol") != "v12.stomp" {
 			t.Fatalf("connection %d: %s", i, w.Response.Status)
 		}
-		_, _ = io.WriteString(w, "CONNECT\naccept-version:1.2\nhost:h\nheart-beat:60000,60000\n\n\x00")
+		_, _ = io.WriteString(w, "CONNECT\naccept-version:1.2\nhost:h\nheart-beat:600000,600000\n\n\x00")
 		_, _ = fmt.Fprintf(w, "SUBSCRIBE\nid:0\ndestination:/topic/all\n\n\x00")
 		_, _ = fmt.Fprintf(w, "SUBSCRIBE\nid:1\ndestination:/topic/one.%d\nreceipt:r\n\n\x00", i)
 		for _, want := range []string{"CONNECTED\n", "RECEIPT\n"} {
@@ -50,6 +50,9 @@ func TestManyBrowsers(t *testing.T) {
 		t.Errorf("each costs %d bytes, want at most 32 KiB", each)
 	}
 
+	for _, w := range all { // to open so many may have taken minutes
+		_ = w.Conn.SetDeadline(time.Now().Add(4 * wait))
+	}
 	p := login(t, s, "1.2")
 	begin = time.Now()
 	p.send("SEND\ndestination:/topic/all\n\nfor all\x00")

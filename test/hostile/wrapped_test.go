@@ -53,7 +53,7 @@ func way(t *testing.T, s *process.Server, i int) net.Conn {
 // however it is wrapped, and however much a compressed message would become.
 func TestNoEndBeforeTheLogin(t *testing.T) {
 	s := openAll(t)
-	chunk := append([]byte("CONNECT\naccept-version:1.2\npad:"), bytes.Repeat([]byte("x"), 4<<20)...)
+	chunk := append([]byte("CONNECT\naccept-version:1.2\npad:"), bytes.Repeat([]byte("x"), 256<<10)...) // which is compressed before it goes
 	for i, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
 			underAttack(t, s, bounds{rss: 32 << 20}, func() {
@@ -62,7 +62,7 @@ func TestNoEndBeforeTheLogin(t *testing.T) {
 					c := way(t, s, i)
 					wg.Go(func() {
 						go func() { // it ends with the connection
-							for range 16 {
+							for range 256 {
 								if _, err := c.Write(chunk); err != nil {
 									return
 								}
