@@ -293,6 +293,9 @@ func (a *Address) matching() []*durable {
 // those have it.
 func (a *Address) feed(queues []string, m *message.Message, op *Op, w *Wake) bool {
 	t := a.b.Begin()
+	if len(queues) > 1 || a.keeps() {
+		m = m.Spread()
+	}
 	for _, q := range queues {
 		t.add(q, m)
 	}

@@ -190,11 +190,16 @@ func (t *Transaction) expand() {
 func (t *Transaction) feed(i int) {
 	st := t.steps[i]
 	a := Address{b: t.b, name: st.dest}
-	for _, q := range a.feeds(st.msg) {
+	queues, keeps := a.feeds(st.msg), a.keeps()
+	if len(queues) > 1 || len(queues) > 0 && keeps {
+		st.msg = st.msg.Spread()
+		t.steps[i].msg = st.msg
+	}
+	for _, q := range queues {
 		t.add(q, st.msg)
 	}
 	switch {
-	case !a.keeps():
+	case !keeps:
 	case retains(st.dest, st.msg): // which is a matter of the topic
 		t.add(keptName(a.name), st.msg)
 	default:

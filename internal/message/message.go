@@ -35,6 +35,7 @@ type Message struct {
 	plain   bool // head is the same in every version
 	joined  bool // tail follows head in one piece of memory
 	volat   bool // persistent:false
+	spread  bool // opt has places
 }
 
 // Hold counts one who keeps the message, and reports whether it is the first: so what many
@@ -43,6 +44,22 @@ func (m *Message) Hold() (first bool) { return m.holders.Add(1) == 1 }
 
 // Drop takes back one Hold and reports whether it was the last.
 func (m *Message) Drop() (last bool) { return m.holders.Add(-1) == 0 }
+
+// Spread is m for who puts it into several queues, which have it in memory once. It is for who sends m, and may put
+// another message than the one that a queue has already.
+func (m *Message) Spread() *Message {
+	o := *m.Options()
+	o.places = new(atomic.Int32)
+	return &Message{dest: m.dest, head: m.head, tail: m.tail, opt: &o, arrived: m.arrived, sender: m.sender, max: m.max,
+		plain: m.plain, joined: m.joined, volat: m.volat, spread: true}
+}
+
+// Keep says that a queue has m in memory, and reports whether that takes memory: it is the first, or m is not spread.
+// Leave takes it back likewise.
+func (m *Message) Keep() bool { return !m.spread || m.opt.places.Add(1) == 1 }
+
+// Leave takes back one Keep and reports whether that gives memory back.
+func (m *Message) Leave() bool { return !m.spread || m.opt.places.Add(-1) == 0 }
 
 // Destination is the destination exactly as its sender spelt it.
 func (m *Message) Destination() string { return m.dest }

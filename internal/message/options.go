@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"stompserver/internal/frame"
@@ -33,6 +34,8 @@ type Options struct {
 	Period time.Duration // 0: no
 	Repeat int           // how often after the first time, -1: for ever
 	Cron   string        // when it begins, instead of Due; "": no
+
+	places *atomic.Int32 // how many queues have it in memory, of a message that is spread
 }
 
 // Retain says what a message does to the one that its topic keeps for new subscribers.

@@ -68,7 +68,7 @@ func (q *queue) Lease(dst, ds []store.Delivery, unseen bool) (_ []store.Delivery
 		}
 		if s.msg == nil {
 			s.msg = d.Msg
-			q.spool.bytes.Add(int64(d.Msg.Size()))
+			q.spool.keep(d.Msg)
 		}
 		dst = s.lease(dst, d.Seq)
 		if q.tail != nil && !unseen && q.near(d.Seq) {
@@ -207,8 +207,8 @@ func (q *queue) settleAhead(seq store.Seq, only state) *message.Message {
 	q.away--
 	q.awayBytes -= n
 	if l := q.findLate(seq); l != nil && l.msg != nil {
+		q.spool.leave(l.msg)
 		l.msg = nil
-		q.spool.bytes.Add(-n)
 	}
 	return m
 }
@@ -229,7 +229,7 @@ func (q *queue) releaseAhead(seq store.Seq, attempt uint32) bool {
 		return true
 	}
 	s.state, s.attempt = s.state&(asked|told), attempt
-	q.spool.bytes.Add(-int64(s.msg.Size()))
+	q.spool.leave(s.msg)
 	s.msg = nil
 	return true
 }
@@ -244,6 +244,6 @@ func (q *queue) enter(seq store.Seq) {
 	_, s := q.win.at(seq)
 	s.attempt, s.state = a.attempt, s.state|a.state
 	if a.msg != nil {
-		q.spool.bytes.Add(-int64(a.msg.Size()))
+		q.spool.leave(a.msg)
 	}
 }

@@ -205,7 +205,7 @@ func (q *queue) takePut(c *store.Change, whole bool) {
 	q.live++
 	q.enqueued++
 	q.bytes += n
-	q.spool.bytes.Add(n)
+	q.spool.keep(c.Msg)
 }
 
 // limit is the first Seq that may not be handed out yet, because a crash would forget that
@@ -334,7 +334,7 @@ func (q *queue) gone(m *message.Message) {
 	n := int64(m.Size())
 	q.live--
 	q.bytes -= n
-	q.spool.bytes.Add(-n)
+	q.spool.leave(m)
 }
 
 func (t *tail) findLate(seq store.Seq) *late {
@@ -355,7 +355,7 @@ func (q *queue) wrote() {
 	n := 0
 	for n < len(t.late) && t.late[n].seq <= t.written && !t.late[n].held {
 		if m := t.late[n].msg; m != nil {
-			q.spool.bytes.Add(-int64(m.Size()))
+			q.spool.leave(m)
 		}
 		n++
 	}

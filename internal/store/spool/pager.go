@@ -122,9 +122,12 @@ func (q *queue) bringIn(r *store.Record) {
 		}
 		t.away--
 		t.awayBytes -= n
-		if l := t.findLate(r.Seq); l == nil {
-			q.spool.bytes.Add(n)
-		} else if l.held { // durable, and about to be shown
+		q.spool.keep(r.Msg)
+		l := t.findLate(r.Seq)
+		if l != nil && l.msg != nil { // it was in memory already
+			q.spool.leave(l.msg)
+		}
+		if l != nil && l.held { // durable, and about to be shown
 			s.state |= held
 		}
 		q.enter(r.Seq)

@@ -37,10 +37,10 @@ func (q *queue) apply(c *store.Change) {
 		q.live++
 		q.enqueued++
 		q.bytes += n
-		q.spool.bytes.Add(n)
+		q.spool.keep(c.Msg)
 		return
 	}
-	gone, stored := int64(0), false
+	gone, free, stored := int64(0), int64(0), false
 	for seq := c.Seq; seq <= c.Last; seq++ {
 		m := q.win.remove(seq, leased) // where nearly all are
 		if m == nil {
@@ -48,7 +48,10 @@ func (q *queue) apply(c *store.Change) {
 				continue
 			}
 		}
-		gone += int64(m.Size())
+		n := int64(m.Size())
+		if gone += n; m.Leave() {
+			free += n
+		}
 		stored = stored || !m.Volatile()
 		q.live--
 		q.leased--
@@ -56,7 +59,7 @@ func (q *queue) apply(c *store.Change) {
 	}
 	q.win.trim()
 	q.bytes -= gone
-	q.spool.bytes.Add(-gone)
+	q.spool.bytes.Add(-free)
 	if !stored && q.tail != nil {
 		c.Seq, c.Last = 1, 0 // there is nothing for the backend to do
 	}

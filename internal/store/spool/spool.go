@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
 
@@ -186,6 +187,20 @@ func (s *Spool) Queues() iter.Seq2[string, store.Stats] {
 				return
 			}
 		}
+	}
+}
+
+// keep counts the memory of a message that a queue has now, and leave that of one that it has no more: of one that
+// was put into several queues once.
+func (s *Spool) keep(m *message.Message) {
+	if m.Keep() {
+		s.bytes.Add(int64(m.Size()))
+	}
+}
+
+func (s *Spool) leave(m *message.Message) {
+	if m.Leave() {
+		s.bytes.Add(-int64(m.Size()))
 	}
 }
 
