@@ -59,6 +59,7 @@ func look(f io.ReaderAt, size int64, found func(id uint64, seq store.Seq, m *mes
 	ids := make(map[uint64]string)
 	parts := make(map[string][]place) // of bodies, by the keys of their messages
 	var large []largeOne
+	common := newCommon(s, p, found != nil)
 	damaged := func(key []byte, err error) {
 		s.damage.add("message %d of queue number %d: %v", keySeq(key), binary.BigEndian.Uint64(key), err)
 	}
@@ -67,7 +68,7 @@ func look(f io.ReaderAt, size int64, found func(id uint64, seq store.Seq, m *mes
 		s.held[id]++
 		found(id, keySeq(key), m, attempts)
 	}
-	p.found = func(bucket string, key []byte, at place) {
+	p.found = func(bucket string, key []byte, at place, near []byte) {
 		if bucket == string(partsBucket) {
 			if len(key) != partKey {
 				s.damage.add("a part of a message has the key %.40x", key)
@@ -77,35 +78,44 @@ func look(f io.ReaderAt, size int64, found func(id uint64, seq store.Seq, m *mes
 			return
 		}
 		if bucket == string(messagesBucket) {
-			if len(key) != 16 {
+			switch id := binary.BigEndian.Uint64(append(bytes.Clone(key), make([]byte, 8)...)); {
+			case len(key) != 16:
 				s.damage.add("a message has the key %.40x", key)
-				return
+			case id == 0:
+				common.at[uint64(keySeq(key))] = at
+			case at.size <= mostReference && common.reference(key, at, near):
+			case found == nil:
+				s.held[id]++
+			default:
+				v, err := p.read(at)
+				if err == nil && liesInParts(v) {
+					large = append(large, largeOne{bytes.Clone(key), v})
+					return
+				}
+				var m *message.Message
+				var attempts uint32
+				if err == nil {
+					m, attempts, err = parse(key, v, nil)
+				}
+				if err != nil {
+					damaged(key, err)
+					return
+				}
+				whole(key, m, attempts)
 			}
-			if found == nil {
-				s.held[binary.BigEndian.Uint64(key)]++
-				return
-			}
-			v, err := p.read(at)
-			if err == nil && liesInParts(v) {
-				large = append(large, largeOne{bytes.Clone(key), v})
-				return
-			}
-			var m *message.Message
-			var attempts uint32
-			if err == nil {
-				m, attempts, err = parse(key, v, nil)
-			}
-			if err != nil {
-				damaged(key, err)
-				return
-			}
-			whole(key, m, attempts)
 			return
 		}
 		v, err := p.read(at)
 		switch {
 		case err != nil:
 			s.damage.add("%s: %v", bucket, err)
+		case bucket == string(holdersBucket):
+			id, n, err := parseHolders(key, v)
+			if err != nil {
+				s.damage.add("message number %.40x of several queues: %v", key, err)
+				return
+			}
+			common.holders[id] = n
 		case bucket == string(queuesBucket):
 			r, err := parseQueue(key, v)
 			if err == nil && ids[r.id] != "" {
@@ -134,6 +144,7 @@ func look(f io.ReaderAt, size int64, found func(id uint64, seq store.Seq, m *mes
 		return s
 	}
 	p.walk()
+	common.look(parts, damaged, whole)
 	for _, l := range large {
 		m, attempts, err := parse(l.key, l.value, &placedParts{p, parts[string(l.key)]})
 		if err != nil {
@@ -173,6 +184,8 @@ func (l *placedParts) length() (n int, err error) {
 	}
 	return n, nil
 }
+
+func (l *placedParts) shared(uint64) (k, v []byte) { return nil, nil }
 
 func (l *placedParts) read(body []byte) error {
 	for _, at := range l.places {

@@ -1,10 +1,11 @@
 // Package dbm keeps queues in one file of bbolt, as the Ruby server kept them in a dbm.
 //
-// The file holds three buckets. "queues" has a record for each queue, under its name: what
+// The file holds these buckets. "queues" has a record for each queue, under its name: what
 // Info tells. "messages" has the messages, under the number of their queue and their Seq,
 // both big-endian, so that a queue lies together and in order: a CRC-32C of these and of what
 // follows, how often the message was handed out, and its stored form (message.AppendRecord).
-// "parts" has the bodies of large ones.
+// "parts" has the bodies of large ones, "holders" how many queues have a message that is stored once
+// for several (shared.go).
 //
 // A DBM syncs each Write, as bbolt's file is not whole after a power cut otherwise. For those who do not
 // wait for the disk a Logged has a log in front of it (group.go), and what the file lacks in memory
@@ -61,7 +62,10 @@ type DBM struct {
 	mark   *logMark // what it said of its log when it was opened; nil: nothing
 
 	// What follows belongs to Write.
-	lastID  uint64
+	lastID uint64
+
+	lastShared uint64 // the highest number of a message of several queues
+
 	unswept bool // there may be parts without a message
 	buf     []byte
 	writing uint64 // bbolt's number of the last transaction
@@ -81,7 +85,8 @@ var (
 	floorKey       = []byte("floor")
 )
 
-// Version 1 had no checksums for anything but the content of messages. Version 2 knew no log.
+// Version 1 had no checksums for anything but the content of messages. Version 2 knew no log, and stored
+// a message anew for each queue.
 const version = "3"
 
 func known(v string) bool { return v == version || v == "1" || v == "2" }
@@ -223,6 +228,10 @@ func (d *DBM) load(tx *bbolt.Tx) error {
 	if err != nil {
 		return err
 	}
+	if _, err := tx.CreateBucketIfNotExists(holdersBucket); err != nil {
+		return err
+	}
+	d.lastShared = lastShared(messages)
 	_, _, d.unswept = firstStray(parts, messages)
 	queues, err := tx.CreateBucketIfNotExists(queuesBucket)
 	if err != nil {

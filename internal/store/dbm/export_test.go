@@ -1,6 +1,10 @@
 package dbm
 
-import "go.etcd.io/bbolt"
+import (
+	"go.etcd.io/bbolt"
+
+	"stompserver/internal/store"
+)
 
 // TakeApart has bodies of from bytes and more taken apart, and a transaction have so many bytes of
 // parts.
@@ -71,4 +75,28 @@ func (l *Logged) Abandon() {
 	<-l.done
 	_ = l.files.close()
 	_ = l.db.Close()
+}
+
+// Holders is how many messages several queues have.
+func (d *DBM) Holders() (n int) {
+	_ = d.db.View(func(tx *bbolt.Tx) error {
+		n = tx.Bucket(holdersBucket).Stats().KeyN
+		return nil
+	})
+	return n
+}
+
+// SetHolders says of a message that n queues have it.
+func (d *DBM) SetHolders(id, n uint64) error {
+	return d.db.Update(func(tx *bbolt.Tx) error {
+		if n == 0 {
+			return tx.Bucket(holdersBucket).Delete(holderKey(id))
+		}
+		return tx.Bucket(holdersBucket).Put(holderKey(id), appendHolders(holderKey(id), n))
+	})
+}
+
+// LoseMessage removes a message, or a reference to one, behind everybody's back.
+func (d *DBM) LoseMessage(id uint64, seq store.Seq) error {
+	return d.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(messagesBucket).Delete(appendKey(nil, id, seq)) })
 }

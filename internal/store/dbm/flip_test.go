@@ -55,6 +55,15 @@ func newFlipped(t *testing.T, rnd *rand.Rand) *flipped {
 			f.want[name], f.ever[name] = make(map[store.Seq]string), make(map[store.Seq]string)
 		}
 		f.want[name][seq], f.ever[name][seq] = body, body
+		if i%20 == 7 { // it is put into the others too
+			for _, other := range []string{"/queue/a", "/queue/b", "/queue/c"} {
+				if other != name && f.want[other] != nil {
+					seqs[other]++
+					rs = append(rs, store.Record{Kind: store.RecordPut, Queue: other, Seq: seqs[other], Msg: rs[0].Msg})
+					f.want[other][seqs[other]], f.ever[other][seqs[other]] = body, body
+				}
+			}
+		}
 		if i%5 == 4 && seq > 9 {
 			rs = append(rs, store.Record{Kind: store.RecordAck, Queue: name, Seq: seq - 9, Last: seq - 8})
 			delete(f.want[name], seq-9)
@@ -244,7 +253,7 @@ func TestSalvage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"missing=1", "message 131 of queue number", "its checksum does not fit", ".damaged-"} {
+	for _, want := range []string{"missing=1", "of queue number", "its checksum does not fit", ".damaged-"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %q: %s", want, log.String())
 		}
@@ -270,10 +279,16 @@ func TestSalvage(t *testing.T) {
 	_ = b.Close()
 }
 
-// TestVersion1 reads what an earlier build wrote.
-func TestVersion1(t *testing.T) {
+// TestVersions reads what earlier builds wrote, and goes on with it.
+func TestVersions(t *testing.T) {
+	for _, name := range []string{"version1.db", "version2.db"} {
+		t.Run(name, func(t *testing.T) { goesOnWith(t, filepath.Join("testdata", name)) })
+	}
+}
+
+func goesOnWith(t *testing.T, name string) {
 	path := filepath.Join(t.TempDir(), "queues.db")
-	old, err := os.ReadFile("testdata/version1.db")
+	old, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -208,13 +208,22 @@ type change struct {
 	mark    *logMark             // how far the log is in the database with that; nil: as before
 }
 
-// change is what the layer makes of the database, in such an order that what is shared comes together.
-func (l *layer) change() *change {
+// names are its queues, in the order of their numbers, behind which those come that have none yet. Keys that
+// come in order are quicker to put: bbolt moves those behind them, of which a transaction may have very many.
+func (l *layer) names(id func(string) uint64) []string {
+	names := slices.Sorted(maps.Keys(l.queues))
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(id(a)-1, id(b)-1) }) // none is the last
+	return names
+}
+
+// change is what the layer makes of the database, in such an order that what is shared comes together. Id tells the
+// number of a queue, 0 if it has none.
+func (l *layer) change(id func(string) uint64) *change {
 	c := &change{lasts: make(map[string]store.Seq, len(l.queues))}
 	var order []*message.Message
 	shared := make(map[*message.Message][]store.Record)
 	var tries []store.Record
-	for _, name := range slices.Sorted(maps.Keys(l.queues)) {
+	for _, name := range l.names(id) {
 		q := l.queues[name]
 		c.lasts[name] = q.last
 		for _, s := range q.removed {

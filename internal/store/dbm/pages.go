@@ -48,7 +48,7 @@ type pages struct {
 	size int64
 
 	problem func(format string, args ...any)
-	found   func(bucket string, key []byte, at place) // called for all that buckets have
+	found   func(bucket string, key []byte, at place, near []byte) // called for all that buckets have; near is the value, if it is at hand
 
 	page  int64
 	high  uint64 // how many pages there are
@@ -283,14 +283,18 @@ func (p *pages) elements(pg *page, bucket string, low, high []byte, depth int) {
 		case flags != 0 || bucket == "":
 			p.problem("page %d has an element with the flags %#x", pg.id, flags)
 		default:
-			p.found(bucket, key, place{pg.at + from, size})
+			var near []byte
+			if from+size <= int64(len(pg.buf)) {
+				near = pg.buf[from : from+size]
+			}
+			p.found(bucket, key, place{pg.at + from, size}, near)
 		}
 	}
 }
 
 // bucket looks at what an element of the root leads to.
 func (p *pages) bucket(pg *page, name string, from, size int64, depth int) {
-	if !slices.Contains([]string{string(queuesBucket), string(messagesBucket), string(partsBucket), string(metaBucket)}, name) {
+	if !slices.Contains([]string{string(queuesBucket), string(messagesBucket), string(partsBucket), string(holdersBucket), string(metaBucket)}, name) {
 		p.problem("page %d has a bucket with the name %.40q", pg.id, name)
 		return
 	}

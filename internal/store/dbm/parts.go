@@ -2,6 +2,7 @@ package dbm
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"unsafe"
@@ -50,20 +51,35 @@ func (s *sizes) large(rec *store.Record) bool {
 
 // A partWriter puts the parts of a Write's large bodies, in order.
 type partWriter struct {
-	sizes   *sizes
-	rs      []store.Record
-	touched map[string]*record
-	next    int // of rs
-	part    int // of the body of rs[next]
-	left    int // bytes that are not put
+	sizes  *sizes
+	bodies []largeBody
+	part   int // of the first of bodies
+	left   int // bytes that are not put
 }
 
-func newPartWriter(s *sizes, rs []store.Record, touched map[string]*record) *partWriter {
-	w := &partWriter{sizes: s, rs: rs, touched: touched}
-	for i := range rs {
-		if s.large(&rs[i]) {
-			w.left += len(rs[i].Msg.Body())
+// A largeBody is one of the message with a key.
+type largeBody struct {
+	id   uint64
+	seq  store.Seq
+	body []byte
+}
+
+func newPartWriter(s *sizes, rs []store.Record, runs []run, touched map[string]*record) *partWriter {
+	w := &partWriter{sizes: s}
+	for i := 0; len(rs) > 0; i++ {
+		n := 1
+		if runs != nil {
+			n = runs[i].n
 		}
+		if s.large(&rs[0]) {
+			b := largeBody{touched[rs[0].Queue].id, rs[0].Seq, rs[0].Msg.Body()}
+			if n > 1 {
+				b.id, b.seq = 0, store.Seq(runs[i].id)
+			}
+			w.bodies = append(w.bodies, b)
+			w.left += len(b.body)
+		}
+		rs = rs[n:]
 	}
 	return w
 }
@@ -71,25 +87,21 @@ func newPartWriter(s *sizes, rs []store.Record, touched map[string]*record) *par
 // put puts parts of at most so many bytes.
 func (w *partWriter) put(tx *bbolt.Tx, most int) error {
 	b := tx.Bucket(partsBucket)
-	for ; w.next < len(w.rs); w.next, w.part = w.next+1, 0 {
-		rec := &w.rs[w.next]
-		if !w.sizes.large(rec) {
-			continue
-		}
-		body, id := rec.Msg.Body(), w.touched[rec.Queue].id
-		for at := w.part * w.sizes.part; at < len(body); at, w.part = at+w.sizes.part, w.part+1 {
+	for ; len(w.bodies) > 0; w.bodies, w.part = w.bodies[1:], 0 {
+		of := w.bodies[0]
+		for at := w.part * w.sizes.part; at < len(of.body); at, w.part = at+w.sizes.part, w.part+1 {
 			if most <= 0 {
 				return nil
 			}
-			piece := body[at:min(at+w.sizes.part, len(body))]
-			if err := b.Put(appendPartKey(nil, id, rec.Seq, w.part), piece); err != nil {
+			piece := of.body[at:min(at+w.sizes.part, len(of.body))]
+			if err := b.Put(appendPartKey(nil, of.id, of.seq, w.part), piece); err != nil {
 				return err
 			}
 			w.left -= len(piece)
 			most -= len(piece)
 		}
 		// Behind the last may lie what could not be swept.
-		if err := removeParts(b, id, rec.Seq, w.part); err != nil {
+		if err := removeParts(b, of.id, of.seq, w.part); err != nil {
 			return err
 		}
 	}
@@ -249,17 +261,33 @@ func cutParts(rec []byte) (length int, sum uint32, head []byte, err error) {
 	return int(n), binary.BigEndian.Uint32(rec), rec[4:], nil
 }
 
-// A body in parts, of one message.
-type bodyInParts interface {
+// What lies elsewhere of one message: its body, in parts, or all of it.
+type elsewhere interface {
 	length() (int, error)
 	read(body []byte) error
+	shared(id uint64) (k, v []byte) // is about that message from now on
 }
 
-// parse makes the message of the value v of key k. Its body may lie in parts.
-func parse(k, v []byte, parts bodyInParts) (m *message.Message, attempts uint32, err error) {
+// parse makes the message of the value v of key k, or of what that refers to.
+func parse(k, v []byte, parts elsewhere) (m *message.Message, attempts uint32, err error) {
 	attempts, rec, err := splitValue(k, v)
 	if err != nil {
 		return nil, 0, err
+	}
+	if len(rec) > 0 && rec[0] == inShared {
+		id, _, err := cutReference(rec)
+		if err != nil {
+			return nil, 0, err
+		}
+		var v []byte
+		if parts != nil {
+			k, v = parts.shared(id)
+		}
+		if v == nil || isReference(v) {
+			return nil, 0, errMissing
+		}
+		m, _, err := parse(k, v, parts)
+		return m, attempts, err
 	}
 	if len(rec) == 0 || rec[0] != inParts {
 		m, err = message.ParseRecord(rec)
@@ -283,6 +311,13 @@ func parse(k, v []byte, parts bodyInParts) (m *message.Message, attempts uint32,
 		return nil
 	})
 	return m, attempts, err
+}
+
+var errMissing = errors.New("what several queues have of it is missing: the message is damaged")
+
+func (s *storedParts) shared(id uint64) (k, v []byte) {
+	s.key = appendKey(nil, 0, store.Seq(id))
+	return s.key, s.tx.Bucket(messagesBucket).Get(s.key)
 }
 
 // storedParts are the parts of the message with a key.
@@ -324,6 +359,10 @@ func sizeOf(v []byte) (int, error) {
 		return 0, errDamaged
 	}
 	rec := v[4+n:]
+	if len(rec) > 0 && rec[0] == inShared {
+		_, size, err := cutReference(rec)
+		return size, err
+	}
 	if len(rec) == 0 || rec[0] != inParts {
 		return message.SizeOfRecord(rec)
 	}

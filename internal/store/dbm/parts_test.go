@@ -197,11 +197,14 @@ func TestCrashesWithParts(t *testing.T) {
 		if got.String() != sure.String() {
 			t.Fatalf("round %d: got\n%.3000s\nwant\n%.3000s", round, got, sure)
 		}
-		parts := 0
+		parts, seen := 0, make(map[string]bool)
 		for _, q := range sure {
 			for _, m := range q {
 				body := m[:strings.LastIndex(m, ":")]
-				parts += (len(body) + 99) / 100
+				if !seen[body] { // what is put into several queues is stored once
+					parts += (len(body) + 99) / 100
+				}
+				seen[body] = true
 			}
 		}
 		if n := b.Parts(); n != parts {

@@ -86,7 +86,7 @@ func (d *DBM) lastOf(name string) store.Seq {
 // in it. Where there is no room for that, what makes some goes first: the log, which is durable then,
 // has all of it still.
 func (d *DBM) bring(l *layer, mark *logMark, syncLog func() error) error {
-	c := l.change()
+	c := l.change(d.idOf)
 	c.mark = mark
 	err := d.writeOnce(c)
 	if !errors.Is(err, store.ErrFull) {

@@ -56,33 +56,42 @@ func copyWhole(path string, f io.ReaderAt, from int64, damaged *survey) (kept in
 	if err != nil {
 		return 0, err
 	}
-	names := make(map[uint64]string)
+	names, taken := make(map[uint64]string), make(map[string]bool)
 	for name, r := range damaged.records {
 		names[r.id] = name
 	}
-	var rs []store.Record
+	var rs, tries []store.Record
 	size := 0
 	flush := func() {
-		if err == nil && len(rs) > 0 {
+		if rs = append(rs, tries...); err == nil && len(rs) > 0 {
 			err = d.Write(rs)
 		}
-		rs, size = rs[:0], 0
+		rs, tries, size = rs[:0], tries[:0], 0
 	}
-	add := func(r store.Record, n int) {
-		rs = append(rs, r)
-		if size += n + 100; size > 8<<20 {
-			flush()
+	// What several queues have comes together, and stays so.
+	add := func(r store.Record) {
+		if n := len(rs); n > 0 && rs[n-1].Msg == r.Msg {
+			size += 100
+		} else {
+			if size > 8<<20 {
+				flush()
+			}
+			size += r.Msg.Size() + 100
 		}
+		rs = append(rs, r)
 	}
 	look(f, from, func(id uint64, seq store.Seq, m *message.Message, attempts uint32) {
 		name := names[id]
-		if name == "" {
-			name = m.Destination() // the record of its queue is damaged
+		if name == "" { // the record of its queue is damaged
+			if name = m.Destination(); damaged.records[name] != nil || taken[name] { // it is in several
+				name = fmt.Sprint("/queue/recovered/", id)
+			}
+			names[id], taken[name] = name, true
 		}
 		kept++
-		add(store.Record{Kind: store.RecordPut, Queue: name, Seq: seq, Msg: m}, m.Size())
+		add(store.Record{Kind: store.RecordPut, Queue: name, Seq: seq, Msg: m})
 		if attempts > 0 {
-			add(store.Record{Kind: store.RecordAttempts, Queue: name, Seq: seq, Attempts: attempts}, 0)
+			tries = append(tries, store.Record{Kind: store.RecordAttempts, Queue: name, Seq: seq, Attempts: attempts})
 		}
 	})
 	flush()

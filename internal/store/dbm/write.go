@@ -53,7 +53,7 @@ func (d *DBM) free() int64 { return int64(d.db.Stats().FreePageN) * int64(d.db.I
 
 func sizeOfPuts(rs []store.Record) (n int64) {
 	for i := range rs {
-		if rs[i].Kind == store.RecordPut {
+		if rs[i].Kind == store.RecordPut && (i == 0 || rs[i-1].Msg != rs[i].Msg) {
 			n += int64(rs[i].Msg.Size())
 		}
 	}
@@ -68,7 +68,8 @@ func (d *DBM) writeOnce(c *change) (err error) {
 		}
 	}
 	touched := d.touch(c) // as they will be, if this succeeds
-	w := newPartWriter(&d.sizes, c.records, touched)
+	runs := d.runs(c.records)
+	w := newPartWriter(&d.sizes, c.records, runs, touched)
 	if err = d.writeAhead(w); err == nil {
 		err = d.update(func(tx *bbolt.Tx) error {
 			if c.mark != nil {
@@ -76,7 +77,7 @@ func (d *DBM) writeOnce(c *change) (err error) {
 					return err
 				}
 			}
-			return d.apply(tx, w, c.lasts)
+			return d.apply(tx, w, c, runs, touched)
 		})
 	}
 	if cap(d.buf) > mostKept {
@@ -177,23 +178,38 @@ func (d *DBM) touch(c *change) map[string]*record {
 }
 
 // apply makes the changes of a Write, and puts those parts that are not there yet.
-func (d *DBM) apply(tx *bbolt.Tx, p *partWriter, lasts map[string]store.Seq) error {
+func (d *DBM) apply(tx *bbolt.Tx, p *partWriter, c *change, runs []run, touched map[string]*record) error {
 	if err := p.put(tx, p.left); err != nil {
 		return err
 	}
-	w := writer{tx: tx, messages: tx.Bucket(messagesBucket), parts: tx.Bucket(partsBucket), sizes: p.sizes, buf: d.buf[:0]}
+	w := writer{
+		tx: tx, messages: tx.Bucket(messagesBucket), parts: tx.Bucket(partsBucket), holders: tx.Bucket(holdersBucket),
+		sizes: p.sizes, buf: d.buf[:0],
+	}
 	w.messages.FillPercent = 0.95 // keys come in order
-	for i := range p.rs {
-		if err := w.apply(p.touched[p.rs[i].Queue], &p.rs[i]); err != nil {
+	rs := c.records
+	for i := 0; len(rs) > 0; i++ {
+		n, err := 1, error(nil)
+		if runs != nil && runs[i].n > 1 {
+			n = runs[i].n
+			err = w.putShared(touched, rs[:n], runs[i].id)
+		} else {
+			err = w.apply(touched[rs[0].Queue], &rs[0])
+		}
+		if err != nil {
 			return err
 		}
+		rs = rs[n:]
 	}
-	for name, last := range lasts {
-		r := p.touched[name]
+	if err := errors.Join(w.putReferences(), w.settle()); err != nil {
+		return err
+	}
+	for name, last := range c.lasts {
+		r := touched[name]
 		r.last = max(r.last, last)
 	}
 	queues := tx.Bucket(queuesBucket)
-	for name, r := range p.touched {
+	for name, r := range touched {
 		if err := queues.Put([]byte(name), r.append([]byte(name))); err != nil {
 			return err
 		}
@@ -211,18 +227,25 @@ type writer struct {
 	tx       *bbolt.Tx
 	messages *bbolt.Bucket
 	parts    *bbolt.Bucket
+	holders  *bbolt.Bucket
 	sizes    *sizes
 	buf      []byte
 	keys     [][]byte
+	gone     map[uint64]uint64 // references to messages of several queues
+	refs     []keyed           // such references that are to be put
 }
 
 func (w *writer) apply(r *record, rec *store.Record) error {
+	if rec.Kind != store.RecordPut && len(w.refs) > 0 {
+		if err := w.putReferences(); err != nil {
+			return err
+		}
+	}
 	switch rec.Kind {
 	case store.RecordPut:
-		key := w.key(r.id, rec.Seq)
-		if rec.Seq > r.last || w.messages.Get(key) == nil {
-			r.count++
-			r.bytes += int64(rec.Msg.Size())
+		key, err := w.prepare(r, rec, w.sizes.large(rec))
+		if err != nil {
+			return err
 		}
 		r.last = max(r.last, rec.Seq)
 		return w.messages.Put(key, w.value(key, rec.Msg, 0))
@@ -270,6 +293,9 @@ func (w *writer) remove(r *record, first, last store.Seq) error {
 			r.bytes -= int64(n)
 		}
 		w.keys = append(w.keys, k)
+		if id, ok := referenceOf(k, v); ok {
+			w.letGo(id)
+		}
 		if liesInParts(v) {
 			if err := removeParts(w.parts, r.id, keySeq(k), 0); err != nil {
 				return err
