@@ -185,6 +185,9 @@ func (q *queue) endAll(ds []store.Delivery, w *Wake) []store.Delivery {
 			left = append(left, d)
 		}
 	}
+	if len(left) < len(ds) && q.groups != nil {
+		q.groups.moved = true // the next of their groups may have waited for them, before somebody who was asked already
+	}
 	clear(ds[len(left):])
 	return left
 }
