@@ -112,16 +112,12 @@ func (g *game) judge() error {
 	return g.nobodyWaits()
 }
 
-// unsure owns a group of which several messages went to different subscriptions in one step, one of them the last: it is
-// not known whether another began it anew.
+// unsure owns a group of which messages went to several subscriptions in one step: it is not known who was the last.
 var unsure = &subscription{id: "somebody"}
 
 func unknowOwners(came []delivery) {
 	for _, d := range came {
-		if !d.m.last {
-			continue
-		}
-		if slices.ContainsFunc(came, func(o delivery) bool { return o.m.group == d.m.group && o.s.q == d.s.q && o.s != d.s }) {
+		if d.m.group != "" && slices.ContainsFunc(came, func(o delivery) bool { return o.m.group == d.m.group && o.s.q == d.s.q && o.s != d.s }) {
 			d.s.q.owners[d.m.group] = unsure
 		}
 	}

@@ -88,13 +88,17 @@ func (g *game) ask(c *client, what string) *request {
 
 // move notes that r, or the server if it is nil, brings m to a place.
 func (g *game) move(m *message, place string, r *request) {
-	if m.over {
-		r = nil // it goes in any case
-	}
 	if len(m.trail) == 0 {
 		m.trail = []entry{{place: nowhere}}
 	}
 	m.trail[len(m.trail)-1].shape = m.shape
+	switch {
+	case !m.over:
+	case place == nowhere:
+		r = nil // it goes in any case
+	default:
+		m.trail = append(m.trail, entry{shape: m.shape}) // if a crash brings it back
+	}
 	m.trail = append(m.trail, entry{place: place, by: r})
 	if r != nil && !m.volatile {
 		r.parts = append(r.parts, part{m.body, &m.trail})
