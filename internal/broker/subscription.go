@@ -225,9 +225,6 @@ func (s *Subscription) Start(w *Wake) {
 	s.mu.Unlock()
 }
 
-// Filter is what it was made with.
-func (s *Subscription) Filter() Filter { return s.filter }
-
 // Browses reports whether it takes nothing from a queue. So does who follows what a topic keeps.
 func (s *Subscription) Browses() bool { return s.browser != nil }
 

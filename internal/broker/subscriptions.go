@@ -7,13 +7,15 @@ import (
 	"stompserver/internal/message"
 )
 
-// A Describer is a Consumer that says whose it is, in pairs of a name and a value. It is asked with no lock held.
-type Describer interface{ Describe() []string }
+// A Describer is a Consumer that says whose it is, in pairs of a name and a value, and what its filter is. It is
+// asked with no lock held, and perhaps before Subscribe has returned.
+type Describer interface{ Describe(f Filter) []string }
 
 // A subscribed is what there is to tell of a subscription.
 type subscribed struct {
 	dest    string
 	c       Consumer
+	filter  Filter
 	figures []figure
 }
 
@@ -56,12 +58,7 @@ func (b *Broker) subscriptions() []subscribed {
 
 // tell says what there is to tell of s. Called with its lock held.
 func (s *Subscription) tell(dest string) subscribed {
-	flying := 0
-	for i := range s.inflight.slots[s.inflight.head:] {
-		if s.inflight.slots[s.inflight.head+i].state != slotGone {
-			flying++
-		}
-	}
+	flying := s.inflight.len()
 	all := []figure{{"destinationName", dest}, {"browser", s.browser != nil}}
 	if s.mode != Auto {
 		all = append(all, figure{"dispatchedCounter", s.inflight.last}, figure{"dispatchedQueueSize", flying}, figure{"prefetchSize", s.credit + flying})
@@ -76,14 +73,14 @@ func (s *Subscription) tell(dest string) subscribed {
 		}
 		all = append(all, figure{"pendingQueueSize", s.backlog.len()}, figure{"maximumPendingMessageLimit", most})
 	}
-	return subscribed{dest, s.c, append(all, figure{"exclusive", s.exclusive}, figure{"consumerPriority", s.priority}, figure{"paused", s.paused})}
+	return subscribed{dest, s.c, s.filter, append(all, figure{"exclusive", s.exclusive}, figure{"consumerPriority", s.priority}, figure{"paused", s.paused})}
 }
 
 // controlSubscriptions answers a request for figures of all subscriptions with a message for each.
 func (b *Broker) controlSubscriptions(m *message.Message, tell func([]figure) error) error {
 	for _, s := range b.subscriptions() {
 		if d, ok := s.c.(Describer); ok {
-			who := d.Describe()
+			who := d.Describe(s.filter)
 			for i := 0; i+1 < len(who); i += 2 {
 				if who[i+1] != "" {
 					s.figures = append(s.figures, figure{who[i], who[i+1]})

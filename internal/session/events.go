@@ -34,10 +34,10 @@ func (s *session) tellSlow(sub *subscr, policy broker.Slow) {
 	w.Run()
 }
 
-// Describe implements broker.Describer.
-func (sub *subscr) Describe() []string {
+// Describe implements broker.Describer. What open has yet to set it does not read.
+func (sub *subscr) Describe(f broker.Filter) []string {
 	s := sub.s
-	selector := selectorOf(sub.bs.Filter())
+	selector := selectorOf(f)
 	if d, ok := s.b.Bound(sub.dest); ok && selector == "" {
 		selector = d.Selector
 	}
