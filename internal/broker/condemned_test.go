@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"stompserver/internal/broker"
+	"stompserver/internal/message"
 	"stompserver/internal/pattern"
 	"stompserver/internal/store"
 )
@@ -350,4 +351,43 @@ func TestCondemnedByAge(t *testing.T) {
 		synctest.Wait()
 		s.wants("once they are not", "m3", "m4")
 	})
+}
+
+// TestCondemnedBySelector: who wants some messages only is given nothing that is to make room, also when he is looked at alone.
+func TestCondemnedBySelector(t *testing.T) {
+	const dest = "/queue/a"
+	for _, filter := range []broker.Filter{nil, all{}} {
+		t.Run(fmt.Sprintf("filter %v", filter != nil), func(t *testing.T) {
+			onStage(t, func(s *stage) {
+				s.rules(dest, broker.Properties{MaxMessages: 3, WhenFull: broker.DropHead})
+				send(s, s.b, dest, "m1", "m2", "m3")
+				s.restart()
+				letGo := s.h.hold()
+				send(s, s.b, dest, "m4", "m5")
+				synctest.Wait()
+				s.h.gate.Store(nil) // from now on others are not slow
+				c := openSink(s.T, s.b, dest, 10, filter)
+				synctest.Wait()
+				var w broker.Wake
+				c.sub.Resume(&w) // for which he is looked at again
+				w.Run()
+				synctest.Wait()
+				wantBodies(s, "while it is read what is to go", bodiesOf(c.take()))
+				letGo()
+				synctest.Wait()
+				wantBodies(s, "then", bodiesOf(c.take()), "m3", "m4", "m5")
+			})
+		})
+	}
+}
+
+type all struct{}
+
+func (all) Wants(*message.Message) bool { return true }
+
+func bodiesOf(ds []broker.Delivery) (all []string) {
+	for _, d := range ds {
+		all = append(all, string(d.Msg.Body()))
+	}
+	return all
 }

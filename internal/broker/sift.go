@@ -95,7 +95,7 @@ func (q *queue) sift(s *Subscription, w *Wake) (some bool) {
 
 // siftNear is sift without the goroutine.
 func (q *queue) siftNear(s *Subscription, w *Wake) (some, more bool) {
-	if q.learns() {
+	if q.learns() || q.trimming > trimOwed { // what it would find may be about to go
 		return false, false
 	}
 	var room [siftAtOnce]store.Delivery
