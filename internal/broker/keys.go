@@ -40,7 +40,7 @@ func (q *queue) learnKeys(l *lastValues, header string) {
 			l.over = append(l.over, before.seq)
 			arrived = max(arrived, before.arrived)
 		}
-		l.keys[key] = &newest{seq: seq, arrived: arrived}
+		l.keys[key] = &newest{seq: seq, arrived: arrived, lane: laneIndex(seq)}
 	})
 	if !all && q.b.stopped() {
 		return

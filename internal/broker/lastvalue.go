@@ -35,6 +35,7 @@ type lastValues struct {
 type newest struct {
 	seq     store.Seq
 	arrived int64       // none that came before did so later
+	lane    uint8       // of its message
 	gone    bool        // it was dropped for the next one
 	sent    bool        // it came while we looked; else it was there at first
 	older   []store.Seq // found while it was on its way into the store
@@ -88,13 +89,19 @@ func (q *queue) dated(m *message.Message) *message.Message {
 	if before == nil || before.arrived < m.Arrived() {
 		return m
 	}
+	at := before.arrived + 1
+	if q.laneOfMessage(m) == before.lane { // behind which its place in the store says that it came
+		if at--; at == m.Arrived() {
+			return m
+		}
+	}
 	ends := []string{}
 	if e := m.Expires(); e != 0 { // which may be told from when it arrived
 		ends = []string{"expires", strconv.FormatInt(e, 10), "ttl", "", "expiration", ""}
 	}
 	r := m.Redirect(m.Destination(), ends...)
 	r.SetSender(m.Sender())
-	r.SetArrived(before.arrived + 1)
+	r.SetArrived(at)
 	return r
 }
 
@@ -105,8 +112,9 @@ func (q *queue) overtake(op *Op, i int, m *message.Message) {
 	if key == "" {
 		return
 	}
-	l, tag := q.last, laneTag(q.laneOfMessage(m))
-	n := &newest{sent: true, arrived: m.Arrived()}
+	l, lane := q.last, q.laneOfMessage(m)
+	tag := laneTag(lane)
+	n := &newest{sent: true, arrived: m.Arrived(), lane: lane}
 	l.mu.Lock()
 	before := l.keys[key]
 	if before != nil {

@@ -3,9 +3,11 @@ package broker_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"stompserver/internal/broker"
@@ -138,4 +140,29 @@ func TestLastValueAfterCrash(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLastValuesArriveWhenTheyDo: many messages of one key in one moment, with one priority, stay as they were sent, also where
+// another priority is in use.
+func TestLastValuesArriveWhenTheyDo(t *testing.T) {
+	match, err := pattern.Both.Parse("/queue/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inBubble(t, broker.Config{Rules: []broker.Rule{{Match: match, Properties: broker.Properties{LastValue: true}}}}, func(x *bubble) {
+		x.send("/queue/a", "other", "priority", "9", "last-value-key", "other")
+		for i := range 1000 {
+			x.send("/queue/a", strconv.Itoa(i), "last-value-key", "k", "ttl", "60000")
+		}
+		synctest.Wait()
+		c := openSink(t, x.b, "/queue/a", 10, nil)
+		ds := x.got(c, "other:1", "999:1")
+		m := ds[1].Msg
+		if ttl, _ := m.Header("ttl"); ttl != "60000" {
+			t.Errorf("its ttl is %q", ttl)
+		}
+		if ahead := m.Arrived() - time.Now().UnixMilli(); ahead > 0 {
+			t.Errorf("it arrives in %d ms", ahead)
+		}
+	})
 }
