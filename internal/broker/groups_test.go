@@ -114,3 +114,29 @@ func TestGroupWaitsForSocket(t *testing.T) {
 	w.Run()
 	wantBodies(t, "second", spell(second.take()), "3:1")
 }
+
+// TestGroupGoesOnBehindTheExpired: of a group that one consumer has comes what both want, and is over when that one is asked,
+// and behind it what only the other wants, who was asked before. It need not wait for anything.
+func TestGroupGoesOnBehindTheExpired(t *testing.T) {
+	b := newBroker(t, broker.Config{})
+	x, y := openSink(t, b, "/queue/a", 10, every(2)), openSink(t, b, "/queue/a", 10, every(3))
+	a, err := b.Address("/queue/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w broker.Wake
+	a.Send(newMessage(t, "/queue/a", "3", "message-group", "g"), broker.NewOp(nil), &w)
+	w.Run()
+	had := y.take()
+	wantBodies(t, "who has the group", spell(had), "3:1")
+	if err := y.sub.Ack(broker.Ref{Tag: had[0].Tag}, broker.NewOp(nil), &w); err != nil {
+		t.Fatal(err)
+	}
+	tx := b.Begin()
+	tx.Send(&a, newMessage(t, "/queue/a", "6", "message-group", "g", "expires", "2")) // in 1970
+	tx.Send(&a, newMessage(t, "/queue/a", "2", "message-group", "g"))
+	tx.Commit(broker.NewOp(nil), &w)
+	w.Run()
+	wantBodies(t, "what is over", spell(y.take()))
+	wantBodies(t, "what is behind it", spell(x.take()), "2:1")
+}
