@@ -100,3 +100,13 @@ func (d *DBM) SetHolders(id, n uint64) error {
 func (d *DBM) LoseMessage(id uint64, seq store.Seq) error {
 	return d.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(messagesBucket).Delete(appendKey(nil, id, seq)) })
 }
+
+// HarmQueue changes the record of a queue.
+func (d *DBM) HarmQueue(name string) error {
+	return d.db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(queuesBucket)
+		v := append([]byte(nil), b.Get([]byte(name))...)
+		v[len(v)-1] ^= 1
+		return b.Put([]byte(name), v)
+	})
+}

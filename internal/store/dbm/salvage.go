@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -83,7 +84,8 @@ func copyWhole(path string, f io.ReaderAt, from int64, damaged *survey) (kept in
 	look(f, from, func(id uint64, seq store.Seq, m *message.Message, attempts uint32) {
 		name := names[id]
 		if name == "" { // the record of its queue is damaged
-			if name = m.Destination(); damaged.records[name] != nil || taken[name] { // it is in several
+			// It may be one of several that have m, which then says a topic.
+			if name = m.Destination(); !strings.HasPrefix(name, "/queue") || damaged.records[name] != nil || taken[name] {
 				name = fmt.Sprint("/queue/recovered/", id)
 			}
 			names[id], taken[name] = name, true

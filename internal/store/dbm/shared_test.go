@@ -204,3 +204,37 @@ func TestDamagedSharing(t *testing.T) {
 		})
 	}
 }
+
+// TestNamelessQueues: where the record of its queue is damaged a message is kept where somebody can take it.
+func TestNamelessQueues(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir).(*dbm.DBM)
+	write(t, b, putInto(t, 3, 1, "one")...)
+	write(t, b, put(t, "/queue/a", 1, "two"))
+	if err := errors.Join(b.HarmQueue("/dsub/0"), b.HarmQueue("/dsub/2"), b.HarmQueue("/queue/a"), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := inDir(dir)
+	cfg.StartDamaged = true
+	b, err := dbm.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	infos, err := b.Queues()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, i := range infos {
+		if i.Name != "" {
+			got = append(got, fmt.Sprintf("%s %d", i.Name, i.Count))
+		}
+	}
+	slices.Sort(got)
+	if want := []string{"/dsub/1 1", "/queue/a 1", "/queue/recovered/1 1", "/queue/recovered/3 1"}; !slices.Equal(got, want) {
+		t.Errorf("there are %v, want %v", got, want)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
