@@ -105,6 +105,38 @@ func TestFullBehindTheLog(t *testing.T) {
 	}
 }
 
+// TestFullAtTheEnd has the disk become too full when the database has all: the log stays, as where it has not.
+func TestFullAtTheEnd(t *testing.T) {
+	var full atomic.Bool
+	dir := t.TempDir()
+	cfg := inDir(dir).FailAt(func() error {
+		if full.Load() {
+			return errFull
+		}
+		return nil
+	})
+	b := openLogged(t, cfg)
+	write(t, b, put(t, "/queue/a", 1, "one"))
+	if err := b.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	full.Store(true)
+	if err := b.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	full.Store(false)
+	b = openLogged(t, cfg)
+	if rs, _, err := b.Read(nil, "/queue/a", 0, 9, 1<<20); err != nil || len(rs) != 1 {
+		t.Errorf("%d messages, %v", len(rs), err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if names := logsIn(t, dir); len(names) > 0 {
+		t.Errorf("%q are left", names)
+	}
+}
+
 // onlyAcks is what of a Write puts nothing, and what it leads to, where that is about messages that are there.
 func onlyAcks(rs []store.Record, before storetest.State) (acks []store.Record, after storetest.State) {
 	after = storetest.State{}

@@ -350,14 +350,14 @@ func (l *Logged) Close() error {
 	err := l.drain()
 	close(l.wake)
 	<-l.done
-	switch {
-	case errors.Is(err, store.ErrFull):
-		l.log.Warn("no room left to bring in what the log holds: it stays, for the next start", "store", l.path, "err", err)
-		err = l.files.sync()
-	case err == nil && l.ready:
+	if err == nil && l.ready {
 		if err = l.db.writeOnce(&change{mark: &logMark{salt: l.files.salt, applied: l.files.number, closed: true}}); err == nil {
 			err = l.files.remove()
 		}
+	}
+	if errors.Is(err, store.ErrFull) {
+		l.log.Warn("no room left to bring in what the log holds: it stays, for the next start", "store", l.path, "err", err)
+		err = l.files.sync()
 	}
 	return l.wrap(errors.Join(err, l.files.close(), l.db.Close()))
 }
