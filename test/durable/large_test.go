@@ -28,7 +28,7 @@ const (
 // TestLargeBody sends a body of 64 MiB and gets it back, at once and from a server that was started
 // anew: how often it is in the server's memory at the same time. On its way in it is copied out of a
 // quarter of its room, and that out of a quarter. What a database has is a frame first, of which the body
-// is made: where it stands, with SQLite and MariaDB.
+// is made where it stands.
 func TestLargeBody(t *testing.T) {
 	body := bytes.Repeat([]byte("0123456789abcdef"), largeBody/16)
 	cert, key := certificate.Write(t, t.TempDir(), "a", "localhost")

@@ -3,13 +3,10 @@ package activerecord
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/stdlib"
-
 	"stompserver/internal/heap"
+	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
 
@@ -54,51 +51,16 @@ func (w *one) stored() string {
 	return "m.stored"
 }
 
-// alonePostgreSQL looks at the row where it came in: the package sql would have a copy of it.
-func alonePostgreSQL(ctx context.Context, s *Store, which one, take func(*row)) error {
-	c, err := s.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return c.Raw(func(conn any) error {
-		rows, err := conn.(*stdlib.Conn).Conn().Query(ctx, s.d.bind("SELECT "+which.columns+which.from), which.args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		if !rows.Next() {
-			return rows.Err()
-		}
-		r := row{copied: which.copied()}
-		var frame, stored pgtype.DriverBytes
-		var numbers [4]*int64
-		if err := rows.Scan(&r.id, &r.stompID, &frame, &stored, &r.queue, &numbers[0], &numbers[1], &numbers[2], &numbers[3]); err != nil {
-			return err
-		}
-		r.frame.b, r.stored, r.summed = frame, sql.RawBytes(stored), numbers[3] != nil
-		for i, n := range []*int64{&r.seq, &r.size, &r.attempts, &r.checksum} {
-			if numbers[i] != nil {
-				*n = *numbers[i]
-			}
-		}
-		r.zero = numbers[0] != nil && r.seq == 0
-		take(&r)
-		rows.Close()
-		_, err = conn.(*stdlib.Conn).Conn().Exec(ctx, anotherRow)
-		return errors.Join(rows.Err(), err)
-	})
-}
-
 // anotherRow has pgx let go of the row that it read before: it holds on to each of its columns until
 // there is another one in that place.
 const anotherRow = "SELECT 1, 2, 3, 4, 5, 6, 7, 8, 9"
 
-// aloneMySQL reads a row in pieces: the driver puts one that comes as a whole together of what it
-// copies again and again. The server reads all of the row for each, so they are few.
-func aloneMySQL(ctx context.Context, s *Store, which one, take func(*row)) error {
+// aloneOfServer reads a row in pieces: of one that comes as a whole there are two, for drivers put it together of
+// what they copy, and hold what they read before. The server reads all of the row for each, so they are few.
+func aloneOfServer(ctx context.Context, s *Store, which one, take func(*row)) error {
 	var frame, stored sql.NullInt64
-	err := s.db.QueryRowContext(ctx, "SELECT LENGTH(m.frame), LENGTH("+which.stored()+")"+which.from, which.args...).Scan(&frame, &stored)
+	text := s.d.bind("SELECT LENGTH(" + s.d.bytes + "), LENGTH(" + which.stored() + ")" + which.from)
+	err := s.db.QueryRowContext(ctx, text, which.args...).Scan(&frame, &stored)
 	if err == sql.ErrNoRows {
 		return nil
 	}
@@ -106,14 +68,14 @@ func aloneMySQL(ctx context.Context, s *Store, which one, take func(*row)) error
 		return err
 	}
 	r := row{copied: which.copied()}
-	if ok, err := s.pieces(ctx, which, "m.frame", &r.frame.b, frame); err != nil || !ok {
+	if ok, err := s.pieces(ctx, which, s.d.bytes, &r.frame.b, frame); err != nil || !ok {
 		return err
 	}
 	if ok, err := s.pieces(ctx, which, which.stored(), (*[]byte)(&r.stored), stored); err != nil || !ok {
 		return err
 	}
 	without := strings.NewReplacer("m.frame", "NULL", which.stored(), "NULL").Replace(which.columns)
-	rows, err := s.db.QueryContext(ctx, "SELECT "+without+which.from, which.args...)
+	rows, err := s.db.QueryContext(ctx, s.d.bind("SELECT "+without+which.from), which.args...)
 	if err != nil {
 		return err
 	}
@@ -131,16 +93,20 @@ func aloneMySQL(ctx context.Context, s *Store, which one, take func(*row)) error
 	return rows.Err()
 }
 
-// pieces reads a column of a row into dst. It reports false if it is gone meanwhile.
+// pieces reads what a row has in bytes into dst, with room behind it. It reports false if it is gone meanwhile.
 func (s *Store) pieces(ctx context.Context, which one, column string, dst *[]byte, size sql.NullInt64) (bool, error) {
 	if !size.Valid {
 		return true, nil
 	}
 	most := max(size.Int64/8, 4<<20)
-	b := make([]byte, size.Int64)
+	b := make([]byte, size.Int64, int(size.Int64)+len(message.Tail))
+	text := s.d.bind("SELECT SUBSTRING(" + column + " FROM ? FOR ?)" + which.from)
+	if s.d.number { // or it does not know which of its functions is meant
+		text = s.d.bind("SELECT SUBSTRING(" + column + " FROM ?::integer FOR ?::integer)" + which.from)
+	}
 	garbage := 0
 	for at := int64(0); at < size.Int64; at += most {
-		rows, err := s.db.QueryContext(ctx, "SELECT SUBSTRING(CAST("+column+" AS BINARY), ?, ?)"+which.from, append([]any{at + 1, most}, which.args...)...)
+		rows, err := s.db.QueryContext(ctx, text, append([]any{at + 1, most}, which.args...)...)
 		if err != nil {
 			return false, err
 		}
@@ -150,15 +116,17 @@ func (s *Store) pieces(ctx context.Context, which one, column string, dst *[]byt
 			err = rows.Scan(&piece)
 		}
 		copy(b[at:], piece)
-		if garbage += len(piece); garbage >= heap.Much {
-			heap.Collect()
-			garbage = 0
-		}
+		garbage += 2 * len(piece) // as it came, and as it was handed over
+		piece = nil
 		if e := rows.Close(); err == nil {
 			err = e
 		}
 		if err != nil || !there {
 			return false, err
+		}
+		if garbage >= heap.Much { // now that nobody has the last one any more
+			heap.Collect()
+			garbage = 0
 		}
 	}
 	*dst = b

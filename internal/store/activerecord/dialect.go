@@ -23,6 +23,7 @@ type dialect struct {
 	prepares bool // statements are to be prepared, and by us
 	begin    string
 
+	bytes   string // what m.frame is in UTF-8; of a server
 	scanned string // what is read of every row at the start, if not rowColumns: large frames are NULL, and read alone
 
 	longest int // bytes of a row at most, if the server does not say less

@@ -30,6 +30,7 @@ var mysqlDialect = dialect{
 	newest:  "LAST_INSERT_ID()",
 	release: "DELETE m FROM stompserver_copies c STRAIGHT_JOIN ar_messages m ON m.id = c.message WHERE c.queue = ? AND NOT EXISTS (" + otherCopy + ") AND ",
 	begin:   "START TRANSACTION",
+	bytes:   "CAST(m.frame AS BINARY)",
 	scanned: scannedBy("LENGTH"),
 	longest: 1 << 30,
 	name:    255,
@@ -44,7 +45,7 @@ var mysqlDialect = dialect{
 	settle: settleMySQL,
 	batch:  together,
 	large:  concatenate,
-	alone:  aloneMySQL,
+	alone:  aloneOfServer,
 	limit: func(ctx context.Context, c *sql.Conn) (n int, err error) {
 		err = c.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&n)
 		return n, err

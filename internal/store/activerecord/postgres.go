@@ -35,6 +35,8 @@ var postgresqlDialect = dialect{
 	release: releaseText,
 	number:  true,
 	begin:   "BEGIN",
+	bytes:   "convert_to(m.frame, 'UTF8')",
+	scanned: scannedBy("OCTET_LENGTH"),
 	longest: 1<<30 - 1<<20,
 	name:    2600, // an entry of an index is a third of a page at most
 	lock: func(ctx context.Context, c *sql.Conn) (ok bool, err error) {
@@ -48,7 +50,7 @@ var postgresqlDialect = dialect{
 		AND l.objid::bigint = hashtext(current_schema())::bigint & 4294967295 AND l.pid = ?::bigint`,
 	batch: pipeline,
 	large: copyIn,
-	alone: alonePostgreSQL,
+	alone: aloneOfServer,
 	sync:  syncPostgreSQL,
 }
 
