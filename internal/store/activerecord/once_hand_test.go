@@ -61,6 +61,27 @@ func (w *reach) onceByHand(t *testing.T) {
 	closeIt(t, b)
 }
 
+// onceAdopted takes over a row of a queue that is given what has its place apart later: it is handed out and
+// goes as any other.
+func (w *reach) onceAdopted(t *testing.T) {
+	cfg := w.at(t, t.TempDir())
+	closeIt(t, open(t, cfg)) // makes the tables
+	db := w.open(t, cfg)
+	do(t, db, "INSERT INTO ar_messages (stomp_id, frame) VALUES ('x', '"+foreign+"')")
+	b := open(t, cfg)
+	write(t, b, toAll(topical(t, "/topic/t", "m2"), 2, "/queue/a", "/queue/b")...)
+	if got := bodies(t, b, "/queue/a"); got != "1:good 2:m2" {
+		t.Errorf("it holds %s", got)
+	}
+	write(t, b, ack("/queue/a", 1, 1))
+	closeIt(t, b)
+	b = open(t, cfg)
+	if got := bodies(t, b, "/queue/a"); got != "2:m2" {
+		t.Errorf("when the first is acked it holds %s", got)
+	}
+	closeIt(t, b)
+}
+
 // onceDamage damages a row, a copy, and a large row: they are named, not handed out, and stay where they are.
 func (w *reach) onceDamage(t *testing.T) {
 	for _, tt := range []struct {

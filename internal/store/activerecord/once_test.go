@@ -112,6 +112,7 @@ func (w *reach) once(t *testing.T) {
 	t.Run("whole", w.onceWhole)
 	t.Run("which are", w.onceWhich)
 	t.Run("by hand", w.onceByHand)
+	t.Run("adopted", w.onceAdopted)
 	t.Run("damage", w.onceDamage)
 }
 

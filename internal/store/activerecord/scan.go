@@ -328,6 +328,7 @@ func (s *Store) adopt(ctx context.Context, strays []stray) error {
 			st.last = max(st.last, s.floor) + 1
 			r.seq = st.last
 		}
+		st.row = max(st.row, r.seq)
 		s.queues[r.queue], touched[r.queue] = st, st
 		r.checksum = sumOfPlace(r.checksum, []byte(r.queue), int64(r.seq), r.size)
 	}
