@@ -287,12 +287,13 @@ uses in its storage directory (or with gdbm and GDBM in place of dbm and DBM):
 func newCheckStoreCommand(g *globals) *cobra.Command {
 	c := &storeCommand{g: g}
 	cmd := &cobra.Command{
-		Use:   "check-store [DIR]",
+		Use:   "check-store [DIR | TYPE[:DIR]]",
 		Short: "Verify a storage directory that no server uses, and list what it holds",
 		Long: `Verify a storage directory that no server uses, and list what it holds.
 
 Every message is read and compared with its checksum. DIR is the storage directory that the
-configuration names, if none is given. Damage ends with exit code 74.`,
+configuration names, if none is given. All types of stores in it are verified, or the one that is
+named. Damage ends with exit code 74.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			s, err := c.load()
@@ -303,18 +304,14 @@ configuration names, if none is given. Damage ends with exit code 74.`,
 			if len(words) > 0 {
 				dir = words[0]
 			}
-			found := stompserver.FindStores(dir)
-			if len(found) == 0 {
-				return &exitError{exitIO, fmt.Errorf("no store of any type is in %s", dir)}
+			places, err := placesIn(dir, s.Config)
+			if err != nil {
+				return err
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			damaged := 0
-			for _, queue := range found {
-				p, err := stompserver.ParsePlace(queue+":"+filepath.Clean(dir), s.Config)
-				if err != nil {
-					return err
-				}
+			for _, p := range places {
 				r, err := stompserver.Check(ctx, p)
 				if err != nil {
 					return storeFailed(err, nil)
@@ -332,6 +329,26 @@ configuration names, if none is given. Damage ends with exit code 74.`,
 	}
 	c.flags(cmd)
 	return cmd
+}
+
+// placesIn are the stores in a directory; or the one that TYPE or TYPE:DIR names, if there is no directory of that name.
+func placesIn(dir string, cfg stompserver.Config) (places []stompserver.Place, err error) {
+	if _, err := os.Stat(dir); err != nil {
+		if p, err := stompserver.ParsePlace(dir, cfg); err == nil {
+			return []stompserver.Place{p}, nil
+		}
+	}
+	for _, queue := range stompserver.FindStores(dir) {
+		p, err := stompserver.ParsePlace(queue+":"+filepath.Clean(dir), cfg)
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, p)
+	}
+	if len(places) == 0 {
+		return nil, &exitError{exitIO, fmt.Errorf("no store of any type is in %s", dir)}
+	}
+	return places, nil
 }
 
 func printReport(g *globals, r *stompserver.StoreReport) error {
