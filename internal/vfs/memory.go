@@ -184,6 +184,15 @@ func (m *Memory) Open(name string, create bool) (File, error) {
 	return &memoryFile{m: m, n: n, name: name}, nil
 }
 
+// First implements FS.
+func (m *Memory) First(name string, b []byte) (int, error) {
+	f, err := m.Open(name, false)
+	if err != nil {
+		return 0, err
+	}
+	return first(f, b)
+}
+
 // List implements FS.
 func (m *Memory) List() ([]string, error) { return m.list(""), nil }
 

@@ -52,7 +52,8 @@ func TestMemorySyncAll(t *testing.T) {
 	}
 }
 
-// TestLink: a file that has two names is there by either, and one content is left by a power cut.
+// TestLink: a file that has two names is there by either, begins with what it holds, and one content is left
+// by a power cut.
 func TestLink(t *testing.T) {
 	onSystem, err := Dir(t.TempDir())
 	if err != nil {
@@ -83,6 +84,15 @@ func TestLink(t *testing.T) {
 		}
 		if err := tree.Link("a", "none", "b", "three"); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("a file that is not there: %v", err)
+		}
+		for _, room := range []int{3, 7, 20} {
+			b := make([]byte, room)
+			if n, err := tree.Folder("b").First("two", b); err != nil || string(b[:n]) != "content"[:min(room, 7)] {
+				t.Errorf("the first %d bytes are %q, %v", room, b[:n], err)
+			}
+		}
+		if _, err := tree.Folder("b").First("none", nil); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the first bytes of a file that is not there: %v", err)
 		}
 		if err := tree.Folder("a").Remove("one"); err != nil {
 			t.Fatal(err)

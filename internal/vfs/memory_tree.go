@@ -181,6 +181,10 @@ func (f memoryFolder) Open(name string, create bool) (File, error) {
 	return f.m.Open(f.path(name), create)
 }
 
+func (f memoryFolder) First(name string, b []byte) (int, error) {
+	return f.m.First(f.path(name), b)
+}
+
 func (f memoryFolder) List() ([]string, error) {
 	f.m.mu.Lock()
 	there := f.m.holds(f.path(""))

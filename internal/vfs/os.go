@@ -69,6 +69,20 @@ func (d dir) Open(name string, create bool) (File, error) {
 	return file{f}, nil
 }
 
+func (d dir) First(name string, b []byte) (int, error) { return firstOf(d.path(name), b) }
+
+// first reads what f begins with, and closes it.
+func first(f File, b []byte) (int, error) {
+	n, err := f.ReadAt(b, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	return n, err
+}
+
 func (d dir) List() ([]string, error) {
 	entries, err := os.ReadDir(string(d))
 	var names []string

@@ -22,5 +22,13 @@ func lockFile(f *os.File) error {
 	return err
 }
 
+func firstOf(name string, b []byte) (int, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	return first(file{f}, b)
+}
+
 // syncDir has nothing to do: names are durable with the file.
 func syncDir(string) error { return nil }

@@ -15,6 +15,10 @@ type FS interface {
 	// error that fs.ErrNotExist is in.
 	Open(name string, create bool) (File, error)
 
+	// First reads what a file begins with, as much as b has room for, with one call: fewer bytes are all of
+	// it, as a rule. Where it is small that is quicker than to open it.
+	First(name string, b []byte) (int, error)
+
 	// List tells the names of all files, in order.
 	List() ([]string, error)
 

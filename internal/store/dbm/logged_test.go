@@ -40,11 +40,12 @@ func (u unsynced) Open(name string, create bool) (vfs.File, error) {
 	return unsyncedFile{f}, nil
 }
 
-func (u unsynced) List() ([]string, error)             { return u.dir().List() }
-func (u unsynced) Rename(from, to string) error        { return u.dir().Rename(from, to) }
-func (u unsynced) Remove(name string) error            { return u.dir().Remove(name) }
-func (u unsynced) SyncDir() error                      { return nil }
-func (u unsynced) Lock(name string) (io.Closer, error) { return u.dir().Lock(name) }
+func (u unsynced) First(name string, b []byte) (int, error) { return u.dir().First(name, b) }
+func (u unsynced) List() ([]string, error)                  { return u.dir().List() }
+func (u unsynced) Rename(from, to string) error             { return u.dir().Rename(from, to) }
+func (u unsynced) Remove(name string) error                 { return u.dir().Remove(name) }
+func (u unsynced) SyncDir() error                           { return nil }
+func (u unsynced) Lock(name string) (io.Closer, error)      { return u.dir().Lock(name) }
 
 type unsyncedFile struct{ vfs.File }
 

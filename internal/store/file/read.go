@@ -45,7 +45,7 @@ func (f *File) Read(dst []store.Record, queue string, after store.Seq, max int, 
 		if w.at != 0 {
 			m, err = rd.message(w.at, together(all[i:]))
 		} else {
-			m, err = f.readMessage(path{folder, w.name}, queue)
+			m, err = rd.small(path{folder, w.name}, queue, int64(w.size))
 		}
 		if err != nil {
 			err = fmt.Errorf("file: message %d of %s: %w", w.seq, queue, err)
@@ -87,10 +87,11 @@ func (f *File) wanted(queue string, after store.Seq, n int) (all []wanted, folde
 
 // A placeReader reads messages that are in the log, wherever in it.
 type placeReader struct {
-	f    *File
-	seg  *segment
-	file vfs.File
-	to   []target // of the record that was read last, on a walk
+	f     *File
+	seg   *segment
+	file  vfs.File
+	whole []byte   // of a small file
+	to    []target // of the record that was read last, on a walk
 	logReader
 }
 
@@ -204,6 +205,28 @@ func (f *File) readMessage(p path, queue string) (*message.Message, error) {
 		return nil, fmt.Errorf("%s/%s: %w", p.folder, p.name, err)
 	}
 	return m, nil
+}
+
+// smallFile is how long a file may be that is read with one call. Its size is not known before, but that of its
+// message is.
+const smallFile = 16 << 10
+
+// small reads the file of a message that has so many bytes.
+func (rd *placeReader) small(p path, queue string, size int64) (*message.Message, error) {
+	if size > smallFile/2 {
+		return rd.f.readMessage(p, queue)
+	}
+	if rd.whole == nil {
+		rd.whole = make([]byte, smallFile)
+	}
+	n, err := rd.f.fs.Folder(p.folder).First(p.name, rd.whole)
+	if err == nil && n < len(rd.whole) {
+		m, err := parseFile(source{first: rd.whole[:n], size: int64(n)}, queue, p.name)
+		if err == nil {
+			return m, nil
+		}
+	}
+	return rd.f.readMessage(p, queue) // it is larger, or this tells for sure what is wrong
 }
 
 // firstBytes is how much of a file is read before it is known how long its parts are.
