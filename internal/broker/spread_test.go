@@ -3,6 +3,7 @@ package broker_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -92,5 +93,37 @@ func TestManyQueuesOneMessage(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestManyQueuesSmallMessages: what each queue needs to know of a message that is in memory once counts as memory, so that very
+// many queues of small messages do not take what nobody allowed.
+func TestManyQueuesSmallMessages(t *testing.T) {
+	const dest, subs, count = "/topic/a", 300, 500
+	st := spool.New()
+	b, err := broker.New(broker.Config{Store: st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for i := range subs {
+		if err := b.Bind(broker.Durable{Queue: fmt.Sprint("/dsub/", i), Topic: dest}, broker.NewOp(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inUse := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	counted, used := st.Bytes(), inUse()
+	for range count {
+		send(t, b, dest, "x")
+	}
+	counted, used = st.Bytes()-counted, inUse()-used
+	t.Logf("%d KiB are in use, %d KiB are counted", used>>10, counted>>10)
+	if used > counted {
+		t.Errorf("%d KiB are in use, and %d KiB are counted", used>>10, counted>>10)
 	}
 }

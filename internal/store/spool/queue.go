@@ -48,10 +48,8 @@ func (q *queue) apply(c *store.Change) {
 				continue
 			}
 		}
-		n := int64(m.Size())
-		if gone += n; m.Leave() {
-			free += n
-		}
+		gone += int64(m.Size())
+		free += cost(m, m.Leave())
 		stored = stored || !m.Volatile()
 		q.live--
 		q.leased--

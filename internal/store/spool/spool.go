@@ -191,17 +191,19 @@ func (s *Spool) Queues() iter.Seq2[string, store.Stats] {
 }
 
 // keep counts the memory of a message that a queue has now, and leave that of one that it has no more: of one that
-// was put into several queues once.
-func (s *Spool) keep(m *message.Message) {
-	if m.Keep() {
-		s.bytes.Add(int64(m.Size()))
-	}
-}
+// was put into several queues once, and what each but one of these needs beside it.
+func (s *Spool) keep(m *message.Message) { s.bytes.Add(cost(m, m.Keep())) }
 
-func (s *Spool) leave(m *message.Message) {
-	if m.Leave() {
-		s.bytes.Add(-int64(m.Size()))
+func (s *Spool) leave(m *message.Message) { s.bytes.Add(-cost(m, m.Leave())) }
+
+// place is what a queue needs, roughly, to know of a message that is in memory for another one.
+const place = 24
+
+func cost(m *message.Message, alone bool) int64 {
+	if alone {
+		return int64(m.Size())
 	}
+	return place
 }
 
 // Bytes implements store.Store.
