@@ -81,7 +81,7 @@ func (b *Broker) openDurables() error {
 				failed = errors.Join(failed, fmt.Errorf("broker: durable subscription %s: %w", queue, err))
 			}
 		}
-		failed = errors.Join(failed, d.add(one))
+		d.add(one)
 	})
 	return failed
 }
@@ -111,10 +111,10 @@ func (b *Broker) dropEnded() error {
 }
 
 // add registers one. Its name is new.
-func (d *durables) add(one Durable) error {
+func (d *durables) add(one Durable) {
 	p, err := d.trie.Separators.Parse(one.Topic)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrWildcard, err)
+	if err != nil { // until names are split again as they were when it was made
+		d.ledger.b.cfg.Log.Error("durable subscription gets nothing: with these separators its topic is no pattern", "destination", one.Queue, "topic", one.Topic, "err", err)
 	}
 	e := &durable{Durable: one, pattern: p}
 	d.table.Lock()
@@ -123,7 +123,6 @@ func (d *durables) add(one Durable) error {
 	d.ledger.b.memory.extra.Add(e.size())
 	d.trie.Add(p, e)
 	d.version.Add(1)
-	return nil
 }
 
 func (d *durables) remove(e *durable) {
@@ -162,6 +161,11 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 		return ErrHoldsBack
 	}
 	same := old != nil && old.Topic == one.Topic && old.Selector == one.Selector && old.Shared == one.Shared
+	if old == nil || old.Topic != one.Topic {
+		if _, err := d.trie.Separators.Parse(one.Topic); err != nil {
+			return fmt.Errorf("%w: %w", ErrWildcard, err)
+		}
+	}
 	write := func() {
 		d.ledger.put(op, one.Queue, "topic", one.Topic, "selector", one.Selector, "owner", one.Owner)
 		b.store.Commit(&op.batch)
@@ -171,18 +175,13 @@ func (b *Broker) Bind(one Durable, op *Op) error {
 		if one.Shared {
 			write = func() {}
 		}
-		if _, err := d.trie.Separators.Parse(one.Topic); err != nil {
-			return fmt.Errorf("%w: %w", ErrWildcard, err)
-		}
 		q.begin(write) // before anything is put there
 	}
 	if !same || one.Filter != nil { // which may be of another connection
 		if old != nil {
 			d.remove(old)
 		}
-		if err := d.add(one); err != nil {
-			return err
-		}
+		d.add(one)
 		if old != nil {
 			d.byName[one.Queue].users = old.users
 		}

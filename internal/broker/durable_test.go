@@ -1,11 +1,13 @@
 package broker_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"stompserver/internal/broker"
 	"stompserver/internal/message"
+	"stompserver/internal/pattern"
 )
 
 // A probe is a Filter that looks at something while a broker asks it.
@@ -44,4 +46,37 @@ func TestBindWhileQueuesAreReaped(t *testing.T) {
 	if got := s.bodies(); len(got) != 1 || got[0] != "kept" {
 		t.Fatalf("got %q", got)
 	}
+}
+
+// A durable subscription that is asked to take a pattern which is none stays what it was.
+func TestBindToNoPattern(t *testing.T) {
+	b := newBroker(t, broker.Config{})
+	if err := b.Bind(broker.Durable{Queue: "/dsub/d", Topic: "/topic/a"}, broker.NewOp(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Bind(broker.Durable{Queue: "/dsub/d", Topic: "/topic/>.a"}, broker.NewOp(nil)); !errors.Is(err, broker.ErrWildcard) {
+		t.Errorf("a pattern that is none: %v", err)
+	}
+	send(t, b, "/topic/a", "1")
+	wantBodies(t, "what it got", subscribe(t, b, "/dsub/d", broker.Auto, 0, 0).bodies(), "1")
+}
+
+// A durable subscription whose pattern is none where names are split elsewhere does not keep the broker from
+// starting. It keeps what it holds, and is itself again where they are split as they were.
+func TestDurableOfOtherSeparators(t *testing.T) {
+	const dest = "/topic/a.>.b/c"
+	inBubble(t, broker.Config{Separators: pattern.Slashes}, func(x *bubble) {
+		if err := x.b.Bind(broker.Durable{Queue: "/dsub/d", Topic: dest}, broker.NewOp(nil)); err != nil {
+			t.Fatal(err)
+		}
+		x.send(dest, "1")
+		x.cfg.Separators = pattern.Both
+		x.restart()
+		x.send("/topic/a.b.c", "not it")
+		x.holds("/dsub/d", 1)
+		x.cfg.Separators = pattern.Slashes
+		x.restart()
+		x.send(dest, "2")
+		x.got(openSink(t, x.b, "/dsub/d", 10, nil), "1:1", "2:1")
+	})
 }
