@@ -53,6 +53,9 @@ func ControlName(dest string) (name string, ok bool) {
 		return "", false
 	}
 	if of, ok := statsOf(dest); ok {
+		if of == allSubscriptions { // which is no queue
+			of = strings.TrimPrefix(of, destination.QueuePrefix)
+		}
 		return strings.TrimSuffix(statsControl+"/"+strings.TrimPrefix(of, "/"), "/"), true
 	}
 	for _, control := range []string{retryControl, queueControl} {
