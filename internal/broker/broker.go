@@ -263,7 +263,9 @@ func (b *Broker) queue(name string) (*queue, error) {
 	delete(b.kept, name)
 	q.halted = b.pauses.has(name)
 	q.paused = q.halted
-	q.adopt(nil) // nobody is there
+	q.mu.Lock() // nobody is there, but who makes room soon, or looks for its keys, may be before this is over
+	q.adopt(nil)
+	q.mu.Unlock()
 	b.queues[name] = q
 	b.memory.extra.Add(queueCost + int64(len(name)))
 	for _, f := range b.followers {
