@@ -14,13 +14,10 @@ import (
 	"stompserver/test/databases"
 )
 
-var databasesFlag = flag.Int("model.databases", 0, "how many programs are played with the built server on each database server, whose clients they kill")
+var databasesFlag = flag.Int("model.databases", 1, "how many programs are played with the built server on each database server, whose clients they kill")
 
 // TestKillOnDatabases is TestKill with the table in a database of another process.
 func TestKillOnDatabases(t *testing.T) {
-	if *databasesFlag == 0 {
-		t.Skip("-model.databases is 0: TestKill has the table in a file")
-	}
 	for name, start := range map[string]func(testing.TB) *databases.Server{
 		"postgresql": databases.PostgreSQL,
 		"mariadb":    func(t testing.TB) *databases.Server { return databases.MariaDB(t, nil) },
