@@ -25,11 +25,15 @@ func (a *ahead) setGone(seq store.Seq) {
 	a.gone[seq>>goneBits] |= 1 << (seq & (1<<goneBits - 1))
 }
 
-// passed forgets what the window knows by itself now.
-func (a *ahead) passed(next store.Seq) {
-	for seq := range a.slots {
+// passed forgets what the window, which has come up to next, knows by itself now. Called with mu held.
+func (q *queue) passed(next store.Seq) {
+	a := &q.ahead
+	for seq, s := range a.slots {
 		if seq < next {
 			delete(a.slots, seq)
+			if s.state&leased != 0 {
+				q.lost(s)
+			}
 		}
 	}
 	for block := range a.gone {
@@ -37,6 +41,18 @@ func (a *ahead) passed(next store.Seq) {
 			delete(a.gone, block)
 		}
 	}
+}
+
+// lost takes a message off the books that somebody has and the backend has no more: what acked it is written, and
+// only about to be settled, or it could not be stored.
+func (q *queue) lost(s *slot) {
+	q.away--
+	q.awayBytes -= int64(s.msg.Size())
+	q.leased--
+	if s.state&leaving != 0 {
+		q.dequeued++
+	}
+	q.gone(s.msg)
 }
 
 // slotOf returns the place of a message that is in the window or ahead of it, or nil.

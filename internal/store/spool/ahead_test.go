@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"stompserver/internal/store"
 	"stompserver/internal/store/spool"
@@ -103,4 +104,96 @@ func TestFarLeaseIsToldExactly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A lingering backend returns from a Write some time after it was made.
+type lingering struct {
+	*storetest.Reference
+	linger func()
+}
+
+func (b *lingering) Write(rs []store.Record) error {
+	err := b.Reference.Write(rs)
+	b.linger()
+	return err
+}
+
+// TestPassedBeforeSettled has the window come by a message that was leased ahead of it and is acked in a transaction,
+// when that is written and not settled yet: it is counted as gone once.
+func TestPassedBeforeSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const count = 1000 // more than a page, and no more than one mark is for
+		written, on := make(chan struct{}), make(chan struct{})
+		lingers := false
+		b := &lingering{Reference: &storetest.Reference{}, linger: func() {
+			if lingers {
+				written <- struct{}{}
+				<-on
+			}
+		}}
+		st, err := spool.Open(spool.Config{Backend: b, Window: 1 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &life{t, st}
+		q, other := l.queue("/queue/a"), l.queue("/queue/b")
+		for range count {
+			l.put(q)
+		}
+		fetch := func(n int) (all []store.Delivery) {
+			for len(all) < n {
+				ds, err := q.Fetch(nil, n-len(all))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if all = append(all, ds...); len(ds) == 0 {
+					return all
+				}
+				synctest.Wait()
+			}
+			return all
+		}
+		held := fetch(1) // which has all be marked as handed out
+		ds, err := q.Browse(nil, count-10, 1)
+		if err != nil || len(ds) != 1 {
+			t.Fatal(ds, err)
+		}
+		got, later := q.Lease(nil, ds, false)
+		for later {
+			synctest.Wait() // it is to be marked before
+			got, later = q.Lease(nil, ds, false)
+		}
+		if len(got) != 1 {
+			t.Fatal("it is not to be had")
+		}
+		done := make(chan error, 1)
+		tx := &store.Batch{Done: func(_ *store.Batch, err error) { done <- err }}
+		tx.Ack(q, got[0].Seq)
+		tx.Put(other, storetest.Message(t, other.Name(), nil))
+		lingers = true
+		st.Commit(tx)
+		<-written
+		held = append(held, fetch(count)...)
+		lingers = false
+		on <- struct{}{}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, fetch(count)...)
+		if s := q.Stats(); len(held) != count-1 || s.Leased != len(held) || s.Ready != 0 || s.Dequeued != 1 {
+			t.Errorf("%d are held, %+v", len(held), s)
+		}
+		for _, d := range held {
+			a := &store.Batch{Done: func(_ *store.Batch, err error) { done <- err }}
+			a.Ack(q, d.Seq)
+			st.Commit(a)
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := q.Stats(); s.Leased != 0 || s.Ready != 0 || s.Bytes != 0 || s.Dequeued != count {
+			t.Errorf("at last %+v", s)
+		}
+		l.end()
+	})
 }

@@ -95,7 +95,7 @@ func (q *queue) page(buf []store.Record) []store.Record {
 		if !more {
 			q.join()
 		}
-		q.ahead.passed(q.win.next)
+		q.passed(q.win.next)
 	}
 	q.wrote()
 	wanted := t.demand > 0
@@ -176,6 +176,7 @@ func (q *queue) join() {
 	drop(&t.late, len(t.late))
 	q.bringKept(t.last + 1)
 	q.win.skipTo(t.last + 1)
+	q.passed(q.win.next)
 	// What the backend counted and does not have, if it ever came to that.
 	q.live -= t.away
 	q.bytes -= t.awayBytes
