@@ -427,6 +427,7 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte("host: &a '*'\nuser: *a\n# c\nheartbeat: {tolerance: 2.5}\n"))
 	f.Add([]byte("auth: true\nusers: [{name: a, allow: [\"deny read /queue/>\"], roles: [b]}]\nroles: [{name: b, allow: [write >]}]\nanonymous: {allow: [read /topic/a]}\n"))
 	f.Add([]byte("prot: 1\n- a\n\t"))
+	f.Add([]byte("host: ' '\n"))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text []byte) {
 		path := filepath.Join(dir, "a.conf")

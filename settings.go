@@ -2,6 +2,7 @@ package stompserver
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -102,7 +103,7 @@ func All() []*Setting { return settings }
 var settings = slices.Concat(generalSettings, accessSettings, directorySettings, vhostSettings, portSettings, acmeSettings, limitSettings, metricsSettings)
 
 var generalSettings = []*Setting{
-	Setting{Key: "host", Restart: true, Doc: `name, IPv4 or IPv6 address to listen on, "*" for all`}.text(func(s *Settings) *string { return &s.Config.Host }),
+	Setting{Key: "host", Restart: true, Doc: `name, IPv4 or IPv6 address to listen on, "*" for all`}.address(func(s *Settings) *string { return &s.Config.Host }),
 	Setting{Key: "port", Restart: true, Doc: "port to listen on; 0 picks a free one"}.of(aNumber).with(
 		func(s *Settings, v string) error { return setPort(&s.Config.Port, v) },
 		func(s *Settings) string { return strconv.Itoa(max(s.Config.Port, 0)) }),
@@ -198,6 +199,20 @@ func (t Setting) of(k kind) Setting {
 func (t Setting) text(p func(*Settings) *string) *Setting {
 	return t.with(
 		func(s *Settings, v string) error { *p(s) = v; return nil },
+		func(s *Settings) string { return *p(s) })
+}
+
+// address is a text without blanks around it, and not of blanks alone.
+func (t Setting) address(p func(*Settings) *string) *Setting {
+	return t.with(
+		func(s *Settings, v string) error {
+			at := strings.TrimSpace(v)
+			if at == "" && v != "" {
+				return errors.New(`it is blank; name an address, or "*" for all`)
+			}
+			*p(s) = at
+			return nil
+		},
 		func(s *Settings) string { return *p(s) })
 }
 
