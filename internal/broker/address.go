@@ -194,7 +194,7 @@ func (a *Address) sendElsewhere(m *message.Message, op *Op, w *Wake) bool {
 			return a.feed(queues, m, op, w)
 		}
 	}
-	if !op.News.behind(a.b, a.name, m) && a.Wanted() {
+	if !op.News.behind(a.b, a.name, m, op) && a.Wanted() {
 		a.publish(m, w)
 	}
 	op.Finish(nil)

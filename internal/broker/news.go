@@ -9,7 +9,8 @@ import (
 
 // News is what one client has sent to topics and is not out yet. It goes out in the order in
 // which it was sent: what is part of a transaction when that is durable, and what comes behind
-// it no sooner. The zero News is ready for use.
+// it no sooner. Only then is the operation done that brought it: who has its RECEIPT may count on it,
+// also where somebody else subscribes next to a topic that keeps it. The zero News is ready for use.
 type News struct {
 	waits atomic.Bool // list is not empty
 
@@ -29,6 +30,9 @@ type news struct {
 	over     bool // the store is done
 	failed   bool
 	returned bool // Commit has returned
+	out      bool // nothing is left to publish
+	op       *Op  // is to be finished then, with err; nil: it does not wait yet
+	err      error
 }
 
 // add puts n last.
@@ -39,8 +43,9 @@ func (l *News) add(n *news) {
 	l.waits.Store(true)
 }
 
-// behind publishes m after what is not out yet, if there is any, and reports whether there is.
-func (l *News) behind(b *Broker, dest string, m *message.Message) bool {
+// behind publishes m, which op sends, after what is not out yet, if there is any, and reports whether
+// there is.
+func (l *News) behind(b *Broker, dest string, m *message.Message, op *Op) bool {
 	if l == nil || !l.waits.Load() {
 		return false
 	}
@@ -52,6 +57,7 @@ func (l *News) behind(b *Broker, dest string, m *message.Message) bool {
 	b.memory.extra.Add(int64(m.Size()))
 	n := &news{b: b, line: l, steps: []step{{dest: dest, msg: m}}, over: true, returned: true}
 	l.list = append(l.list, n)
+	op.news = n
 	return true
 }
 
@@ -65,6 +71,7 @@ func (t *Transaction) tell(steps []step, op *Op) *news {
 		t.b.memory.extra.Add(int64(st.msg.Size()))
 	}
 	n.line.add(n)
+	op.news = n
 	op.Finally(n.committed)
 	return n
 }
@@ -90,6 +97,16 @@ func (n *news) settled() bool {
 	return n.over
 }
 
+// goneOut reports whether n is out. If it is not, op is finished with err once it is.
+func (n *news) goneOut(op *Op, err error) bool {
+	n.line.mu.Lock()
+	defer n.line.mu.Unlock()
+	if !n.out {
+		n.op, n.err = op, err
+	}
+	return n.out
+}
+
 // publish sends out what it is time for, unless somebody else is at it.
 func (l *News) publish(w *Wake) {
 	l.mu.Lock()
@@ -103,6 +120,12 @@ func (l *News) publish(w *Wake) {
 		l.mu.Unlock()
 		n.publish(w)
 		l.mu.Lock()
+		n.out = true
+		if op := n.op; op != nil {
+			l.mu.Unlock()
+			op.Finish(n.err)
+			l.mu.Lock()
+		}
 		l.list[0] = nil
 		l.list = l.list[1:]
 	}

@@ -31,6 +31,7 @@ type Op struct {
 	turn  *turn           // in the line before a queue that was full; nil: in none
 	told  []string        // pairs of name and value for the receipt
 	then  func(err error) // the broker's own work, before Done; it may not call the store
+	news  *news           // what goes out before Done; nil: nothing, or it is out
 }
 
 var ops sync.Pool
@@ -87,6 +88,9 @@ func (op *Op) Finish(err error) {
 		op.then(err)
 		op.then = nil
 	}
+	if op.news != nil && !op.news.goneOut(op, err) {
+		return // it calls again
+	}
 	if op.Owner != nil {
 		op.Owner.Done(op, err)
 		op.Owner = nil
@@ -94,7 +98,7 @@ func (op *Op) Finish(err error) {
 	if op.turn != nil {
 		op.leaveLine()
 	}
-	op.Bytes, op.Token, op.Patient, op.News = 0, nil, false, nil
+	op.Bytes, op.Token, op.Patient, op.News, op.news = 0, nil, false, nil, nil
 	op.told = op.told[:0]
 	op.batch.Lazy, op.batch.Attended = false, false
 	op.batch.Reset()

@@ -61,7 +61,7 @@ func (a *Address) sendKept(m *message.Message, op *Op, w *Wake) {
 		return
 	}
 	b.keep(op, a.name, m)
-	if !op.News.behind(b, a.name, m) {
+	if !op.News.behind(b, a.name, m, op) {
 		b.publishKept(a, m, w)
 	}
 	op.Patient = false // it is out already
