@@ -104,6 +104,9 @@ func (b *book) lines(o *options) []line {
 		{fmt.Sprintf("… of writes and syncs alone (%s)", limit("one", "disk")), against("one", "one", "disk")},
 		{"… of the memory store", against("one", "one", "memory")},
 		{fmt.Sprintf("… of a bare server that writes and syncs (%s)", limit("one", "echo+disk")), against("one", "one", "echo+disk")},
+		{"… of writes and syncs alone, where server and client are one process", func(b *book, who string) string {
+			return ratio(b.ratio("one", embeddedKey(who), "one", "disk"))
+		}},
 		{"64 connections, SEND and RECEIPT", rate("many")},
 		{fmt.Sprintf("… of a group commit alone (%s)", limit("many", "disk")), against("many", "many", "disk")},
 		{"… of the memory store", against("many", "many", "memory")},

@@ -96,6 +96,15 @@ func receipts(ctx context.Context, o *options, b *book, row string, stores []*ru
 		}
 		defer own.close()
 		all = append(all, contestant{r.kind.key, roundTrips(own.addr(), conns)})
+		if conns > 1 || r.kind.queue == "activerecord" {
+			continue
+		}
+		embedded, err := startEmbedded(ctx, o, r.kind.queue)
+		if err != nil {
+			return err
+		}
+		defer embedded.close()
+		all = append(all, contestant{embeddedKey(r.kind.key), roundTrips(embedded.addr(), conns)})
 	}
 	return turns(ctx, o, b, row, all)
 }
