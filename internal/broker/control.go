@@ -3,6 +3,8 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"stompserver/internal/destination"
@@ -69,7 +71,7 @@ func ControlName(dest string) (name string, ok bool) {
 	return scheduleControl, true
 }
 
-// controlSchedule answers action:cancel and action:list, and what ActiveMQ's clients say for
+// controlSchedule answers action:cancel, action:cancel-all and action:list, and what ActiveMQ's clients say for
 // these.
 func (b *Broker) controlSchedule(_ string, m *message.Message, op *Op, w *Wake) {
 	action, _ := m.Header("action")
@@ -82,17 +84,39 @@ func (b *Broker) controlSchedule(_ string, m *message.Message, op *Op, w *Wake) 
 	if !ok {
 		replyTo, _ = m.Header("JMSReplyTo")
 	}
+	when, err := spanOf(m)
 	switch {
+	case err != nil:
+		op.Finish(err)
 	case action == "cancel" || amq == "REMOVE":
 		b.schedule.cancel(op, id)
+	case action == "cancel-all" || amq == "REMOVEALL":
+		b.schedule.cancelAll(op, when)
 	case action == "list" || amq == "BROWSE":
 		to, err := b.replyAddress(replyTo)
 		if err != nil {
 			op.Finish(err)
 			return
 		}
-		b.schedule.list(op, to, w)
+		b.schedule.list(op, to, when, w)
 	default:
-		op.Finish(fmt.Errorf("%w: it wants the header action with cancel and schedule-id, or with list and reply-to", ErrControl))
+		op.Finish(fmt.Errorf("%w: it wants the header action with cancel and schedule-id, with cancel-all, or with list and reply-to", ErrControl))
 	}
+}
+
+// spanOf reads which times a request is about: all, or from one on, or to one, as ActiveMQ spells them too.
+func spanOf(m *message.Message) (span, error) {
+	when := span{0, math.MaxInt64}
+	for name, to := range map[string]*int64{"from-time": &when.from, "ACTION_START_TIME": &when.from, "to-time": &when.to, "ACTION_END_TIME": &when.to} {
+		v, ok := m.Header(name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 0 {
+			return when, fmt.Errorf("%w: %s:%s is no time in milliseconds since 1970", ErrControl, name, v)
+		}
+		*to = n
+	}
+	return when, nil
 }

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/adhocore/gronx"
 
 	"stompserver/internal/destination"
-	"stompserver/internal/frame"
 	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
@@ -304,93 +302,4 @@ func (s *schedule) repeat(op *Op, m *message.Message, first store.Seq) {
 	}
 	s.enter(op, m.Redirect(m.Destination(), append(own, "deliver-at", strconv.FormatInt(next, 10), "AMQ_SCHEDULED_CRON", "",
 		"AMQ_SCHEDULED_REPEAT", repeat)...), false)
-}
-
-// where returns the Seq that a schedule id stands for now.
-func (s *schedule) where(id string) (store.Seq, bool) {
-	n, err := strconv.ParseUint(strings.TrimPrefix(id, idPrefix), 10, 64)
-	if err != nil || n == 0 || !strings.HasPrefix(id, idPrefix) {
-		return 0, false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if seq, ok := s.again[store.Seq(n)]; ok {
-		return seq, true
-	}
-	return store.Seq(n), true
-}
-
-// ErrNoSchedule is the error of a schedule id that names nothing that waits.
-var ErrNoSchedule = errors.New("broker: nothing waits by that schedule id")
-
-// cancel has op take what waits by that id out.
-func (s *schedule) cancel(op *Op, id string) {
-	seq, ok := s.where(id)
-	if ok {
-		ds, err := s.st.Browse(nil, seq-1, 1)
-		if err != nil {
-			op.Finish(err)
-			return
-		}
-		if len(ds) > 0 && ds[0].Seq == seq {
-			if got, _ := s.st.Lease(nil, ds, true); len(got) > 0 {
-				s.mu.Lock()
-				for first, now := range s.again {
-					if now == seq {
-						delete(s.again, first)
-					}
-				}
-				s.mu.Unlock()
-				op.batch.Ack(s.st, seq)
-				s.b.store.Commit(&op.batch)
-				return
-			}
-		}
-	}
-	op.Finish(ErrNoSchedule)
-}
-
-// list sends each message that waits to an address, with its id and its time in headers.
-func (s *schedule) list(op *Op, to *Address, w *Wake) {
-	replyTo := to.Name()
-	for after := store.Seq(0); ; {
-		ds, _, err := s.st.Page(nil, after, fireAtOnce, pageBytes)
-		if err != nil {
-			op.Finish(err)
-			return
-		}
-		if len(ds) == 0 {
-			break
-		}
-		after = ds[len(ds)-1].Seq
-		for _, d := range ds {
-			to.Send(d.Msg.Redirect(replyTo, s.describe(d)...).Shown(), NewOp(nil), w)
-		}
-	}
-	s.answer(to, replyTo, w)
-	op.Finish(nil)
-}
-
-// answer ends a list.
-func (s *schedule) answer(to *Address, replyTo string, w *Wake) {
-	f := &frame.Frame{Command: frame.Send}
-	f.Header.Add("list", "end")
-	m, err := message.New(f, replyTo, message.At(nowMilli()))
-	if err != nil {
-		panic(err) // the header is the broker's own
-	}
-	to.Send(m, NewOp(nil), w)
-}
-
-// describe are the headers by which a list tells what waits.
-func (s *schedule) describe(d store.Delivery) []string {
-	first, ok := d.Msg.Header(firstHeader)
-	if !ok {
-		first = strconv.FormatUint(uint64(d.Seq), 10)
-	}
-	target, _ := d.Msg.Header(targetHeader)
-	return []string{ScheduleID, idPrefix + first, JobID, idPrefix + first,
-		"original-destination", target, "scheduled-for", strconv.FormatInt(d.Msg.Options().Due, 10),
-		targetHeader, "", firstHeader, "", "deliver-at", "", "AMQ_SCHEDULED_PERIOD", "", "AMQ_SCHEDULED_REPEAT", "", "AMQ_SCHEDULED_CRON", "",
-		"expires", "", "ttl", "", "expiration", "", "priority", ""} // the list keeps its order
 }

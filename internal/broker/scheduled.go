@@ -1,0 +1,163 @@
+package broker
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"stompserver/internal/frame"
+	"stompserver/internal/message"
+	"stompserver/internal/store"
+)
+
+// Clients may ask what waits for its time, and take it back.
+
+// where returns the Seq that a schedule id stands for now.
+func (s *schedule) where(id string) (store.Seq, bool) {
+	n, err := strconv.ParseUint(strings.TrimPrefix(id, idPrefix), 10, 64)
+	if err != nil || n == 0 || !strings.HasPrefix(id, idPrefix) {
+		return 0, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seq, ok := s.again[store.Seq(n)]; ok {
+		return seq, true
+	}
+	return store.Seq(n), true
+}
+
+// ErrNoSchedule is the error of a schedule id that names nothing that waits.
+var ErrNoSchedule = errors.New("broker: nothing waits by that schedule id")
+
+// cancel has op take what waits by that id out.
+func (s *schedule) cancel(op *Op, id string) {
+	seq, ok := s.where(id)
+	if ok {
+		ds, err := s.st.Browse(nil, seq-1, 1)
+		if err != nil {
+			op.Finish(err)
+			return
+		}
+		if len(ds) > 0 && ds[0].Seq == seq {
+			if got, _ := s.st.Lease(nil, ds, true); len(got) > 0 {
+				s.mu.Lock()
+				for first, now := range s.again {
+					if now == seq {
+						delete(s.again, first)
+					}
+				}
+				s.mu.Unlock()
+				op.batch.Ack(s.st, seq)
+				s.b.store.Commit(&op.batch)
+				return
+			}
+		}
+	}
+	op.Finish(ErrNoSchedule)
+}
+
+// A span is a part of time, in milliseconds since 1970, its ends included.
+type span struct{ from, to int64 }
+
+func (s span) has(at int64) bool { return s.from <= at && at <= s.to }
+
+// pages calls f with what waits for a time in when, some at once, until f returns an error.
+func (s *schedule) pages(when span, f func(ds []store.Delivery) error) error {
+	for after := store.Seq(0); ; {
+		ds, _, err := s.st.Page(nil, after, fireAtOnce, pageBytes)
+		if err != nil || len(ds) == 0 {
+			return err
+		}
+		after = ds[len(ds)-1].Seq
+		ds = slices.DeleteFunc(ds, func(d store.Delivery) bool { return !when.has(d.Msg.Options().Due) })
+		if err := f(ds); err != nil {
+			return err
+		}
+	}
+}
+
+// cancelAll has op take out what waits for a time in when, and its receipt say how many these were. They are written in
+// parts, of which a crash may leave some.
+func (s *schedule) cancelAll(op *Op, when span) {
+	gone := make(map[store.Seq]bool)
+	var failed atomic.Pointer[error]
+	var parts atomic.Int64 // that are not done, and this function
+	done := func(err error) {
+		if err != nil {
+			failed.CompareAndSwap(nil, &err)
+		}
+		if parts.Add(-1) > 0 {
+			return
+		}
+		if first := failed.Load(); first != nil {
+			err = *first
+		}
+		op.Finish(err)
+	}
+	parts.Add(1)
+	err := s.pages(when, func(ds []store.Delivery) error {
+		got, _ := s.st.Lease(nil, ds, true)
+		if len(got) == 0 {
+			return nil
+		}
+		part := NewOp(nil)
+		for _, d := range got {
+			gone[d.Seq] = true
+			part.batch.Ack(s.st, d.Seq)
+		}
+		parts.Add(1)
+		part.Finally(done)
+		s.b.store.Commit(&part.batch)
+		return nil
+	})
+	s.mu.Lock()
+	for first, now := range s.again {
+		if gone[now] {
+			delete(s.again, first)
+		}
+	}
+	s.mu.Unlock()
+	op.Tell("cancelled", strconv.Itoa(len(gone)))
+	done(err)
+}
+
+// list sends each message that waits for a time in when to an address, with its id and its time in headers.
+func (s *schedule) list(op *Op, to *Address, when span, w *Wake) {
+	replyTo := to.Name()
+	err := s.pages(when, func(ds []store.Delivery) error {
+		for _, d := range ds {
+			to.Send(d.Msg.Redirect(replyTo, s.describe(d)...).Shown(), NewOp(nil), w)
+		}
+		return nil
+	})
+	if err == nil {
+		s.answer(to, replyTo, w)
+	}
+	op.Finish(err)
+}
+
+// answer ends a list.
+func (s *schedule) answer(to *Address, replyTo string, w *Wake) {
+	f := &frame.Frame{Command: frame.Send}
+	f.Header.Add("list", "end")
+	m, err := message.New(f, replyTo, message.At(nowMilli()))
+	if err != nil {
+		panic(err) // the header is the broker's own
+	}
+	to.Send(m, NewOp(nil), w)
+}
+
+// describe are the headers by which a list tells what waits.
+func (s *schedule) describe(d store.Delivery) []string {
+	first, ok := d.Msg.Header(firstHeader)
+	if !ok {
+		first = strconv.FormatUint(uint64(d.Seq), 10)
+	}
+	target, _ := d.Msg.Header(targetHeader)
+	return []string{ScheduleID, idPrefix + first, JobID, idPrefix + first,
+		"original-destination", target, "scheduled-for", strconv.FormatInt(d.Msg.Options().Due, 10),
+		targetHeader, "", firstHeader, "", "deliver-at", "", "AMQ_SCHEDULED_PERIOD", "", "AMQ_SCHEDULED_REPEAT", "", "AMQ_SCHEDULED_CRON", "",
+		"expires", "", "ttl", "", "expiration", "", "priority", ""} // the list keeps its order
+}
