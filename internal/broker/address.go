@@ -101,7 +101,7 @@ func (a *Address) Wanted() bool {
 // to a topic one wants it. One that is sent later, or kept for who comes, may.
 func (a *Address) Reaches(m *message.Message) bool {
 	o := m.Options()
-	if Later(o, nowMilli()) || o.Retain != message.RetainNothing {
+	if Later(o, m.Arrived()) || o.Retain != message.RetainNothing {
 		return true
 	}
 	if !a.Wanted() {
@@ -160,7 +160,7 @@ func (a *Address) sendSpecial(m *message.Message, op *Op, w *Wake) (known, sent 
 		tx := a.b.Begin()
 		tx.Send(a, m)
 		return true, tx.commitOrAbort(tx.Commit(op, w))
-	case Later(m.Options(), nowMilli()):
+	case Later(m.Options(), m.Arrived()):
 		if err := a.b.schedule.put(op, a.name, m); err != nil {
 			op.Finish(err)
 			return true, true

@@ -90,8 +90,10 @@ func (s *schedule) add(seq store.Seq, m *message.Message) {
 	s.b.clock.set(&s.alarm, s.dues.next())
 }
 
-// Later reports whether o asks for a time that has not come.
-func Later(o *message.Options, now int64) bool { return o.Due > now || o.Cron != "" }
+// Later reports whether o asks for a time that had not come when its message did. What has waited to be
+// handled until then is scheduled all the same, and comes at once: its sender is told of an id, it may
+// come again, and who gets it is not told what was asked for.
+func Later(o *message.Options, arrived int64) bool { return o.Due > arrived || o.Cron != "" }
 
 // ErrCron is the error of a time table that cannot be read.
 var ErrCron = errors.New("broker: the time table of a schedule cannot be read")

@@ -158,6 +158,7 @@ func (s *schedule) describe(d store.Delivery) []string {
 	target, _ := d.Msg.Header(targetHeader)
 	return []string{ScheduleID, idPrefix + first, JobID, idPrefix + first,
 		"original-destination", target, "scheduled-for", strconv.FormatInt(d.Msg.Options().Due, 10),
-		targetHeader, "", firstHeader, "", "deliver-at", "", "AMQ_SCHEDULED_PERIOD", "", "AMQ_SCHEDULED_REPEAT", "", "AMQ_SCHEDULED_CRON", "",
+		targetHeader, "", firstHeader, "", "deliver-at", "", "delay", "", "x-delay", "", "_AMQ_SCHED_DELIVERY", "",
+		"AMQ_SCHEDULED_DELAY", "", "AMQ_SCHEDULED_TIME", "", "AMQ_SCHEDULED_PERIOD", "", "AMQ_SCHEDULED_REPEAT", "", "AMQ_SCHEDULED_CRON", "",
 		"expires", "", "ttl", "", "expiration", "", "priority", ""} // the list keeps its order
 }

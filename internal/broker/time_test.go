@@ -392,6 +392,77 @@ func TestSchedule(t *testing.T) {
 	})
 }
 
+// The life of what comes later begins when it comes.
+func TestScheduleLife(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		end := x.at(time.Hour + time.Second)
+		x.send("/queue/a", "1", "delay", "3600000", "ttl", "1000")
+		x.send("/queue/b", "2", "delay", "3600000", "ttl", "1000")
+		time.Sleep(time.Hour)
+		c := openSink(x, x.b, "/queue/a", 1000, nil)
+		m := x.got(c, "1:1")[0].Msg
+		if got, _ := m.Header("expires"); got != end {
+			x.Errorf("it expires at %s, want %s", got, end)
+		}
+		if _, ok := m.Header("ttl"); ok {
+			x.Error("it has a ttl")
+		}
+		time.Sleep(time.Second - time.Millisecond)
+		x.holds("/queue/b", 1)
+		time.Sleep(time.Minute)
+		x.holds("/queue/b", 0)
+		var w broker.Wake
+		c.sub.Close(0, &w)
+	})
+}
+
+// What waits to be handled until its time has come was scheduled all the same: it has an id, repeats, and reaches
+// who is to have it.
+func TestScheduleOverdue(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		c := openSink(x, x.b, "/queue/a", 1000, nil)
+		if err := x.b.Bind(broker.Durable{Queue: "/dsub/d", Topic: "/topic/t"}, broker.NewOp(nil)); err != nil {
+			x.Fatal(err)
+		}
+		durable := openSink(x, x.b, "/dsub/d", 1000, nil)
+		late := func(dest, body string, headers ...string) (*broker.Address, *message.Message) {
+			a, err := x.b.Address(dest)
+			if err != nil {
+				x.Fatal(err)
+			}
+			m := x.message(dest, body, append(headers, "delay", "20")...)
+			time.Sleep(time.Minute)
+			return &a, m
+		}
+		told := new(toldOf)
+		var w broker.Wake
+		a, m := late("/queue/a", "r", "AMQ_SCHEDULED_PERIOD", "60000", "AMQ_SCHEDULED_REPEAT", "1")
+		a.Send(m, broker.NewOp(told), &w)
+		w.Run()
+		d := x.got(c, "r:1")[0]
+		if v, ok := d.Msg.Header("delay"); ok {
+			x.Errorf("it has delay:%s", v)
+		}
+		time.Sleep(time.Hour)
+		x.got(c, "r:1")
+		tx := x.b.Begin()
+		tx.Send(late("/topic/t", "t"))
+		tx.Commit(broker.NewOp(told), &w)
+		w.Run()
+		x.got(durable, "t:1")
+		if want := []string{broker.ScheduleID, "scheduled-1", broker.ScheduleID, "scheduled-3"}; !slices.Equal(*told, want) {
+			x.Errorf("told %q, want %q", *told, want)
+		}
+		c.sub.Close(0, &w)
+		durable.sub.Close(0, &w)
+	})
+}
+
+// A toldOf gathers what operations tell.
+type toldOf []string
+
+func (t *toldOf) Done(op *broker.Op, _ error) { *t = append(*t, op.Told()...) }
+
 // What repeats comes so often, or by its time table until it is cancelled.
 func TestScheduleRepeats(t *testing.T) {
 	inBubble(t, broker.Config{}, func(x *bubble) {

@@ -177,9 +177,8 @@ func (t *Transaction) expand() {
 	if t.b.durables.version.Load() == 0 {
 		return
 	}
-	now := nowMilli()
 	for i, st := range t.steps {
-		if st.msg != nil && !t.b.IsQueue(st.dest) && !Later(st.msg.Options(), now) {
+		if st.msg != nil && !t.b.IsQueue(st.dest) && !Later(st.msg.Options(), st.msg.Arrived()) {
 			t.feed(i)
 		}
 	}
@@ -241,12 +240,11 @@ func (t *Transaction) commit(op *Op, w *Wake) bool {
 		return true
 	}
 	var topics []step
-	now := nowMilli()
 	for _, st := range t.steps {
 		switch {
 		case st.sub != nil:
 			t.settle(st, op, w)
-		case st.msg.Special() && Later(st.msg.Options(), now):
+		case st.msg.Special() && Later(st.msg.Options(), st.msg.Arrived()):
 			_ = t.b.schedule.put(op, st.dest, st.msg) // whose time table was read before
 			if st.mark != nil {
 				t.nameSent(op, st, nil)

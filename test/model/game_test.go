@@ -140,8 +140,21 @@ func (m *message) due() int64 {
 
 // tick does what is due.
 func (g *game) tick() {
-	due := g.sorted(func(m *message) bool { return m.due() != 0 && m.due() <= now() })
+	due := g.sorted((*message).isDue)
 	g.atOnce = len(due) > 1
+	for ; len(due) > 0; due = g.sorted(func(m *message) bool { return m.where() == later && m.isDue() }) {
+		g.happen(due) // and what comes again at once, for it is late
+	}
+	g.after()
+	g.loseHeart()
+	g.after()
+}
+
+// isDue reports whether something is to happen to m.
+func (m *message) isDue() bool { return m.due() != 0 && m.due() <= now() }
+
+// happen does what is due to messages.
+func (g *game) happen(due []*message) {
 	for _, m := range due {
 		g.cause = ""
 		switch {
@@ -166,9 +179,6 @@ func (g *game) tick() {
 			g.end(m)
 		}
 	}
-	g.after()
-	g.loseHeart()
-	g.after()
 }
 
 // sorted are the messages for which is holds, each queue's in its order.

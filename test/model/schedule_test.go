@@ -31,15 +31,16 @@ func (g *game) comes(m *message) {
 		n.ids = map[string]string{}
 		n.header = maps.Clone(m.header)
 		n.trail = nil
-		n.until = m.until + m.period
+		until := max(m.until, now()-m.period) + m.period
+		n.until = until
 		if n.expires != 0 {
-			n.expires += m.period
+			n.expires += until - m.until
 		}
 		n.again--
 		g.all = append(g.all, &n)
 		g.byBody[n.body+n.to] = append(g.byBody[n.body+n.to], &n)
 		g.move(&n, later, nil)
-		n.until = m.until + m.period
+		n.until = until
 	}
 	g.logf("%s arrives", m.body)
 	g.arrive(m, nil)

@@ -217,11 +217,9 @@ func (g *game) put(to, body string, header map[string]string, sent int64, r *req
 		if m.expires != 0 {
 			m.expires += int64(n)
 		}
-		if until := sent + int64(n); until > now() {
-			g.move(m, later, r)
-			m.until = until
-			return m
-		}
+		g.move(m, later, r) // though its time may have come since, in a transaction
+		m.until = sent + int64(n)
+		return m
 	}
 	g.arrive(m, r)
 	return m
