@@ -62,6 +62,10 @@ func (s *session) finish(err error) {
 	}
 	s.drain()
 	s.giveBack()
+	if s.told { // before the client sees the end of the stream
+		s.tellEvent("disconnect", "Connection")
+		s.wake.Run()
+	}
 	switch {
 	case s.web != nil:
 		s.web.linger()
@@ -74,10 +78,6 @@ func (s *session) finish(err error) {
 	}
 	s.trace("connection closed")
 	s.depart(why)
-	if s.told {
-		s.tellEvent("disconnect", "Connection")
-		s.wake.Run()
-	}
 }
 
 // countClose counts what ended a WebSocket.

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -117,5 +118,25 @@ func TestDisconnectGivesBackFirst(t *testing.T) {
 		}
 		b.Send("DISCONNECT\nreceipt:r\n\n^@")
 		b.Expect("RECEIPT\n")
+	}
+}
+
+// TestDisconnectIsToldFirst: who sees the end of its stream has been told of to those who listen.
+func TestDisconnectIsToldFirst(t *testing.T) {
+	s := newServer(t, broker.Config{}, session.Config{})
+	e := s.dial(t)
+	e.Connect("1.2")
+	e.Send("SUBSCRIBE\nid:e\ndestination:/topic/$sys/disconnect\n\n^@SUBSCRIBE\nid:own\ndestination:/topic/own\nreceipt:r\n\n^@")
+	e.Expect("RECEIPT\n")
+	for _, ends := range []string{"DISCONNECT\n\n^@", "NONSENSE\n\n^@"} {
+		a := s.dial(t)
+		a.Connect("1.2")
+		a.Send(ends)
+		if _, err := io.Copy(io.Discard, a.R); err != nil {
+			t.Fatal(err)
+		}
+		e.Send("SEND\ndestination:/topic/own\n\n^@")
+		e.Expect("MESSAGE\nsubscription:e\n")
+		e.Expect("MESSAGE\nsubscription:own\n")
 	}
 }
