@@ -199,10 +199,12 @@ func (p *Peer) Closed() {
 	}
 }
 
+const nothing = "SEND\ndestination:/topic/nobody\nreceipt:nothing\n\n^@"
+
 // Nothing makes sure that no frame is on its way: what a later command brings comes first.
 func (p *Peer) Nothing() {
 	p.T.Helper()
-	p.Send("SEND\ndestination:/topic/nobody\nreceipt:nothing\n\n^@")
+	p.Send(nothing)
 	p.Expect("RECEIPT\nreceipt-id:nothing\n")
 }
 

@@ -1,7 +1,10 @@
 package transcript
 
 import (
+	"io"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +23,8 @@ import (
 // name:"value with blanks", the first of them without a colon is the destination, and the
 // body follows after " = ". "A: SEND /queue/a priority:9 = hello" sends it and waits for its
 // RECEIPT, "A~ ..." does not ask for one, "A? MESSAGE redelivered:true = hello" is what A must
-// get. CONNECT is answered by CONNECTED and asks for 1.2.
+// get. CONNECT is answered by CONNECTED and asks for 1.2. Lines "A& ..." that follow each other
+// are frames that A must get in any order: what two subscriptions bring has none.
 //
 // A line "!! word" calls do with the word. If it returns an address all clients are made anew
 // then, there.
@@ -34,30 +38,60 @@ func Play(t *testing.T, addr, script string, do func(word string) (addr string))
 		}
 		return fillTime(l)
 	}
+	// match compares a frame with what is expected. The values to be kept count once all is as it must be.
+	match := func(got Reply, text string) (diff string) {
+		kept := map[string]string{}
+		var lines []string
+		for _, l := range strings.Split(text, "\n") {
+			name, value, _ := strings.Cut(l, ":")
+			if strings.HasPrefix(value, "{") && strings.HasSuffix(value, "}") {
+				key := strings.Trim(value, "{}")
+				v, ok := vars[key]
+				if !ok {
+					v, ok = kept[key]
+				}
+				if !ok {
+					v, _ = got.Get(name)
+					kept[key] = v
+				}
+				l = name + ":" + v
+			}
+			lines = append(lines, fill(l))
+		}
+		if diff = Match(got, strings.Join(lines, "\n")); diff == "" {
+			maps.Copy(vars, kept)
+		}
+		return diff
+	}
 	expect := func(n int, p *Peer, text string) {
 		t.Helper()
 		got, err := p.Read()
 		if err != nil {
 			t.Fatalf("line %d: want %q, got error: %v", n+1, text, err)
 		}
-		var lines []string
-		for _, l := range strings.Split(text, "\n") {
-			name, value, _ := strings.Cut(l, ":")
-			if strings.HasPrefix(value, "{") && strings.HasSuffix(value, "}") {
-				key := strings.Trim(value, "{}")
-				if _, ok := vars[key]; !ok {
-					vars[key], _ = got.Get(name)
-					l = name + ":*"
-				}
-			}
-			lines = append(lines, fill(l))
-		}
-		if diff := Match(got, strings.Join(lines, "\n")); diff != "" {
+		if diff := match(got, text); diff != "" {
 			t.Fatalf("line %d: %s\n got %q %q %q\nwant %q", n+1, diff, got.Command, got.Header, got.Body, text)
 		}
 	}
+	// expectAll expects frames in any order: each is the first of those that it can be.
+	expectAll := func(n int, p *Peer, texts []string) {
+		t.Helper()
+		for len(texts) > 0 {
+			got, err := p.Read()
+			if err != nil {
+				t.Fatalf("line %d: want %q, got error: %v", n+1, texts, err)
+			}
+			i := slices.IndexFunc(texts, func(text string) bool { return match(got, text) == "" })
+			if i < 0 {
+				t.Fatalf("line %d: none of those\n got %q %q %q\nwant %q", n+1, got.Command, got.Header, got.Body, texts)
+			}
+			texts = slices.Delete(texts, i, i+1)
+		}
+	}
+	var anyOrder []string // of the lines A& that go on
 	var out, want strings.Builder
-	for n, line := range strings.Split(script, "\n") {
+	all := strings.Split(script, "\n")
+	for n, line := range all {
 		if line == "" || line[0] == '#' {
 			continue
 		}
@@ -104,6 +138,11 @@ func Play(t *testing.T, addr, script string, do func(word string) (addr string))
 				}
 			}
 			if f.command == "DISCONNECT" {
+				if id != "" { // it has left, for others too, once the stream has ended
+					if f, err := p.next(); err != io.EOF {
+						t.Fatalf("line %d: want the end of the stream, got %v, %v", n+1, f, err)
+					}
+				}
 				_ = p.Conn.Close()
 				delete(peers, who) // the next line of that name is another client
 			}
@@ -113,6 +152,16 @@ func Play(t *testing.T, addr, script string, do func(word string) (addr string))
 				t.Fatalf("line %d: %v", n+1, err)
 			}
 			expect(n, p, f.want())
+		case '&':
+			f, err := parseFrame(rest)
+			if err != nil {
+				t.Fatalf("line %d: %v", n+1, err)
+			}
+			anyOrder = append(anyOrder, f.want())
+			if n+1 == len(all) || !strings.HasPrefix(all[n+1], who+"&") {
+				expectAll(n, p, anyOrder)
+				anyOrder = nil
+			}
 		case '>':
 			out.WriteString(fill(rest))
 			if !strings.Contains(rest, "^@") {
@@ -134,10 +183,14 @@ func Play(t *testing.T, addr, script string, do func(word string) (addr string))
 		case '!':
 			switch rest {
 			case "closed":
-				p.Closed()
+				if f, err := p.Read(); err != io.EOF {
+					t.Fatalf("line %d: want the end of the stream, got %v, %v", n+1, f, err)
+				}
+				_ = p.Conn.Close()
 				delete(peers, who) // the next line of that name is another client
 			case "nothing":
-				p.Nothing()
+				p.Send(nothing)
+				expect(n, p, "RECEIPT\nreceipt-id:nothing\n")
 			case "leave":
 				_ = p.Conn.Close()
 				delete(peers, who)
