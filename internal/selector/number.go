@@ -254,16 +254,20 @@ func whole(a int64, op byte, b int64) (num, bool) {
 		r = a - b
 		return num{i: r}, (r < a) == (b > 0)
 	case '*':
+		limit := uint64(math.MaxInt64)
+		if (a < 0) != (b < 0) {
+			limit++ // there is one more below 0
+		}
 		hi, lo := bits.Mul64(magnitude(a), magnitude(b))
-		return num{i: a * b}, hi == 0 && lo <= math.MaxInt64
+		return num{i: a * b}, hi == 0 && lo <= limit
 	}
-	if b == 0 || a == math.MinInt64 && b == -1 {
+	switch {
+	case b == 0:
 		return num{}, false
+	case op == '%':
+		return num{i: a % b}, true
 	}
-	if op == '/' {
-		return num{i: a / b}, true
-	}
-	return num{i: a % b}, true
+	return num{i: a / b}, a != math.MinInt64 || b != -1
 }
 
 func magnitude(i int64) uint64 {
