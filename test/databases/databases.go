@@ -23,6 +23,7 @@ type Server struct {
 	Driver string
 	DSN    string                // to make databases by
 	At     activerecord.Database // but for which
+	Socket string                // its name in Dir
 
 	t    testing.TB
 	cred *syscall.Credential // nil: as who runs the test
@@ -149,7 +150,7 @@ func PostgreSQL(t testing.TB) *Server {
 	data := filepath.Join(s.Dir, "data")
 	s.prepare(initdb, "-D", data, "-A", "trust", "-U", "test", "-E", "UTF8", "--no-locale", "-N")
 	s.run = []string{filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-k", s.Dir, "-c", "listen_addresses=", "-c", "full_page_writes=off"}
-	s.Driver, s.DSN = "pgx", "host="+s.Dir+" user=test dbname=postgres"
+	s.Driver, s.DSN, s.Socket = "pgx", "host="+s.Dir+" user=test dbname=postgres", ".s.PGSQL.5432"
 	s.At = activerecord.Database{Adapter: "postgresql", Host: s.Dir, Username: "test"}
 	s.Start()
 	t.Cleanup(s.stop)
@@ -170,7 +171,7 @@ func MariaDB(t testing.TB, with func(dir string) []string) *Server {
 	if with != nil {
 		s.run = append(s.run, with(s.Dir)...)
 	}
-	s.Driver, s.DSN = "mysql", "root@unix("+socket+")/"
+	s.Driver, s.DSN, s.Socket = "mysql", "root@unix("+socket+")/", filepath.Base(socket)
 	s.At = activerecord.Database{Adapter: "mysql2", Socket: socket, Username: "root"}
 	s.Start()
 	t.Cleanup(s.stop)

@@ -61,7 +61,10 @@ func copyIn(ctx context.Context, s *Store, l *long) (texts int64, err error) {
 		}
 		return err
 	})
-	return int64(l.texts), err
+	if err != nil {
+		return 0, err // pgx may still be reading, and so the sum be growing
+	}
+	return int64(l.texts), nil
 }
 
 // copyLine yields a row as the text format of COPY has it: tabs between the columns, a backslash

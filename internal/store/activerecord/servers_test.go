@@ -7,6 +7,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,9 +119,94 @@ func linked(t *testing.T, s *server) {
 	t.Run("the connection is severed", at.severed)
 	t.Run("another server takes over", at.takenOver)
 	t.Run("answers are lost", at.lostAnswers)
+	t.Run("the connection breaks in a large message", func(t *testing.T) { brokenLarge(t, s) })
 	t.Run("the database is killed", func(t *testing.T) { killed(t, s) })
 	t.Run("the database is away", func(t *testing.T) { away(t, s) })
 	t.Run("the database stays away", func(t *testing.T) { givenUp(t, s) })
+}
+
+// A between carries what a store and its database say, and breaks off where it is told to.
+type between struct {
+	net.Listener
+	to  string
+	cut atomic.Int64 // after how many bytes of the store, once; 0 for never
+}
+
+// newBetween listens where a database of the same name would.
+func newBetween(t *testing.T, s *server) *between {
+	t.Helper()
+	dir := filepath.Join(s.Dir, "between") // a socket's path must be short
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := &between{to: filepath.Join(s.Dir, s.Socket)}
+	var err error
+	if w.Listener, err = net.Listen("unix", filepath.Join(dir, s.Socket)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	go func() {
+		for {
+			c, err := w.Accept()
+			if err != nil {
+				return
+			}
+			go w.carry(c)
+		}
+	}()
+	return w
+}
+
+func (w *between) carry(c net.Conn) {
+	defer c.Close()
+	db, err := net.Dial("unix", w.to)
+	if err != nil {
+		return
+	}
+	defer db.Close()
+	go func() {
+		_, _ = io.Copy(c, db)
+		_ = c.Close()
+	}()
+	b := make([]byte, 64<<10)
+	for {
+		n, err := c.Read(b)
+		if left := w.cut.Load(); left > 0 {
+			if w.cut.Store(max(left-int64(n), 0)); left <= int64(n) {
+				return
+			}
+		}
+		if _, e := db.Write(b[:n]); err != nil || e != nil {
+			return
+		}
+	}
+}
+
+// brokenLarge has the connection break in the middle of a message that is put in pieces: it is
+// there once.
+func brokenLarge(t *testing.T, s *server) {
+	cfg := s.database(t, t.TempDir())
+	w := newBetween(t, s)
+	if cfg.Database.Socket != "" {
+		cfg.Database.Socket = w.Addr().String()
+	} else {
+		cfg.Database.Host = filepath.Dir(w.Addr().String())
+	}
+	b := open(t, cfg)
+	large := strings.Repeat("0123456789abcdef", 4<<20/16)
+	for i := range int64(8) {
+		w.cut.Store(1<<20 + i<<17)
+		write(t, b, text(t, "/queue/a", store.Seq(i+1), large))
+		if w.cut.Load() > 0 {
+			t.Error("the connection did not break")
+		}
+		rs, _, err := b.Read(nil, "/queue/a", 0, 9, 1<<30)
+		if err != nil || len(rs) != 1 || string(rs[0].Msg.Body()) != large {
+			t.Fatalf("%d messages, %v", len(rs), err)
+		}
+		write(t, b, store.Record{Kind: store.RecordAck, Queue: "/queue/a", Seq: store.Seq(i + 1), Last: store.Seq(i + 1)})
+	}
+	closeIt(t, b)
 }
 
 // killed has the database die and come back in the middle of writes: each is there once.
