@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"errors"
+
 	"stompserver/internal/message"
 	"stompserver/internal/store"
 )
@@ -64,6 +66,7 @@ type doom struct {
 	last     [priorities]store.Seq // of each priority
 	sweeping bool                  // some of it may be there
 	then     []func()              // what waits until none is
+	begins   []func()              // likewise, unless it cannot be read
 }
 
 // condemn has nobody get what the queue holds. Called with q.mu held.
@@ -91,7 +94,8 @@ func (q *queue) condemned(d store.Delivery) bool {
 }
 
 // begin calls then when nothing is left of what was destroyed, perhaps with q.mu held: what begins
-// under that name is without it.
+// under that name is without it. Where the store cannot read it that is at once, for what is left is
+// condemned while this process lives.
 func (q *queue) begin(then func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -101,7 +105,7 @@ func (q *queue) begin(then func()) {
 	}
 	q.dying = false
 	q.doom.sweeping = true
-	q.doom.then = append(q.doom.then, then)
+	q.doom.begins = append(q.doom.begins, then)
 	q.sweep()
 }
 
@@ -112,30 +116,46 @@ func (q *queue) sweep() {
 		return
 	}
 	done := true
-	q.eachLane(func(p uint8, st store.Queue) { done = q.sweepLane(p, st) && done })
-	if !done {
-		return
+	var failed error
+	q.eachLane(func(p uint8, st store.Queue) {
+		ok, err := q.sweepLane(p, st)
+		done = done && ok
+		failed = errors.Join(failed, err)
+	})
+	switch {
+	case done:
+		q.doom.end()
+	case failed == nil || errors.Is(failed, store.ErrClosed): // then the next process goes on with it
+	default:
+		q.b.cfg.Log.Error("fetch failed", "destination", q.name, "err", failed)
+		if len(q.doom.begins) > 0 {
+			q.doom.then = nil // what would be noted now is noted of what begins
+			call(&q.doom.begins)
+		}
 	}
-	q.doom.sweeping = false
-	q.doom.end()
 }
 
-// end calls what waits for it.
+// end calls what waits for it, as nothing is left.
 func (d *doom) end() {
-	for _, f := range d.then {
+	d.sweeping = false
+	call(&d.then)
+	call(&d.begins)
+}
+
+func call(all *[]func()) {
+	for _, f := range *all {
 		f()
 	}
-	d.then = nil
+	*all = nil
 }
 
 // sweepLane is sweep for one priority. It reports whether nothing is left.
-func (q *queue) sweepLane(p uint8, st store.Queue) (done bool) {
+func (q *queue) sweepLane(p uint8, st store.Queue) (done bool, _ error) {
 	last := q.doom.last[p]
 	for {
 		ds, err := st.Fetch(q.scratch[:0], fetchAtOnce)
 		if err != nil {
-			q.b.cfg.Log.Error("fetch failed", "destination", q.name, "err", err)
-			return true
+			return false, err
 		}
 		q.scratch = ds[:0]
 		n := 0
@@ -143,7 +163,7 @@ func (q *queue) sweepLane(p uint8, st store.Queue) (done bool) {
 			n++
 		}
 		if n == 0 && len(ds) == 0 && st.Stats().Ready > 0 {
-			return false
+			return false, nil
 		}
 		for i := range ds[n:] {
 			ds[n+i].Attempt--
@@ -164,7 +184,7 @@ func (q *queue) sweepLane(p uint8, st store.Queue) (done bool) {
 			n++
 		}
 		if n == 0 {
-			return true
+			return true, nil
 		}
 		after = ds[n-1].Seq
 		dropFrom(q.b.store, st, ds[:n])

@@ -1,13 +1,18 @@
 package broker_test
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"stompserver/internal/broker"
 	"stompserver/internal/pattern"
+	"stompserver/internal/store"
 	"stompserver/internal/store/spool"
 	"stompserver/internal/store/storetest"
 )
@@ -142,6 +147,123 @@ func TestDestroyedIsGone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An unreadable backend fails to read a queue while it is told to.
+type unreadable struct {
+	storetest.Reference
+	queue atomic.Pointer[string]
+	told  atomic.Bool // that it failed
+}
+
+func (u *unreadable) Read(dst []store.Record, queue string, after store.Seq, max int, size int64) ([]store.Record, bool, error) {
+	if name := u.queue.Load(); name != nil && *name == queue {
+		return dst, false, errors.New("the disk is gone")
+	}
+	return u.Reference.Read(dst, queue, after, max, size)
+}
+
+// Enabled and the rest have it be a slog.Handler that waits for the broker to have seen the failure.
+func (u *unreadable) Enabled(context.Context, slog.Level) bool { return true }
+func (u *unreadable) WithAttrs([]slog.Attr) slog.Handler       { return u }
+func (u *unreadable) WithGroup(string) slog.Handler            { return u }
+func (u *unreadable) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "fetch failed" {
+		u.told.Store(true)
+	}
+	return nil
+}
+
+// What a durable subscription held when it was destroyed does not come back where it could not be read, and so
+// was not dropped, before the process ended. Who makes one of that name meanwhile need not wait for the disk.
+func TestDestroyedCannotBeRead(t *testing.T) {
+	backend := &unreadable{}
+	var b *broker.Broker
+	open := func() (end func()) {
+		st, err := spool.Open(spool.Config{Backend: backend, Window: 8 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err = broker.New(broker.Config{Store: st, Durable: true, Log: slog.New(backend)}); err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			b.Close()
+			if err := st.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	const name = "/dsub/d"
+	fails := func(on bool) {
+		backend.queue.Store(nil)
+		if on {
+			at := name
+			backend.queue.Store(&at)
+		}
+		backend.told.Store(false)
+	}
+	subscribe := func() *basket {
+		finish(t, func(op *broker.Op) {
+			if err := b.Bind(broker.Durable{Queue: name, Topic: "/topic/a"}, op); err != nil {
+				t.Fatal(err)
+			}
+		})
+		s := &basket{got: make(map[string]int)}
+		var err error
+		if s.sub, err = b.Subscribe(name, broker.Options{Mode: broker.Client, Prefetch: 10, Consumer: s}); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	var w broker.Wake
+	send := func(body string) {
+		a, err := b.Address("/topic/a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		finish(t, func(op *broker.Op) { a.Send(newMessage(t, "/topic/a", body, "fill", strings.Repeat("x", 500)), op, &w) })
+	}
+	end := open()
+	first := subscribe()
+	for range 1000 {
+		send("old")
+	}
+	first.sub.Start(&w)
+	eventually(t, "ten are in flight", func() bool { return first.count("old") == 10 })
+	fails(true)
+	finish(t, func(op *broker.Op) { b.Unbind(name, op) })
+	eventually(t, "the rest cannot be read", backend.told.Load)
+	end()
+	fails(false)
+	end = open()
+	second := subscribe()
+	send("new")
+	second.sub.Start(&w)
+	eventually(t, "the new message comes", func() bool { return second.count("new") == 1 })
+	if n := second.count("old"); n > 0 {
+		t.Errorf("got %d old ones", n)
+	}
+	for range 1000 {
+		send("old")
+	}
+	fails(true)
+	finish(t, func(op *broker.Op) { b.Unbind(name, op) })
+	eventually(t, "the rest cannot be read", backend.told.Load)
+	third := subscribe()
+	fails(false)
+	third.sub.Start(&w)
+	send("newer")
+	eventually(t, "the newer message comes", func() bool { return third.count("newer") == 1 })
+	if n := third.count("old"); n > 0 {
+		t.Errorf("got %d old ones", n)
+	}
+	end()
+	end = open()
+	if _, ok := b.Bound(name); !ok {
+		t.Error("it is forgotten")
+	}
+	end()
 }
 
 // An exclusive queue that goes with its connection goes as a whole, though most of it has to be read from the disk

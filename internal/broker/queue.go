@@ -274,6 +274,9 @@ func (q *queue) forget() bool {
 	if st := q.stats(); st.Ready > 0 || st.Leased > 0 {
 		return false
 	}
+	if q.doom != nil {
+		q.doom.end() // while no other queue can have this name: what that one writes comes behind it
+	}
 	if !q.unlist() {
 		return false
 	}
@@ -282,9 +285,6 @@ func (q *queue) forget() bool {
 	}
 	q.gone = true
 	q.dropAlarms()
-	if q.doom != nil {
-		q.doom.end()
-	}
 	if q.kept != nil {
 		q.kept.clear(q)
 		q.b.steps.forget(q.name)
