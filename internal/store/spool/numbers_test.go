@@ -25,6 +25,7 @@ func beginWith(t *testing.T, cfg spool.Config) *life {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = st.Close() }) // what a kill would not do: it comes when all is over
 	return &life{t, st}
 }
 
@@ -49,7 +50,8 @@ func (l *life) put(q store.Queue) store.Seq {
 	return b.Changes()[0].Seq
 }
 
-// passThrough puts a message that is acked before it is stored, and returns its Seq.
+// passThrough puts a message that is acked before it is stored, and returns its Seq. It is for a bubble: what
+// nobody waits for is stored after a while, and there no time passes while anybody is at work.
 func (l *life) passThrough(q store.Queue) store.Seq {
 	l.Helper()
 	b := &store.Batch{Lazy: true}
@@ -78,7 +80,9 @@ func (l *life) end() {
 
 // TestNumbersExact: after a clean stop Seqs go on as if there had been none, also those of messages
 // that were never stored.
-func TestNumbersExact(t *testing.T) {
+func TestNumbersExact(t *testing.T) { synctest.Test(t, numbersExact) }
+
+func numbersExact(t *testing.T) {
 	ref := &storetest.Reference{}
 	for i := range store.Seq(4) {
 		l := begin(t, ref)
@@ -114,7 +118,9 @@ func TestNumbersLeaveNothing(t *testing.T) {
 
 // TestNumbersNeverTwice: after a stop that is not clean no Seq comes that any queue had, whatever of it
 // was stored; after a clean stop of that life they go on from there.
-func TestNumbersNeverTwice(t *testing.T) {
+func TestNumbersNeverTwice(t *testing.T) { synctest.Test(t, numbersNeverTwice) }
+
+func numbersNeverTwice(t *testing.T) {
 	ref := &storetest.Reference{}
 	last := map[string]store.Seq{}
 	for i := range 6 {
@@ -159,7 +165,9 @@ func TestNumbersNeverTwice(t *testing.T) {
 
 // TestNumbersDamaged: a row that is damaged, and so left out, costs no number a second meaning, and a
 // clean stop after that ends it.
-func TestNumbersDamaged(t *testing.T) {
+func TestNumbersDamaged(t *testing.T) { synctest.Test(t, numbersDamaged) }
+
+func numbersDamaged(t *testing.T) {
 	ref := &storetest.Reference{}
 	l := begin(t, ref)
 	l.put(l.queue("/queue/stored"))
@@ -263,7 +271,6 @@ func TestGapIsNotMarked(t *testing.T) {
 				l.put(q)
 				l.put(q)
 				synctest.Wait()
-				defer l.st.Close() // what a kill would not do: it comes when all is over
 			}
 			l := begin(t, ref)
 			q := l.queue("/queue/a")
@@ -304,7 +311,9 @@ func TestGapIsNotMarked(t *testing.T) {
 
 // TestNumbersForget: names that come once, and never again, do not gather for ever; what is forgotten
 // of them is made up for.
-func TestNumbersForget(t *testing.T) {
+func TestNumbersForget(t *testing.T) { synctest.Test(t, numbersForget) }
+
+func numbersForget(t *testing.T) {
 	ref := &storetest.Reference{}
 	last := map[string]store.Seq{}
 	const lives, names = 12, 2000
@@ -341,7 +350,9 @@ func TestNumbersForget(t *testing.T) {
 }
 
 // TestLasts: what writes to a backend beside the spool goes on behind all Seqs that there were.
-func TestLasts(t *testing.T) {
+func TestLasts(t *testing.T) { synctest.Test(t, lasts) }
+
+func lasts(t *testing.T) {
 	ref := &storetest.Reference{}
 	given := map[string]store.Seq{}
 	for i := range 4 {
