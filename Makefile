@@ -29,11 +29,13 @@ run: build
 PACKAGES ?= ./...
 # These leave something out under the race detector, and so run without it, too.
 SLOW := $(filter ./internal/store/activerecord/,$(PACKAGES:./...=./internal/store/activerecord/))
+# A package has 10 minutes by itself, which it may need where all of them share a few cores.
+TIMEOUT ?= 30m
 test: clients
 	$(if $(RACE),,@echo 'make: no C compiler, so the tests run without the race detector' >&2)
 	$(GO) vet $(PACKAGES)
-	$(GO) test $(RACE) $(TESTFLAGS) $(PACKAGES)
-	$(if $(and $(RACE),$(SLOW)),$(GO) test $(TESTFLAGS) $(SLOW))
+	$(GO) test $(RACE) -timeout $(TIMEOUT) $(TESTFLAGS) $(PACKAGES)
+	$(if $(and $(RACE),$(SLOW)),$(GO) test -timeout $(TIMEOUT) $(TESTFLAGS) $(SLOW))
 
 # The client libraries that test/clients speaks with.
 clients:

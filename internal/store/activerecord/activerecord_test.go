@@ -45,8 +45,12 @@ func spooled(t testing.TB, cfg activerecord.Config) store.Store {
 // suite runs what every store has to pass, with the race detector only what has several
 // goroutines; at says which database a place is.
 func suite(t *testing.T, at func(t testing.TB, place string) activerecord.Config) {
+	check := storetest.Run
+	if race {
+		check = storetest.RunShort
+	}
 	t.Run("store", func(t *testing.T) {
-		storetest.Run(t, func(t testing.TB) store.Store { return spooled(t, at(t, t.TempDir())) })
+		check(t, func(t testing.TB) store.Store { return spooled(t, at(t, t.TempDir())) })
 	})
 	if race {
 		return
