@@ -12,8 +12,8 @@ import (
 // Messages of one group go to one consumer, in order: the first of them to whose turn it is, the
 // others to the same as long as it is there and wants them. Another one has to wait until what that
 // has is settled, and all wait behind a message that is to be delivered again at a later time.
-// Groups share buckets, so that their number costs nothing; a consumer has a bucket, with all its
-// groups.
+// The first groups of a queue have a bucket each, those after them share these, so that their number
+// costs nothing; a consumer has a bucket, with all its groups.
 
 const (
 	buckets   = 1024
@@ -27,8 +27,9 @@ const firstOfGroup = "JMSXGroupFirstForConsumer"
 type groups struct {
 	seed   maphash.Seed
 	bucket [buckets]bucket
-	parked []parked // kept back, leased, in their order
-	moved  bool     // a bucket has another owner, or none any more, since it was looked who can have what
+	first  map[uint64]uint16 // the buckets of the first groups, by the hashes of their names
+	parked []parked          // kept back, leased, in their order
+	moved  bool              // a bucket has another owner, or none any more, since it was looked who can have what
 }
 
 type parked struct {
@@ -64,9 +65,20 @@ func (q *queue) anyParked() bool { return q.groups != nil && len(q.groups.parked
 // bucketOf returns the bucket of m's group.
 func (q *queue) bucketOf(m *message.Message) *bucket {
 	if q.groups == nil {
-		q.groups = &groups{seed: maphash.MakeSeed()}
+		q.groups = &groups{seed: maphash.MakeSeed(), first: make(map[uint64]uint16)}
 	}
-	return &q.groups.bucket[maphash.String(q.groups.seed, m.Options().Group)%buckets]
+	g := q.groups
+	name := maphash.String(g.seed, m.Options().Group)
+	at, ok := g.first[name]
+	switch {
+	case ok:
+	case len(g.first) < buckets:
+		at = uint16(len(g.first))
+		g.first[name] = at
+	default:
+		at = uint16(name % buckets)
+	}
+	return &g.bucket[at]
 }
 
 // bars reports whether d, which is of a group, has to wait for another of it: for one that comes

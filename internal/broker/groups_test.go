@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -139,4 +140,35 @@ func TestGroupGoesOnBehindTheExpired(t *testing.T) {
 	w.Run()
 	wantBodies(t, "what is over", spell(y.take()))
 	wantBodies(t, "what is behind it", spell(x.take()), "2:1")
+}
+
+// TestGroupsAreDealtInTurn: each of a thousand groups goes to whose turn it is, whatever its name.
+func TestGroupsAreDealtInTurn(t *testing.T) {
+	const count = 1000
+	b := newBroker(t, broker.Config{})
+	var consumers []*taker
+	for range count {
+		consumers = append(consumers, subscribe(t, b, "/queue/a", broker.ClientIndividual, 10, 0))
+	}
+	a, err := b.Address("/queue/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w broker.Wake
+	for range 2 {
+		for i := range count {
+			a.Send(newMessage(t, "/queue/a", strconv.Itoa(i), "message-group", strconv.Itoa(i)), broker.NewOp(nil), &w)
+		}
+	}
+	w.Run()
+	for i, c := range consumers {
+		var got []string
+		for _, d := range c.take() {
+			first, _ := d.Msg.Header("JMSXGroupFirstForConsumer")
+			got = append(got, string(d.Msg.Body())+first)
+		}
+		if want := []string{strconv.Itoa(i) + "true", strconv.Itoa(i)}; !slices.Equal(got, want) {
+			t.Fatalf("consumer %d: got %q, want %q", i, got, want)
+		}
+	}
 }
