@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"stompserver/test/process"
+	"stompserver/test/transcript"
 )
 
 // The server is built without the race detector, which needs memory of its own: here it is
@@ -31,9 +32,9 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	wait   = 20 * time.Second // for anything that must come
-	memory = 200 << 20        // what the server may have at the most
-	slow   = 5 * time.Second  // what a healthy client's round trip may take on a busy machine
+	wait   = transcript.Patience // for anything that must come
+	memory = 200 << 20           // what the server may have at the most
+	slow   = 5 * time.Second     // what a healthy client's round trip may take, beside what its machine is busy with
 )
 
 // start runs a server that a healthy client uses until the test ends.
@@ -67,6 +68,7 @@ func healthy(t *testing.T, s *process.Server) {
 	var stopped atomic.Bool
 	var trips int
 	var slowest time.Duration
+	late := lateness()
 	done := make(chan error, 1)
 	go func() {
 		for !stopped.Load() {
@@ -86,7 +88,7 @@ func healthy(t *testing.T, s *process.Server) {
 		if err := <-done; err != nil {
 			t.Errorf("the healthy client: %v", err)
 		}
-		if slowest > slow {
+		if slowest > slow+late() {
 			t.Errorf("the healthy client's slowest round trip took %v, want at most %v", slowest, slow)
 		}
 		if trips == 0 {

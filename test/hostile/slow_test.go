@@ -100,7 +100,7 @@ func TestManyFramesAtOnce(t *testing.T) {
 func TestLoginTimeout(t *testing.T) {
 	const timeout = time.Second
 	s := start(t, "STOMPSERVER_LIMITS_LOGIN_TIMEOUT=1s")
-	late := time.Now().Add(20 * timeout) // long before who trickles has said it all
+	late := time.Now().Add(40 * timeout) // long before who trickles has said it all
 	var wg sync.WaitGroup
 	for i := range 200 {
 		c := dial(t, s)

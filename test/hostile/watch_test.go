@@ -203,6 +203,30 @@ func beHealthy(addr string) error {
 	}
 }
 
+// lateness measures, until it is asked, how late the machine has those be who wait for a processor, in each of
+// the turns of a round trip: that is none of the server's doing.
+func lateness() (late func() time.Duration) {
+	const pause = 2 * time.Millisecond
+	stop, most := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		worst := time.Duration(0)
+		for {
+			slept := time.Now()
+			select {
+			case <-time.After(pause):
+				worst = max(worst, time.Since(slept)-pause)
+			case <-stop:
+				most <- worst
+				return
+			}
+		}
+	}()
+	return func() time.Duration {
+		close(stop)
+		return turns * <-most
+	}
+}
+
 // A times is what round trips took. Turn and lateTurn are what the machine had the client itself wait for a processor
 // meanwhile, by the median and at most: that is none of the server's doing.
 type times struct {
