@@ -100,7 +100,7 @@ func TestHTTPComesAndGoes(t *testing.T) {
 	if len(addrs) == 0 {
 		t.Fatal("it does not listen")
 	}
-	client := http.Client{Timeout: 10 * time.Second}
+	client := http.Client{Timeout: time.Minute}
 	for _, a := range addrs {
 		resp, err := client.Get("http://" + a.String() + "/healthz")
 		if err != nil {

@@ -167,7 +167,7 @@ func TestDirectoryAway(t *testing.T) {
 	silent := fake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	c := searching(s)
 	c.URLs = []string{"ldap://127.0.0.1:1", silent, s.URL}
-	c.Timeout = 300 * time.Millisecond
+	c.Timeout = 2 * time.Second // which is for the third, too
 	d := openDirectory(t, c)
 	enter(t, d, "joe", "joe's passcode", "joe", auth.NoRole, "till") // by the third
 	s.Stop()
@@ -176,7 +176,7 @@ func TestDirectoryAway(t *testing.T) {
 		fails(t, d, "joe", "joe's passcode", auth.ErrAway)
 		fails(t, d, "joe", "wrong", auth.ErrAway)
 		fails(t, d, "joe", "", auth.ErrDenied) // nobody need be asked about that
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("it takes %v to say that nobody answers", took)
 		}
 	}
@@ -359,7 +359,7 @@ func TestDirectoryFaulty(t *testing.T) {
 				})
 				began := time.Now()
 				fails(t, d, "joe", "marker", auth.ErrAway)
-				if took := time.Since(began); took > 5*time.Second {
+				if took := time.Since(began); took > 30*time.Second {
 					t.Errorf("it takes %v", took)
 				}
 			})

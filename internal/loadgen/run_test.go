@@ -184,7 +184,7 @@ func TestRun(t *testing.T) {
 			t.Parallel()
 			c := tt.load
 			c.Server = tt.broker.start(t)
-			c.Timeout = 4 * time.Second
+			c.Timeout = 10 * time.Second // after which what has not come is lost
 			if c.Messages == 0 {
 				c.Messages = 1000
 			}
@@ -221,19 +221,25 @@ func TestRun(t *testing.T) {
 
 func TestRunMeasuresAfterTheWarmUp(t *testing.T) {
 	t.Parallel()
-	r, err := loadgen.Run(t.Context(), loadgen.Config{
-		Server: (&broker{}).start(t), Producers: 1, Consumers: 1, Rate: 1000,
-		Warmup: 300 * time.Millisecond, Duration: 300 * time.Millisecond,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A machine under load sends fewer, never more.
-	if r.TotalSent < 400 || r.TotalSent > 601 || r.Sent > r.TotalSent-150 || r.Latency.Count > 301 {
-		t.Errorf("sent %d of %d in the measured half, latencies of %d; want about 300 of 600", r.Sent, r.TotalSent, r.Latency.Count)
-	}
-	if !r.OK() {
-		t.Errorf("not OK: %+v", r)
+	for tries := 1; ; tries++ {
+		r, err := loadgen.Run(t.Context(), loadgen.Config{
+			Server: (&broker{}).start(t), Producers: 1, Consumers: 1, Rate: 1000,
+			Warmup: 300 * time.Millisecond, Duration: 300 * time.Millisecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.OK() {
+			t.Errorf("not OK: %+v", r)
+		}
+		// A machine under load sends fewer, never more.
+		fewer := r.TotalSent < 400 || r.Sent > r.TotalSent-150
+		if r.TotalSent > 601 || r.Latency.Count > 301 || fewer && tries == 50 {
+			t.Errorf("sent %d of %d in the measured half, latencies of %d; want about 300 of 600", r.Sent, r.TotalSent, r.Latency.Count)
+		}
+		if !fewer || tries == 50 {
+			return
+		}
 	}
 }
 
@@ -241,7 +247,7 @@ func TestRunErrors(t *testing.T) {
 	t.Parallel()
 	url := (&broker{}).start(t)
 	ctx := t.Context()
-	load := loadgen.Config{Server: url, Consumers: 1, Messages: 1, Timeout: 2 * time.Second}
+	load := loadgen.Config{Server: url, Consumers: 1, Messages: 1, Timeout: time.Minute}
 
 	wrong := load
 	wrong.Login = "wrong"
@@ -301,7 +307,7 @@ func TestRunInterrupted(t *testing.T) {
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
 			c := tt.load
-			c.Server, c.Consumers, c.Timeout = (&broker{}).start(t), 1, 10*time.Second
+			c.Server, c.Consumers, c.Timeout = (&broker{}).start(t), 1, time.Minute
 			c.Progress = func(p loadgen.Progress) {
 				if p.Sent > 0 && p.Received > 0 {
 					interrupt()

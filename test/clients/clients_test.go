@@ -179,7 +179,7 @@ func (lib *library) start(t *testing.T) *process.Server {
 func (lib *library) run(t *testing.T, interpreter, version string, env ...string) []byte {
 	t.Helper()
 	s := lib.start(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // which a busy machine may need
 	defer cancel()
 	cmd := exec.CommandContext(ctx, interpreter, filepath.FromSlash(lib.program))
 	cmd.Env = append(os.Environ(),

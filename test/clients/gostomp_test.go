@@ -162,9 +162,9 @@ func (g gostomp) connect(t *testing.T) {
 
 func (g gostomp) heartBeat(t *testing.T) {
 	c := g.dial(t, stomp.ConnOpt.HeartBeat(300*time.Millisecond, 300*time.Millisecond),
-		stomp.ConnOpt.HeartBeatError(100*time.Millisecond), stomp.ConnOpt.HeartBeatGracePeriodMultiplier(4))
+		stomp.ConnOpt.HeartBeatError(100*time.Millisecond), stomp.ConnOpt.HeartBeatGracePeriodMultiplier(15))
 	sub := c.subscribe("/queue/beat", stomp.AckAuto)
-	time.Sleep(3 * time.Second) // longer than either side waits for a beat
+	time.Sleep(6 * time.Second) // longer than either side waits for a beat, which a busy machine may keep back
 	c.send("/queue/beat", "alive")
 	sub.expect("alive")
 	c.leave()

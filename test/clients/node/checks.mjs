@@ -156,11 +156,11 @@ const checks = {
     const c = await Check.connect({
       heartbeatIncoming: 300,
       heartbeatOutgoing: 300,
-      heartbeatToleranceMultiplier: 5,
+      heartbeatToleranceMultiplier: 15,
       onHeartbeatLost: () => (lost = true),
       debug: (line) => line in beats && beats[line]++,
     });
-    await sleep(3000); // longer than either side waits for a beat
+    await sleep(6000); // longer than either side waits for a beat, which a busy machine may keep back
     must(!lost && c.c.connected, 'the connection lasts');
     must(beats['>>> PING'] >= 2 && beats['<<< PONG'] >= 2, `beats ${JSON.stringify(beats)}`);
     await c.subscribe(`${PREFIX}beat`);

@@ -145,7 +145,7 @@ CHECKS = {
   "heart-beat" => lambda {
     c = Check.new("heart-beat" => "300,300")
     must(c.c.hbsend_interval > 0 && c.c.hbrecv_interval > 0, "heart-beats agreed on")
-    sleep 3 # longer than either side waits for a beat
+    sleep 6 # longer than either side waits for a beat
     must(c.c.open?, "the connection lasts")
     must(c.c.hbsend_count >= 2 && c.c.hbrecv_count >= 2, "#{c.c.hbsend_count} sent, #{c.c.hbrecv_count} received")
     c.subscribe(PREFIX + "beat")
