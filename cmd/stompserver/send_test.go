@@ -345,7 +345,7 @@ func TestBench(t *testing.T) {
 	broker(t, stompserver.Config{})
 	step{
 		args: "bench|--messages|2000|--producers|2|--consumers|2|--receipts|--ack|client-individual",
-		stdout: `sent 2000  [0-9]+/s  \S+ MB/s   latency p50 \S+ ms  p99 \S+ ms  p99.9 \S+ ms  max \S+ ms   receipt p50 .* ms  \(receipts\)` + "\n" +
+		stdout: `sent 2000  [0-9]+/s  \S+ MB/s   latency p50 \S+ m?s  p99 \S+ m?s  p99.9 \S+ m?s  max \S+ m?s   receipt p50 .* m?s  \(receipts\)` + "\n" +
 			`received 2000  [0-9]+/s  in order per producer: yes  lost: 0  duplicated: 0` + "\n",
 	}.run(t)
 
