@@ -42,11 +42,12 @@ func (c crowd) run(t *testing.T) (perWrite float64, longest time.Duration) {
 	}
 	begin := time.Now()
 	var all sync.WaitGroup
-	for range c.clients {
+	for i := range c.clients {
+		rnd := rand.New(rand.NewPCG(1, uint64(i))) // the same each time, as the least there may be is near
 		all.Go(func() {
 			for time.Since(begin) < time.Second {
 				// Some answer a little later than others.
-				time.Sleep(c.away + rand.N(c.away/4+1))
+				time.Sleep(c.away + time.Duration(rnd.Int64N(int64(c.away/4+1))))
 				done := make(chan error, 1)
 				b := &store.Batch{Done: func(_ *store.Batch, err error) { done <- err }}
 				b.Put(q, storetest.Message(t, q.Name(), []byte("x")))
