@@ -214,10 +214,11 @@ func killed(t *testing.T, s *server) {
 	cfg := s.database(t, t.TempDir())
 	b := open(t, cfg)
 	ctx, cancel := context.WithCancel(t.Context())
-	written := make(chan store.Seq, 1)
+	written, wrote := make(chan store.Seq, 1), make(chan struct{}, 1)
 	go func() {
 		seq := store.Seq(0)
 		large := make([]byte, 2<<20)
+		defer close(wrote)
 		for ctx.Err() == nil {
 			var body []byte
 			if seq%20 == 0 {
@@ -234,10 +235,17 @@ func killed(t *testing.T, s *server) {
 				break
 			}
 			seq += 2
+			select {
+			case wrote <- struct{}{}:
+			default:
+			}
 		}
 		written <- seq
 	}()
 	for range 3 {
+		for range 3 { // the first may have been there before the kill
+			<-wrote
+		}
 		time.Sleep(200 * time.Millisecond) // for the writer to be in the middle of something
 		s.Kill()
 		time.Sleep(100 * time.Millisecond)
