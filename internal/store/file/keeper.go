@@ -161,7 +161,23 @@ func (f *File) reclaim(before uint64) bool {
 		return false
 	}
 	_ = f.tidy() // if there was no room even for that there is less than before all the same
+	if f.freed.Load() == before {
+		f.dropSpares() // files of messages may have taken all that there was beside them
+	}
 	return f.freed.Load() != before
+}
+
+// dropSpares makes room of the segments that are kept to be used again.
+func (f *File) dropSpares() {
+	f.turn.Lock()
+	defer f.turn.Unlock()
+	for n := len(f.spares) - 1; n >= 0; n-- {
+		if err := f.fs.Remove(f.spares[n]); err != nil && !isMissing(err) {
+			return
+		}
+		f.spares = f.spares[:n]
+		f.freed.Add(1)
+	}
 }
 
 // retire gives up the segments that the log begins with, if every message in them is acked or has

@@ -248,6 +248,44 @@ func TestLeave(t *testing.T) {
 	}
 }
 
+// TestSparesAreRoom: on a full disk segments that are kept to be used again are given up for what cannot use them.
+func TestSparesAreRoom(t *testing.T) {
+	disk := &vfs.Memory{}
+	cfg := onMemory(disk)
+	cfg.RedoSize = 64 << 10
+	f := openWith(t, cfg)
+	putN(t, f, "/queue/a", 1, 200, 1000)
+	ack(t, f, "/queue/a", 1, 190)
+	if err := f.Tend(false); err != nil {
+		t.Fatal(err)
+	}
+	spares, used := 0, int64(0)
+	files, err := disk.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		file, err := disk.Open(name, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := file.Size()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used += size; strings.Contains(name, "spare") {
+			spares++
+		}
+	}
+	if spares != 2 {
+		t.Fatalf("there are %q", files)
+	}
+	disk.Room = used + 4<<10
+	putN(t, f, "/queue/a", 201, 201, 100<<10) // it needs a segment of its own
+	disk.Room = 0                             // for its file
+	closed(t, f)
+}
+
 // TestCloseNeedsNoRoom: there need not be room for the log and all files at the same time.
 func TestCloseNeedsNoRoom(t *testing.T) {
 	disk := &vfs.Memory{}
