@@ -197,3 +197,78 @@ func TestPassedBeforeSettled(t *testing.T) {
 		l.end()
 	})
 }
+
+// A slow reader returns from a Read some time after it was made.
+type slowReader struct {
+	*storetest.Reference
+	linger func()
+}
+
+func (b *slowReader) Read(dst []store.Record, queue string, after store.Seq, max int, size int64) ([]store.Record, bool, error) {
+	rs, more, err := b.Reference.Read(dst, queue, after, max, size)
+	if linger := b.linger; linger != nil {
+		b.linger = nil
+		linger()
+	}
+	return rs, more, err
+}
+
+// TestPassedWhileRead has the window come by messages that are read to be listed: those that were acked meanwhile
+// are not listed, and of the others it is told how often they were handed out.
+func TestPassedWhileRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const count = 1000
+		b := &slowReader{Reference: &storetest.Reference{}}
+		st, err := spool.Open(spool.Config{Backend: b, Window: 1 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &life{t, st}
+		q := l.queue("/queue/a")
+		for range count {
+			l.put(q)
+		}
+		const from, to, acked = 500, 520, 510 // what is listed, and up to where it is acked
+		b.linger = func() {
+			ds, err := q.Browse(nil, from, acked-from)
+			if err != nil {
+				t.Error(err)
+			}
+			got, _ := q.Lease(nil, ds, true)
+			if len(got) != acked-from {
+				t.Errorf("%d of %d are to be had", len(got), acked-from)
+			}
+			done := make(chan error, 1)
+			acks := &store.Batch{Done: func(_ *store.Batch, err error) { done <- err }}
+			for _, d := range got {
+				acks.Ack(q, d.Seq)
+			}
+			st.Commit(acks)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			for ; q.Stats().Ready > 0; synctest.Wait() {
+				if _, err := q.Fetch(nil, count); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+		ds, err := q.Browse(nil, from, to-from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, d := range ds {
+			if d.Seq != acked+store.Seq(i)+1 || d.Attempt != 1 {
+				t.Errorf("listed is %d at attempt %d", d.Seq, d.Attempt)
+			}
+		}
+		if len(ds) == 0 {
+			t.Error("nothing is listed")
+		}
+		if s := q.Stats(); s.Leased != count-(acked-from) {
+			t.Errorf("%+v", s)
+		}
+		l.end()
+	})
+}

@@ -248,10 +248,16 @@ func behind(list []late, after store.Seq) int {
 	return i
 }
 
-// appendThere appends what was read and is still there.
+// appendThere appends what was read and is still there. The window may have come by it meanwhile.
 func (q *queue) appendThere(dst []store.Delivery, rs []store.Record) []store.Delivery {
 	for i := range rs {
-		if r := &rs[i]; !q.ahead.isGone(r.Seq) {
+		r := &rs[i]
+		switch {
+		case r.Seq < q.win.next:
+			if _, s := q.win.at(r.Seq); s != nil && s.msg != nil {
+				dst = append(dst, store.Delivery{Seq: r.Seq, Attempt: s.attempt, Msg: s.msg})
+			}
+		case !q.ahead.isGone(r.Seq):
 			dst = append(dst, store.Delivery{Seq: r.Seq, Attempt: q.tries(r.Seq, r.Attempts), Msg: r.Msg})
 		}
 	}
