@@ -17,7 +17,7 @@ var floors = map[string]int{
 	"test/certificate":   0,
 	"internal/websocket": 0, "internal/origin": 0, "internal/transport": 0,
 	"internal/selector": 0, "internal/destination": 0, "internal/pattern": 0,
-	"internal/message": 1, "internal/client": 1, "internal/rights": 1,
+	"internal/message": 1, "internal/client": 1, "internal/rights": 1, "internal/store/group": 1,
 	"internal/store": 2, "internal/loadgen": 2, "scripts/internal/trial": 2,
 	"internal/broker": 3, "internal/auth": 3,
 	"internal/store/spool": 3, "internal/store/storetest": 3, "internal/store/file": 3, "internal/store/dbm": 3,

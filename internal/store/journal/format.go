@@ -6,23 +6,21 @@ import (
 	"hash/crc32"
 
 	"stompserver/internal/store"
-	"stompserver/internal/vfs"
+	"stompserver/internal/store/group"
 )
 
 // The format is described in docs/journal.md. Numbers are little-endian or uvarints.
 const (
 	version = 1
 
-	headMagic  = "STOMPJNL"
-	groupMagic = 0x504f5247 // "GROP"
-	endMagic   = "STOMPEND"
+	headMagic = "STOMPJNL"
+	endMagic  = "STOMPEND"
 
 	headSize    = 64 // of a segment's header, its snapshot not included
-	groupSize   = 40 // of a group's header
 	trailerSize = 64
-
-	align = 8 // groups begin at multiples of it
 )
+
+var layout = group.Layout{Magic: "GROP", Align: 8, LengthFirst: true}
 
 // Kinds of records.
 const (
@@ -41,8 +39,6 @@ const mostKeys = 256
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
-
-func aligned(n int64) int64 { return (n + align - 1) &^ (align - 1) }
 
 // A head is the beginning of a segment.
 type head struct {
@@ -83,45 +79,6 @@ func parseHead(b []byte) (h head, snap int, sum uint32, err error) {
 	h.salt = binary.LittleEndian.Uint64(b[32:])
 	h.group = binary.LittleEndian.Uint64(b[40:])
 	return h, snap, binary.LittleEndian.Uint32(b[headSize-4:]), nil
-}
-
-// A group is what one Write makes durable.
-type group struct {
-	length int // of the payload
-	number uint64
-	synced uint64 // the last group that was durable when this one was written
-}
-
-// putGroup fills in the header of the group that out holds, whose payload stands behind it.
-func putGroup(out *vfs.Gather, salt uint64, g group) {
-	b := out.Buf
-	binary.LittleEndian.PutUint32(b, groupMagic)
-	binary.LittleEndian.PutUint32(b[8:], uint32(out.Len()-groupSize))
-	binary.LittleEndian.PutUint32(b[12:], 0)
-	binary.LittleEndian.PutUint64(b[16:], salt)
-	binary.LittleEndian.PutUint64(b[24:], g.number)
-	binary.LittleEndian.PutUint64(b[32:], g.synced)
-	sum := uint32(0)
-	_ = out.Each(8, func(b []byte) error {
-		sum = crc32.Update(sum, castagnoli, b)
-		return nil
-	})
-	binary.LittleEndian.PutUint32(b[4:], sum)
-}
-
-// parseGroup looks whether a group of the segment with that salt stands at the start of b,
-// as far as b holds it.
-func parseGroup(b []byte, salt uint64) (g group, ok bool) {
-	if len(b) < groupSize || binary.LittleEndian.Uint32(b) != groupMagic || binary.LittleEndian.Uint64(b[16:]) != salt {
-		return g, false
-	}
-	g.length = int(binary.LittleEndian.Uint32(b[8:]))
-	g.number = binary.LittleEndian.Uint64(b[24:])
-	g.synced = binary.LittleEndian.Uint64(b[32:])
-	if g.length > len(b)-groupSize || checksum(b[8:groupSize+g.length]) != binary.LittleEndian.Uint32(b[4:]) {
-		return g, false
-	}
-	return g, true
 }
 
 // A trailer is the end of a sealed segment: it says where the index is.

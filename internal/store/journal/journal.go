@@ -147,8 +147,8 @@ func (j *Journal) Queues() ([]store.Info, error) {
 func (j *Journal) roll(n, index int64, acks bool) error {
 	h := head{number: j.number + 1, group: j.group + 1, salt: newSalt(), size: j.cfg.SegmentSize}
 	h.snap = j.snapshot()
-	need := aligned(headSize+int64(len(h.snap))) + aligned(n) + index + trailerSize + 4096
-	h.size = max(h.size, aligned(need))
+	need := layout.Aligned(headSize+int64(len(h.snap))) + layout.Aligned(n) + index + trailerSize + 4096
+	h.size = max(h.size, layout.Aligned(need))
 	if h.size > 1<<32-1 {
 		return fmt.Errorf("a group of %d bytes is too large", n)
 	}
@@ -228,7 +228,7 @@ func (j *Journal) newFile(h *head, need int64, acks bool) (*segment, error) {
 		}
 		return &segment{
 			number: h.number, name: name, file: f, size: size, salt: h.salt, first: h.group, last: h.group - 1,
-			pos: aligned(int64(len(b))), blank: max(blank, int64(len(b))), needs: make(map[*segment]bool),
+			pos: layout.Aligned(int64(len(b))), blank: max(blank, int64(len(b))), needs: make(map[*segment]bool),
 		}, nil
 	}
 	seg, err := try(from, h.size, blank)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"stompserver/internal/heap"
+	"stompserver/internal/store/group"
 )
 
 func (r *recovery) openSegment(n uint64, name string) error {
@@ -55,7 +56,7 @@ func (r *recovery) head(s *segment) (*snap, error) {
 		return nil, nil
 	}
 	s.salt, s.first, s.last, s.promised = h.salt, h.group, h.group-1, h.size
-	s.pos = aligned(int64(headSize + n))
+	s.pos = layout.Aligned(int64(headSize + n))
 	return &sn, nil
 }
 
@@ -101,11 +102,11 @@ func (r *recovery) segment(s *segment, next uint64) error {
 		}
 		r.j.log.Warn("the index of a segment is damaged, so all of the segment is read", "file", s.name)
 	}
-	end := s.size
+	end, until := s.size, uint64(0)
 	if sealed {
-		end = t.index
+		end, until = t.index, t.group+1
 	}
-	if err := r.scan(s, end, sealed); err != nil {
+	if err := r.scan(s, end, until); err != nil {
 		return err
 	}
 	if end >= heap.Much { // all of which was in memory
@@ -145,8 +146,8 @@ func (r *recovery) index(s *segment, b []byte) bool {
 	return !p.bad
 }
 
-// scan reads the groups of a segment up to end.
-func (r *recovery) scan(s *segment, end int64, sealed bool) error {
+// scan reads the groups of a segment up to end. Until is the group that the next segment begins with, if it is sealed.
+func (r *recovery) scan(s *segment, end int64, until uint64) error {
 	if s.pos > end {
 		return nil // it was cut within the padding of its head, and that was told
 	}
@@ -154,61 +155,45 @@ func (r *recovery) scan(s *segment, end int64, sealed bool) error {
 	if err := readFull(s.file, b[s.pos:], s.pos); err != nil {
 		return err
 	}
-	want := s.first
+	scan := group.Scan{Layout: &layout, From: group.Bytes(b), Salt: s.salt, At: s.pos, Want: s.first, Until: until}
 	for {
-		g, ok := parseGroup(b[s.pos:], s.salt)
-		if ok && g.number == want {
-			p := parser{b: b[s.pos+groupSize:][:g.length], at: s.pos + groupSize}
-			var rec record
-			for p.next(&rec) {
-				if !r.record(s, &rec) {
-					p.bad = true
-					break
-				}
-				if !sealed {
-					s.index = appendIndex(s.index, &rec)
-				}
-				if rec.kind == kindQueue {
-					s.ids = max(s.ids, rec.queue+1)
-				}
-			}
-			if p.bad {
-				r.problem("%s: group %d at %d makes no sense", s.name, g.number, s.pos)
-			}
-			r.groups++
-			s.last = g.number
-			want++
-			s.pos = aligned(s.pos + groupSize + int64(g.length))
-			if s.pos >= end {
-				return nil
-			}
-			continue
-		}
-		// The end of the log, or a hole in it: is there a later group that was written
-		// when this one was durable?
-		at, later, found := r.later(s, b, want, sealed)
-		if !found {
-			if len(b)-int(s.pos) >= 4 && binary.LittleEndian.Uint32(b[s.pos:]) == groupMagic && !sealed {
+		at, want := scan.At, scan.Want
+		g, found, _ := scan.Next() // there is nothing that could fail
+		switch found {
+		case group.Group:
+			records := layout.Records(at)
+			r.group(s, &g, at, parser{b: b[records:][:g.Length], at: records})
+			s.last = g.Number
+		case group.Hole:
+			r.problem("%s: groups %d to %d, at %d to %d, are damaged", s.name, want, g.Number-1, at, scan.At)
+		case group.End:
+			if s.pos = scan.At; !s.sealed && scan.Torn() {
 				r.cut = append(r.cut, fmt.Sprintf("%s at %d", s.name, s.pos))
 			}
 			return nil
 		}
-		r.problem("%s: groups %d to %d, at %d to %d, are damaged", s.name, want, later.number-1, s.pos, at)
-		want, s.pos = later.number, at
 	}
 }
 
-// later looks for a group behind a broken one that shows that to be damage.
-func (r *recovery) later(s *segment, b []byte, want uint64, sealed bool) (int64, group, bool) {
-	for at := s.pos + align; at+groupSize <= int64(len(b)); at += align {
-		if binary.LittleEndian.Uint32(b[at:]) != groupMagic || binary.LittleEndian.Uint64(b[at+16:]) != s.salt {
-			continue
+// group applies the records of a group.
+func (r *recovery) group(s *segment, g *group.Head, at int64, p parser) {
+	var rec record
+	for p.next(&rec) {
+		if !r.record(s, &rec) {
+			p.bad = true
+			break
 		}
-		if g, ok := parseGroup(b[at:], s.salt); ok && g.number > want && (g.synced >= want || sealed) {
-			return at, g, true
+		if !s.sealed {
+			s.index = appendIndex(s.index, &rec)
+		}
+		if rec.kind == kindQueue {
+			s.ids = max(s.ids, rec.queue+1)
 		}
 	}
-	return 0, group{}, false
+	if p.bad {
+		r.problem("%s: group %d at %d makes no sense", s.name, g.Number, at)
+	}
+	r.groups++
 }
 
 // record applies one record, and reports false if it speaks of a queue nobody named.

@@ -8,6 +8,7 @@ import (
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/store/group"
 	"stompserver/internal/vfs"
 )
 
@@ -27,7 +28,7 @@ func (j *Journal) Write(rs []store.Record) error {
 		index += n - int64(copies[i].msg.RecordSize()) + int64(len(copies[i].to))*mostIndex
 	}
 	s := j.current()
-	if s.pos+aligned(most)+int64(len(s.index))+index+trailerSize > s.size {
+	if s.pos+layout.Aligned(most)+int64(len(s.index))+index+trailerSize > s.size {
 		if err := j.roll(most, index, acks && len(copies) == 0); err != nil {
 			return err
 		}
@@ -35,7 +36,7 @@ func (j *Journal) Write(rs []store.Record) error {
 	}
 	free := j.unneeded()
 
-	j.out.Reset(groupSize, mostKept)
+	j.out.Reset(group.HeadSize, mostKept)
 	j.index, j.places = j.index[:0], j.places[:0]
 	ids := s.ids
 	for i := range copies { // first: the records may remove them
@@ -49,7 +50,7 @@ func (j *Journal) Write(rs []store.Record) error {
 	for _, f := range free {
 		j.add(&record{kind: kindFree, segment: f.number})
 	}
-	putGroup(&j.out, s.salt, group{number: j.group + 1, synced: j.synced})
+	layout.Put(&j.out, group.Head{Salt: s.salt, Number: j.group + 1, Synced: j.synced})
 	err := j.put(s)
 	length := j.out.Len()
 	j.out.Reset(0, mostKept) // it holds no body any longer
@@ -67,7 +68,7 @@ func (j *Journal) Write(rs []store.Record) error {
 	if !j.cfg.NoSync {
 		j.synced = j.group
 	}
-	s.pos += aligned(length)
+	s.pos += layout.Aligned(length)
 	s.index = append(s.index, j.index...)
 	j.apply(s, rs, copies)
 	j.recycle(free)
@@ -79,12 +80,12 @@ const mostKept = 8 << 20
 
 // sizes tells how many bytes rs need at most, in a group and in an index, and whether none
 // puts anything.
-func sizes(rs []store.Record) (group, index int64, acks bool) {
-	group, acks = groupSize, true
+func sizes(rs []store.Record) (most, index int64, acks bool) {
+	most, acks = group.HeadSize, true
 	same := 0
 	for i := range rs {
 		n := int64(mostIndex + 1 + 2*binary.MaxVarintLen64 + len(rs[i].Queue))
-		group += n
+		most += n
 		index += n + mostIndex
 		if rs[i].Kind == store.RecordPut {
 			acks = false
@@ -92,11 +93,11 @@ func sizes(rs []store.Record) (group, index int64, acks bool) {
 				same = 0
 			}
 			if same%mostKeys == 0 {
-				group += int64(rs[i].Msg.RecordSize())
+				most += int64(rs[i].Msg.RecordSize())
 			}
 		}
 	}
-	return group, index, acks
+	return most, index, acks
 }
 
 // alike tells how many records at the beginning of rs put the same message.
@@ -224,7 +225,7 @@ func putLength(b []byte, n int) {
 
 // put writes the group and syncs it.
 func (j *Journal) put(s *segment) error {
-	end := s.pos + aligned(j.out.Len())
+	end := s.pos + layout.Aligned(j.out.Len())
 	err := j.out.WriteTo(s.file, s.pos)
 	if err == nil && end > s.blank {
 		// Overwriting what was written before is quicker to sync: so write ahead.
