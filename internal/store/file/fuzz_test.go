@@ -2,7 +2,9 @@ package file
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,7 @@ import (
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/store/group"
 	"stompserver/internal/vfs"
 )
 
@@ -83,10 +86,11 @@ func FuzzQinfo(f *testing.F) {
 	})
 }
 
-// FuzzLog starts with a log of one group, with a checksum that fits, and with bytes as they are.
+// FuzzLog starts with a log of one group, with a checksum that fits, with bytes as they are, and with such a group
+// of before there was a chain.
 func FuzzLog(f *testing.F) {
 	q := newQueue("/queue/a", "_queue_a", 1)
-	out := vfs.Gather{Buf: appendQueue(appendPrefix(make([]byte, groupSize), "vm-1"), q)}
+	out := vfs.Gather{Buf: appendQueue(appendPrefix(make([]byte, group.HeadSize), "vm-1"), q)}
 	addMessage(&out, kindPut, []target{{1, 1}}, message.Text("/queue/a", "x", 1))
 	for _, r := range []store.Record{
 		{Kind: store.RecordAck, Seq: 1, Last: 3},
@@ -100,16 +104,21 @@ func FuzzLog(f *testing.F) {
 	addMessage(&out, kindKeep, []target{{1, 5}, {2, 2}}, message.Text("/topic/t", "z", 1))
 	addNumbers(&out, kindFiled, 1, 4, 4)
 	f.Add(out.Buf)
-	f.Add(append([]byte(beforeMagic), out.Buf[4:]...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		whole := bytes.Clone(b)
-		if len(b) >= groupSize {
-			putGroup(&vfs.Gather{Buf: whole}, 7, 1, 0, 0)
+		whole, before := bytes.Clone(b), bytes.Clone(b)
+		if len(b) >= group.HeadSize {
+			layout.Put(&vfs.Gather{Buf: whole}, group.Head{Salt: 7, Number: 1})
+			before = slices.Concat([]byte(layoutBefore.Magic), whole[4:layoutBefore.Records(0)], whole[group.HeadSize:])
+			binary.LittleEndian.PutUint32(before[4:], crc32.Checksum(before[8:], castagnoli))
 		}
-		for _, b := range [][]byte{b, whole} {
+		s := state{salt: 7, prefix: "vm-1", digests: []digest{{}}, segment: 1, first: 1}
+		for _, files := range []map[string][]byte{
+			{stateName: s.append(nil), segmentName(1): b},
+			{stateName: s.append(nil), segmentName(1): whole},
+			{stateName: s.before(stateOne), redoBefore[0]: before},
+		} {
 			disk := &vfs.Memory{}
-			s := state{salt: 7, prefix: "vm-1", digests: []digest{{}}, segment: 1, first: 1}
-			for name, content := range map[string][]byte{stateName: s.append(nil), segmentName(1): b} {
+			for name, content := range files {
 				file, err := disk.Open(name, true)
 				if err != nil {
 					t.Fatal(err)
@@ -162,15 +171,20 @@ func TestStateBefore(t *testing.T) {
 	q := newQueue("/queue/a", "_queue_a", 1)
 	s := state{salt: 7, clean: true, prefix: "vm-1", nextID: 5, floor: 6, digests: []digest{{1}}, queues: []*queue{q}}
 	for magic, numbers := range map[string][]byte{stateOne: nil, stateTwo: {1, 3}, stateThree: {0, 0, 0}} {
-		b := s.append(nil)
-		at := len(stateMagic) + 4 + 8 + 1 + 1 + len(s.prefix) // where it says what the log is, and how much there is of it
-		b = slices.Concat([]byte(magic), b[len(stateMagic):at], numbers, b[at+3:])
-		putSum(b[len(magic):])
-		got, err := parseState(b)
+		got, err := parseState(s.before(magic, numbers...))
 		if err != nil || got.salt != 7 || got.prefix != "vm-1" || got.nextID != 5 || got.floor != 6 || got.log != int(slices.Max(append(numbers, 0)))/3 || len(got.queues) != 1 {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
+}
+
+// before is s as servers of before wrote it, with numbers, of which it has three.
+func (s *state) before(magic string, numbers ...byte) []byte {
+	b := s.append(nil)
+	at := len(stateMagic) + 4 + 8 + 1 + 1 + len(s.prefix) // where it says what the log is, and how much there is of it
+	b = slices.Concat([]byte(magic), b[len(stateMagic):at], numbers, b[at+3:])
+	putSum(b[len(magic):])
+	return b
 }
 
 // sum puts before the rest of a state what it begins with.

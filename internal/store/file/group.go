@@ -7,40 +7,30 @@ import (
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/store/group"
 	"stompserver/internal/vfs"
 )
 
-// The log is a row of groups, one for each Write, each at a multiple of 64 bytes of a segment. All
-// numbers are little-endian, those in records uvarints.
+// The log is a row of groups, one for each Write, with the salt of the state that it follows; others are
+// of before. Their records are one byte that says which, and uvarints, strings with a length before
+// them, and little-endian numbers of four bytes:
 //
-//	4 bytes   "rlog"
-//	4 bytes   CRC-32C of the rest
-//	8 bytes   salt: that of the state which the log follows; others are of before
-//	8 bytes   number of the group, one more than that of the one before
-//	8 bytes   number of the last group that was durable then
-//	4 bytes   length of the records
-//	4 bytes   the CRC-32C of the group before
-//	records   queue(id, name, folder), put and keep(id, seq, length, CRC-32C, stored form),
-//	          puts and keeps(how many queues, an id and a seq for each, length, CRC-32C, stored form),
-//	          ack(id, first, last, how many there were), mark(id, seq), attempts(id, seq, n),
-//	          filed(id, first, last), prefix(of the names of files), each behind one byte that
-//	          says which
+//	queue(id, name, folder), put and keep(id, seq, length, CRC-32C, stored form),
+//	puts and keeps(how many queues, an id and a seq for each, length, CRC-32C, stored form),
+//	ack(id, first, last, how many there were), mark(id, seq), attempts(id, seq, n),
+//	filed(id, first, last), prefix(of the names of files)
 //
 // The first group of a segment has the prefix, and each segment names the queues that it is about.
 // Keep is a message that was put before and is to stay in the log. Puts and keeps are of one that
 // several queues have, whose place in the log is that of all. Filed says that messages have
 // files that are durable.
 //
-// Before there was a chain of segments the groups were "redo", without the last four bytes, and
-// messages without a CRC of their own, and acks without a number. The state says whether there may
-// be puts and keeps: servers that do not know them do not know that state.
-const (
-	groupSize  = 40
-	groupAlign = 64
-	groupMagic = "rlog"
-
-	beforeSize  = 36
-	beforeMagic = "redo"
+// Before there was a chain of segments the groups had no link, messages no CRC of their own, and acks
+// no number. The state says whether there may be puts and keeps: servers that do not know them do not
+// know that state.
+var (
+	layout       = group.Layout{Magic: "rlog", Align: 64, Links: true}
+	layoutBefore = group.Layout{Magic: "redo", Align: 64, NoLink: true}
 )
 
 const (
@@ -69,8 +59,6 @@ type target struct {
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func aligned(n int64) int64 { return (n + groupAlign - 1) &^ (groupAlign - 1) }
 
 func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
@@ -149,55 +137,6 @@ func addDamaged(out *vfs.Gather, to []target, sum uint32, raw []byte) {
 	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(raw)))
 	buf = binary.LittleEndian.AppendUint32(buf, sum)
 	out.Buf = append(buf, raw...)
-}
-
-// putGroup fills in the first bytes of a group, and returns its checksum.
-func putGroup(out *vfs.Gather, salt, number, synced uint64, link uint32) (sum uint32) {
-	b := out.Buf
-	copy(b, groupMagic)
-	binary.LittleEndian.PutUint64(b[8:], salt)
-	binary.LittleEndian.PutUint64(b[16:], number)
-	binary.LittleEndian.PutUint64(b[24:], synced)
-	binary.LittleEndian.PutUint32(b[32:], uint32(out.Len()-groupSize))
-	binary.LittleEndian.PutUint32(b[36:], link)
-	_ = out.Each(8, func(b []byte) error {
-		sum = crc32.Update(sum, castagnoli, b)
-		return nil
-	})
-	binary.LittleEndian.PutUint32(b[4:], sum)
-	return sum
-}
-
-// A group is what stands before its records.
-type group struct {
-	salt, number, synced uint64
-	sum, link            uint32
-	linked               bool  // it has a link
-	head, length         int64 // of its first bytes, and of its records
-}
-
-func (g *group) size() int64 { return g.head + g.length }
-
-// parseGroup reads the first bytes of what may be a group.
-func parseGroup(b []byte) (g group, ok bool) {
-	if len(b) < beforeSize {
-		return g, false
-	}
-	switch string(b[:4]) {
-	case beforeMagic:
-		g.head = beforeSize
-	case groupMagic:
-		if len(b) < groupSize {
-			return g, false
-		}
-		g.head, g.linked, g.link = groupSize, true, binary.LittleEndian.Uint32(b[36:])
-	default:
-		return g, false
-	}
-	g.sum, g.salt = binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint64(b[8:])
-	g.number, g.synced = binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
-	g.length = int64(binary.LittleEndian.Uint32(b[32:]))
-	return g, true
 }
 
 // A record is one of a group, as it is read. Of a message it has where its stored form is.

@@ -32,8 +32,11 @@ func (l *logReader) open(file vfs.File, end int64) {
 	l.file, l.end, l.at, l.buf, l.ahead = file, end, 0, nil, readAhead
 }
 
-// peek returns the n bytes at a place, fewer at the end. They are good until the next call.
-func (l *logReader) peek(at, n int64) ([]byte, error) {
+// Size implements group.Source.
+func (l *logReader) Size() int64 { return l.end }
+
+// Peek implements group.Source.
+func (l *logReader) Peek(at, n int64) ([]byte, error) {
 	if n = min(n, l.end-at); n <= 0 {
 		return nil, nil
 	}
@@ -53,32 +56,10 @@ func (l *logReader) peek(at, n int64) ([]byte, error) {
 	return l.buf[:min(n, int64(got))], nil
 }
 
-// group reads the group that may be at a place, and reports whether it is whole.
-func (l *logReader) group(at int64, salt uint64) (g group, ok bool, err error) {
-	b, err := l.peek(at, groupSize)
-	if err != nil {
-		return g, false, err
-	}
-	if g, ok = parseGroup(b); !ok || g.salt != salt || at+g.size() > l.end {
-		return g, false, nil
-	}
-	sum := uint32(0)
-	for from := at + 8; from < at+g.size(); {
-		n := min(readAhead, at+g.size()-from)
-		b, err := l.peek(from, n)
-		if err != nil || int64(len(b)) < n {
-			return g, false, err
-		}
-		sum = crc32.Update(sum, castagnoli, b)
-		from += n
-	}
-	return g, sum == g.sum, nil
-}
-
 // record reads the record at a place, of a group that ends at end.
 func (l *logReader) record(at, end int64) (r record, err error) {
 	for n := int64(firstOfEntry); ; n *= 8 {
-		b, err := l.peek(at, min(n, end-at))
+		b, err := l.Peek(at, min(n, end-at))
 		if err != nil {
 			return r, err
 		}
@@ -96,7 +77,7 @@ func (l *logReader) record(at, end int64) (r record, err error) {
 // sizeOf is what the message of a record counts for.
 func (l *logReader) sizeOf(at int64, r *record) (int64, error) {
 	for n := int64(firstOfForm); ; n *= 8 {
-		b, err := l.peek(at+int64(r.head), min(n, r.length))
+		b, err := l.Peek(at+int64(r.head), min(n, r.length))
 		if err != nil {
 			return 0, err
 		}
@@ -118,7 +99,7 @@ func (l *logReader) message(at int64, r *record) (*message.Message, error) {
 	}
 	at += int64(r.head)
 	for {
-		b, err := l.peek(at, first)
+		b, err := l.Peek(at, first)
 		if err != nil {
 			return nil, err
 		}
@@ -159,7 +140,7 @@ func (l *logReader) outline(at int64, r *record) (m *message.Message, missing in
 	bad := func(err error) error { return fmt.Errorf("%w: %w", errDamaged, err) }
 	at += int64(r.head)
 	for first := int64(firstOfForm); m == nil; first = min(8*first, r.length) {
-		b, err := l.peek(at, first)
+		b, err := l.Peek(at, first)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -177,7 +158,7 @@ func (l *logReader) outline(at int64, r *record) (m *message.Message, missing in
 	}
 	sum := uint32(0)
 	for from := at; from < at+r.length; {
-		b, err := l.peek(from, min(readAhead, at+r.length-from))
+		b, err := l.Peek(from, min(readAhead, at+r.length-from))
 		if err != nil {
 			return nil, 0, err
 		}

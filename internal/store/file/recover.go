@@ -172,10 +172,10 @@ func (r *recovery) withoutState() error {
 		if err != nil {
 			return err
 		}
-		var b [len(groupMagic)]byte
-		n, _ := file.ReadAt(b[:], 0)
+		b := make([]byte, len(layout.Magic))
+		n, _ := file.ReadAt(b, 0)
 		_ = file.Close()
-		if magic := string(b[:n]); magic == groupMagic || magic == beforeMagic {
+		if magic := string(b[:n]); magic == layout.Magic || magic == layoutBefore.Magic {
 			r.problem("%s is missing, though there is %s", stateName, name)
 			r.unsure = true
 			break

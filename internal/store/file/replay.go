@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"stompserver/internal/store"
+	"stompserver/internal/store/group"
 )
 
 // A replay reads the log from its beginning, and has the queues be what it says.
@@ -12,10 +13,7 @@ type replay struct {
 	r    *recovery
 	rd   placeReader // of which the logReader is used
 	seg  *segment
-	salt uint64
-	want uint64 // the number of the next group; 0: any
-	link uint32 // that this has
-	sure bool   // that link is known
+	scan group.Scan
 
 	to    []target
 	tries map[*queue]map[store.Seq]uint32 // as the state has them, until all is played that it knows
@@ -27,7 +25,8 @@ func (r *recovery) log() error {
 	if n := len(r.segments); n > 0 {
 		f.lastSegment = r.segments[n-1]
 	}
-	p := replay{r: r, salt: f.salt, tries: make(map[*queue]map[store.Seq]uint32)}
+	p := replay{r: r, scan: group.Scan{Layout: &layout, Salt: f.salt}, tries: make(map[*queue]map[store.Seq]uint32)}
+	p.scan.From = &p.rd
 	for _, q := range r.queues {
 		p.tries[q], q.tries = q.tries, make(map[store.Seq]uint32)
 	}
@@ -52,7 +51,7 @@ func (r *recovery) log() error {
 			r.useless = append(r.useless, segmentName(n))
 		}
 		chain = chain[begin:]
-		p.want = r.state.first
+		p.scan.Want = r.state.first
 		f.lastSegment = max(f.lastSegment, r.state.segment-1)
 		if len(chain) == 0 && !r.state.clean {
 			r.problem("%s is missing", segmentName(r.state.segment))
@@ -83,7 +82,7 @@ func (p *replay) gap(from, to uint64) {
 	} else {
 		p.r.problem("%s to %s are missing", segmentName(from), segmentName(to-1))
 	}
-	p.want, p.sure = 0, false
+	p.scan.Skip(0)
 }
 
 // guessSalt takes the salt of what the first segment begins with, for there is no state to say it.
@@ -93,11 +92,10 @@ func (p *replay) guessSalt() error {
 		return err
 	}
 	defer file.Close()
-	b := make([]byte, groupSize)
+	b := make([]byte, group.HeadSize)
 	if n, _ := file.ReadAt(b, 0); n == len(b) {
-		g, _ := parseGroup(b)
-		p.salt = g.salt
-		p.r.f.salt = g.salt
+		g, _ := layout.Parse(b)
+		p.scan.Salt, p.r.f.salt = g.Salt, g.Salt
 	}
 	return nil
 }
@@ -116,7 +114,7 @@ func (p *replay) before() error {
 		p.useTries()
 		return nil
 	}
-	p.want = 1
+	p.scan.Layout, p.scan.Want = &layoutBefore, 1
 	r.f.lastSegment = max(r.f.lastSegment, 1)
 	if err := p.segment(1, name, "", true); err != nil {
 		return err
@@ -128,10 +126,10 @@ func (p *replay) before() error {
 // end sees to what holds once all was played.
 func (p *replay) end() {
 	f := p.r.f
-	if p.want > 0 {
-		f.number = p.want - 1
+	if p.scan.Want > 0 {
+		f.number = p.scan.Want - 1
 	}
-	f.synced, f.link = f.number, p.link
+	f.synced, f.link = f.number, p.scan.Link
 	if s := p.r.state; s != nil && f.number < s.group {
 		name := redoBefore[s.log]
 		if s.version >= 3 {
@@ -168,76 +166,53 @@ func (p *replay) segment(number uint64, name, next string, last bool) error {
 		return err
 	}
 	p.rd.open(file, size)
-	p.seg = &segment{number: number, name: name, first: p.want, size: size}
-	if p.want > 0 {
-		p.seg.last = p.want - 1
+	p.seg = &segment{number: number, name: name, first: p.scan.Want, size: size}
+	if p.scan.Want > 0 {
+		p.seg.last = p.scan.Want - 1
 	}
 	f.chain = append(f.chain, p.seg)
-	until, err := p.firstOf(next)
-	if err != nil {
+	p.scan.At = 0
+	if p.scan.Until, err = p.firstOf(next); err != nil {
 		return err
 	}
-	at := int64(0)
 	for {
-		g, ok, err := p.rd.group(at, p.salt)
+		at, want := p.scan.At, p.scan.Want
+		g, found, err := p.scan.Next()
 		if err != nil {
 			return err
 		}
-		if ok && p.fits(&g, until) {
+		switch found {
+		case group.Group:
 			if err := p.group(at, &g); err != nil {
 				return err
 			}
 			if p.seg.last < p.seg.first || p.seg.first == 0 {
-				p.seg.first = g.number
+				p.seg.first = g.Number
 			}
-			p.seg.last, p.want, p.link, p.sure = g.number, g.number+1, g.sum, true
-			at = aligned(at + g.size())
+			p.seg.last = g.Number
+			continue
+		case group.Hole:
+			p.damaged(want, g.Number)
 			continue
 		}
-		if until != 0 && p.want == until {
-			break
+		if until := p.scan.Until; until != 0 && want != until {
+			p.damaged(want, until)
+			p.scan.Skip(until)
+		} else if last && p.scan.Torn() {
+			p.r.cut = fmt.Sprintf("%s at %d", name, at)
 		}
-		// The end, or a hole: is there a group that was written when this one was durable?
-		later, found, err := p.later(&at, until)
-		if err != nil {
-			return err
-		}
-		if found {
-			p.damaged(at, later)
-			continue
-		}
-		if until != 0 {
-			p.damaged(at, until)
-		} else if last {
-			p.looksCut(at)
-		}
-		break
+		p.seg.pos = at
+		return nil
 	}
-	p.seg.pos = at
-	return nil
 }
 
-// fits reports whether a group is the next one.
-func (p *replay) fits(g *group, until uint64) bool {
-	switch {
-	case until != 0 && g.number >= until:
-		return false
-	case p.want == 0:
-		return true
+// damaged notes that groups are, from one on up to where the scan is, where another one follows.
+func (p *replay) damaged(want, next uint64) {
+	if want == 0 {
+		p.r.problem("%s: the groups before %d, at %d, are damaged", p.seg.name, next, p.scan.At)
+	} else {
+		p.r.problem("%s: groups %d to %d, before %d, are damaged", p.seg.name, want, next-1, p.scan.At)
 	}
-	return g.number == p.want && (!p.sure || !g.linked || g.link == p.link)
-}
-
-func (p *replay) damaged(at int64, next uint64) {
-	switch {
-	case p.want == 0:
-		p.r.problem("%s: the groups before %d, at %d, are damaged", p.seg.name, next, at)
-	case p.want == next: // its link does not fit
-		p.r.problem("%s: before group %d, at %d, there was another one", p.seg.name, next, at)
-	default:
-		p.r.problem("%s: groups %d to %d, before %d, are damaged", p.seg.name, p.want, next-1, at)
-	}
-	p.want, p.sure = next, false
 }
 
 // firstOf is the number of the first group of another segment; 0 if that has none, or is damaged.
@@ -256,48 +231,22 @@ func (p *replay) firstOf(name string) (uint64, error) {
 	}
 	var rd logReader
 	rd.open(file, size)
-	g, ok, err := rd.group(0, p.salt)
-	if !ok || g.number < p.want { // it was used before
-		return 0, err
-	}
-	return g.number, err
-}
-
-// later looks for a group that was written when the next one was durable, and moves at to it.
-func (p *replay) later(at *int64, until uint64) (number uint64, found bool, err error) {
-	for next := *at + groupAlign; next+beforeSize <= p.rd.end; next += groupAlign {
-		b, err := p.rd.peek(next, groupSize)
-		if err != nil {
-			return 0, false, err
-		}
-		g, ok := parseGroup(b)
-		if !ok || g.salt != p.salt || g.number <= p.want || until != 0 && g.number >= until || until == 0 && g.synced < p.want {
-			continue
-		}
-		if g, ok, err = p.rd.group(next, p.salt); err != nil {
-			return 0, false, err
-		} else if ok {
-			*at = next
-			return g.number, true, nil
+	scan := group.Scan{Layout: &layout, From: &rd, Salt: p.scan.Salt}
+	g, ok, err := scan.Look()
+	if ok && g.Number >= p.scan.Want { // else it was used before
+		if ok, err = layout.Whole(&rd, 0, &g); ok {
+			return g.Number, nil
 		}
 	}
-	return 0, false, nil
-}
-
-// looksCut notes a group that was not finished.
-func (p *replay) looksCut(at int64) {
-	b, _ := p.rd.peek(at, groupSize)
-	if g, ok := parseGroup(b); ok && g.salt == p.salt && g.number >= p.want {
-		p.r.cut = fmt.Sprintf("%s at %d", p.seg.name, at)
-	}
+	return 0, err
 }
 
 // group plays the records of a group.
-func (p *replay) group(start int64, g *group) error {
-	for at, end := start+g.head, start+g.size(); at < end; {
+func (p *replay) group(start int64, g *group.Head) error {
+	for at, end := p.scan.Layout.Records(start), p.scan.Layout.End(start, g); at < end; {
 		rec, err := p.rd.record(at, end)
 		if err == errRecord {
-			p.r.problem("%s: group %d: %v", p.seg.name, g.number, err)
+			p.r.problem("%s: group %d: %v", p.seg.name, g.Number, err)
 			return nil
 		}
 		if err != nil {
@@ -312,9 +261,9 @@ func (p *replay) group(start int64, g *group) error {
 }
 
 // record plays one. What the state knows already counts no more.
-func (p *replay) record(at int64, g *group, rec *record) error {
+func (p *replay) record(at int64, g *group.Head, rec *record) error {
 	r, f := p.r, p.r.f
-	counts := r.state == nil || g.number > r.state.group
+	counts := r.state == nil || g.Number > r.state.group
 	if counts && p.tries != nil {
 		p.useTries()
 	}
@@ -341,7 +290,7 @@ func (p *replay) record(at int64, g *group, rec *record) error {
 	switch rec.kind {
 	case kindAck, kindAckBefore:
 		// What had a file may have none by now, and is not among those that go.
-		if n := f.ack(q, rec.seq, rec.last, g.number); counts {
+		if n := f.ack(q, rec.seq, rec.last, g.Number); counts {
 			q.dequeued += max(n, rec.count)
 		}
 	case kindFiled:
@@ -372,11 +321,11 @@ func (p *replay) queue(id uint64) *queue {
 }
 
 // message plays a record of one, for each queue that has it.
-func (p *replay) message(at int64, g *group, rec *record, counts bool) {
+func (p *replay) message(at int64, g *group.Head, rec *record, counts bool) {
 	p.to = rec.targets(p.to[:0])
 	size, err := p.rd.sizeOf(at, rec)
 	if err != nil {
-		p.r.problem("%s: group %d: %v", p.seg.name, g.number, err)
+		p.r.problem("%s: group %d: %v", p.seg.name, g.Number, err)
 		return
 	}
 	for _, to := range p.to {

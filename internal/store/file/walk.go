@@ -6,6 +6,7 @@ import (
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/store/group"
 )
 
 // A cursor is how far the log was walked through: no message before it is without a file, but for
@@ -109,18 +110,19 @@ func (h *held) size() int64 {
 func (f *File) step(all []held, rd *placeReader, c cursor, pos int64, damaged bool) (_ []held, next cursor, err error) {
 	at, seg := c.at.offset(), c.at.segment()
 	if c.end == 0 {
-		b, err := rd.peek(at, groupSize)
+		b, err := rd.Peek(at, group.HeadSize)
 		if err != nil {
 			return all, c, err
 		}
-		g, ok := parseGroup(b)
-		if !ok || g.salt != f.salt || at+g.size() > pos {
+		g, ok := layout.Parse(b)
+		end := layout.End(at, &g)
+		if !ok || g.Salt != f.salt || end > pos {
 			f.log.Error("the log is damaged; what follows in that file stays in it for now", "file", rd.seg.name, "at", at)
 			return all, cursor{at: placeOf(seg, pos)}, nil
 		}
-		return all, cursor{placeOf(seg, at+g.head), at + g.size()}, nil
+		return all, cursor{placeOf(seg, layout.Records(at)), end}, nil
 	}
-	behind := cursor{at: placeOf(seg, aligned(c.end))}
+	behind := cursor{at: placeOf(seg, layout.Aligned(c.end))}
 	if at >= c.end {
 		return all, behind, nil
 	}

@@ -7,6 +7,7 @@ import (
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/store/group"
 	"stompserver/internal/vfs"
 )
 
@@ -105,18 +106,18 @@ func (f *File) isAmong(i int) bool {
 func (f *File) append(acks bool, encode func()) error {
 	defer func() { f.out.Reset(0, mostKept) }() // then it holds no body any longer
 	f.encode(f.current().pos == 0, encode)
-	if s := f.current(); f.out.Len() <= mostGroup && s.pos+aligned(f.out.Len()) > s.size {
+	if s := f.current(); f.out.Len() <= mostGroup && s.pos+layout.Aligned(f.out.Len()) > s.size {
 		f.encode(true, encode)
-		if err := f.roll(aligned(f.out.Len()), acks); err != nil {
+		if err := f.roll(layout.Aligned(f.out.Len()), acks); err != nil {
 			return err
 		}
 	}
-	n := aligned(f.out.Len())
+	n := layout.Aligned(f.out.Len())
 	if n > mostGroup {
 		return f.fail(fmt.Errorf("a group of %d bytes is too large", n))
 	}
 	s := f.current()
-	sum := putGroup(&f.out, f.salt, f.number+1, f.synced, f.link)
+	sum := layout.Put(&f.out, group.Head{Salt: f.salt, Number: f.number + 1, Synced: f.synced, Link: f.link})
 	err := f.out.WriteTo(f.redo, s.pos)
 	if end := s.pos + n; err == nil && end > s.blank && !f.cfg.NoSync {
 		// What is written over is quicker to sync: so write ahead.
@@ -150,7 +151,7 @@ var blank [mostBlank]byte
 
 // encode makes a group. One that a segment begins with says what all others rely on.
 func (f *File) encode(first bool, records func()) {
-	f.out.Reset(groupSize, mostKept)
+	f.out.Reset(group.HeadSize, mostKept)
 	f.naming, f.offsets = f.naming[:0], f.offsets[:0]
 	clear(f.named)
 	f.anew = first
