@@ -3,31 +3,20 @@ package dbm
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
+	"stompserver/internal/store/group"
 	"stompserver/internal/vfs"
 )
 
-// The log is a row of groups, one for each Write, each at a multiple of 8 bytes of one of two files.
-// All numbers are little-endian, those in records uvarints.
+// The log is a row of groups in two files, one for each Write, with the salt that the database tells, which
+// is another one each time the log is made. Their records are one byte that says which, and uvarints:
 //
-//	4 bytes   "blog"
-//	4 bytes   CRC-32C of the rest
-//	8 bytes   salt: that of the database file, which is another one each time the log is made
-//	8 bytes   number of the group, one more than that of the one before
-//	8 bytes   number of the last group that was durable then
-//	8 bytes   length of the records
-//	records   queue(length, name), which is 0, 1, 2 and so on in the records that follow,
-//	          put(n, n times queue and seq, 8 bytes of length, stored form),
-//	          ack(queue, first, last less first), mark(queue, seq), attempts(queue, seq, n), each
-//	          behind one byte that says which
-const (
-	groupSize  = 40
-	groupAlign = 8
-	groupMagic = "blog"
-)
+//	queue(length, name), which is 0, 1, 2 and so on in the records that follow,
+//	put(n, n times queue and seq, 8 bytes of length, little-endian, stored form),
+//	ack(queue, first, last less first), mark(queue, seq), attempts(queue, seq, n)
+var layout = group.Layout{Magic: "blog", Align: 8}
 
 const (
 	kindQueue = iota + 1
@@ -40,15 +29,6 @@ const (
 // mostKeys is how many queues one record puts its message in at most.
 const mostKeys = 1 << 20
 
-func aligned(n int64) int64 { return (n + groupAlign - 1) &^ (groupAlign - 1) }
-
-// A group is what stands before its records.
-type group struct {
-	salt, number, synced uint64
-
-	length int64 // of the records
-}
-
 // An encoder makes groups.
 type encoder struct {
 	out vfs.Gather
@@ -60,7 +40,7 @@ const mostEncoded = 8 << 20
 
 // encode lays out the records of a Write. Bodies that are large are not copied.
 func (e *encoder) encode(rs []store.Record) {
-	e.out.Reset(groupSize, mostEncoded)
+	e.out.Reset(group.HeadSize, mostEncoded)
 	if e.ids == nil {
 		e.ids = make(map[string]uint64)
 	}
@@ -138,38 +118,6 @@ func (e *encoder) message(m *message.Message) {
 	if shared > 0 {
 		e.out.Share(body)
 	}
-}
-
-// put fills in what stands before the records.
-func (e *encoder) put(g group) {
-	b := e.out.Buf
-	copy(b, groupMagic)
-	binary.LittleEndian.PutUint64(b[8:], g.salt)
-	binary.LittleEndian.PutUint64(b[16:], g.number)
-	binary.LittleEndian.PutUint64(b[24:], g.synced)
-	binary.LittleEndian.PutUint64(b[32:], uint64(e.out.Len()-groupSize))
-	sum := uint32(0)
-	_ = e.out.Each(8, func(b []byte) error {
-		sum = crc32.Update(sum, castagnoli, b)
-		return nil
-	})
-	binary.LittleEndian.PutUint32(b[4:], sum)
-}
-
-// parseGroup reads what stands before the records of the group that b may begin with. Whole says that the
-// records are what was written.
-func parseGroup(b []byte) (g group, records []byte, ok, whole bool) {
-	if len(b) < groupSize || string(b[:4]) != groupMagic {
-		return g, nil, false, false
-	}
-	g.salt, g.number = binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
-	g.synced = binary.LittleEndian.Uint64(b[24:])
-	g.length = int64(binary.LittleEndian.Uint64(b[32:]))
-	if g.length < 0 || g.length > int64(len(b)-groupSize) {
-		return g, nil, true, false
-	}
-	sum := crc32.Checksum(b[8:groupSize+g.length], castagnoli)
-	return g, b[groupSize : groupSize+g.length], true, sum == binary.LittleEndian.Uint32(b[4:])
 }
 
 var errGroup = errors.New("its records make no sense")

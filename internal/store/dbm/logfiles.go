@@ -12,6 +12,7 @@ import (
 
 	"stompserver/internal/heap"
 	"stompserver/internal/store"
+	"stompserver/internal/store/group"
 	"stompserver/internal/vfs"
 )
 
@@ -149,14 +150,14 @@ func (l *logFiles) fits(n int64, puts bool) bool {
 func (l *logFiles) write() error {
 	f := &l.files[l.at]
 	number := l.number + 1
-	l.enc.put(group{salt: l.salt, number: number, synced: l.synced})
+	layout.Put(&l.enc.out, group.Head{Salt: l.salt, Number: number, Synced: l.synced})
 	if err := l.enc.out.WriteTo(f.file, f.pos); err != nil {
 		if vfs.IsFull(err) {
 			return fmt.Errorf("%w: %s: %w", store.ErrFull, f.name, err)
 		}
 		return fmt.Errorf("%s: %w", f.name, err)
 	}
-	f.pos += aligned(l.enc.out.Len())
+	f.pos += layout.Aligned(l.enc.out.Len())
 	f.last, l.number = number, number
 	return nil
 }
@@ -175,13 +176,13 @@ func (l *logFiles) sync() error {
 
 // A loggedGroup is a group that was found.
 type loggedGroup struct {
-	group
+	group.Head
 	rs   []store.Record
 	file int
 	at   int64 // where it is in the file
 }
 
-func (g *loggedGroup) end() int64 { return g.at + aligned(groupSize+g.length) }
+func (g *loggedGroup) end() int64 { return layout.Aligned(layout.End(g.at, &g.Head)) }
 
 // A leftLog is the log that a process left behind.
 type leftLog struct {
@@ -235,55 +236,60 @@ func (l *logFiles) read(mark *logMark) (*leftLog, error) {
 // scanLog finds the groups of a file that the database lacks. Foreign says that they are of another one. Broken is
 // told of what may have been a group.
 func scanLog(b []byte, file int, mark *logMark, broken func(number uint64, at int64)) (found []loggedGroup, foreign bool, problems []string) {
-	for at := int64(0); at+groupSize <= int64(len(b)); {
-		g, records, ok, whole := parseGroup(b[at:])
-		ours := ok && (mark.unknown || g.salt == mark.salt)
+	from := group.Bytes(b)
+	for at := int64(0); ; {
+		h, next, ok, _ := layout.Find(from, at, func(*group.Head) bool { return true }) // nothing can fail
+		if !ok {
+			return found, foreign, problems
+		}
+		at = next
+		whole, _ := layout.Whole(from, at, &h)
+		ours := mark.unknown || h.Salt == mark.salt
 		switch {
-		case ours && !whole:
-			broken(g.number, at)
-			fallthrough
-		case !ok || !whole:
-			at += groupAlign
+		case !whole:
+			if ours {
+				broken(h.Number, at)
+			}
+			at += layout.Align
 			continue
 		case !ours:
 			foreign = foreign || at == 0
-		case g.number > mark.applied:
-			rs, err := parseRecords(records)
+		case h.Number > mark.applied:
+			rs, err := parseRecords(b[layout.Records(at):layout.End(at, &h)])
 			if err != nil {
-				problems = append(problems, fmt.Sprintf("group %d makes no sense, though its checksum fits: %v", g.number, err))
+				problems = append(problems, fmt.Sprintf("group %d makes no sense, though its checksum fits: %v", h.Number, err))
 				break
 			}
-			found = append(found, loggedGroup{group: g, rs: rs, file: file, at: at})
+			found = append(found, loggedGroup{Head: h, rs: rs, file: file, at: at})
 		}
-		at += aligned(groupSize + g.length)
+		at = layout.Aligned(layout.End(at, &h))
 	}
-	return found, foreign, problems
 }
 
 // chain puts in order what was found, and looks what is missing. What a power cut has torn is the end,
 // and of what comes behind a gap nothing tells that it had been durable; otherwise it is damage.
 func (l *logFiles) chain(left *leftLog, all []loggedGroup, broken map[uint64]string, mark *logMark) {
-	slices.SortFunc(all, func(a, b loggedGroup) int { return int(int64(a.number) - int64(b.number)) })
+	slices.SortFunc(all, func(a, b loggedGroup) int { return int(int64(a.Number) - int64(b.Number)) })
 	last := mark.applied
 	if mark.unknown && len(all) > 0 { // how far the database is nobody knows: what is in one piece up to the end may be done twice
 		from := len(all) - 1
-		for from > 0 && all[from].number == all[from-1].number+1 && all[from].salt == all[from-1].salt {
+		for from > 0 && all[from].Number == all[from-1].Number+1 && all[from].Salt == all[from-1].Salt {
 			from--
 		}
 		all = all[from:]
-		last = all[0].number - 1
+		last = all[0].Number - 1
 	}
 	for i, g := range all {
-		if g.number != last+1 {
-			durable := slices.ContainsFunc(all[i:], func(g loggedGroup) bool { return g.synced > last })
+		if g.Number != last+1 {
+			durable := slices.ContainsFunc(all[i:], func(g loggedGroup) bool { return g.Proves(last + 1) })
 			if !durable {
 				left.cut, left.stale = fmt.Sprintf("%s behind group %d", l.files[g.file].name, last), all[i:]
 				break
 			}
-			left.problems = append(left.problems, fmt.Sprintf("of the log what stood between the groups %d and %d is damaged or missing", last, g.number))
+			left.problems = append(left.problems, fmt.Sprintf("of the log what stood between the groups %d and %d is damaged or missing", last, g.Number))
 		}
 		left.groups = append(left.groups, g)
-		last = g.number
+		last = g.Number
 	}
 	for number, where := range broken {
 		if number > last && left.cut == "" {
@@ -295,7 +301,7 @@ func (l *logFiles) chain(left *leftLog, all []loggedGroup, broken map[uint64]str
 // wipe has groups that are of no use not be taken for others later.
 func (l *logFiles) wipe(stale []loggedGroup) error {
 	for _, g := range stale {
-		if _, err := l.files[g.file].file.WriteAt(make([]byte, groupSize), g.at); err != nil {
+		if _, err := l.files[g.file].file.WriteAt(make([]byte, group.HeadSize), g.at); err != nil {
 			return err
 		}
 	}

@@ -161,7 +161,7 @@ func (l *Logged) write(rs []store.Record) error {
 	}
 	l.files.enc.encode(rs)
 	defer l.files.enc.done()
-	n := aligned(l.files.enc.out.Len())
+	n := layout.Aligned(l.files.enc.out.Len())
 	if n > l.files.sizes.most() {
 		return l.writeThrough(rs)
 	}

@@ -47,8 +47,8 @@ func (d *DBM) recoverLog(cfg *Config) (*recovery, error) {
 	for _, g := range left.groups {
 		r.layer.apply(g.rs, d.lastOf)
 		f := &r.files.files[g.file]
-		f.pos, f.last = max(f.pos, g.end()), g.number
-		r.files.number, r.files.at = g.number, g.file
+		f.pos, f.last = max(f.pos, g.end()), g.Number
+		r.files.number, r.files.at = g.Number, g.file
 	}
 	r.layer.upto = r.files.number
 	if n := len(left.groups); n > 0 {
