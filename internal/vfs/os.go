@@ -146,13 +146,7 @@ func (d dir) MakeFolder(name string) error {
 }
 
 func (d dir) Link(folder, name, toFolder, toName string) error {
-	err := os.Link(filepath.Join(d.path(folder), name), filepath.Join(d.path(toFolder), toName))
-	for _, e := range linkless {
-		if errors.Is(err, e) {
-			return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
-		}
-	}
-	return err
+	return os.Link(filepath.Join(d.path(folder), name), filepath.Join(d.path(toFolder), toName))
 }
 
 func (d dir) RemoveFolder(name string) error { return os.Remove(d.path(name)) }

@@ -12,8 +12,7 @@ import (
 
 var systemFull = []error{syscall.EDQUOT, syscall.EFBIG}
 
-// linkless says that a file cannot have another name, or no more of them, or not there.
-var linkless = []error{syscall.EPERM, syscall.EXDEV, syscall.EMLINK, syscall.ENOSYS, syscall.EOPNOTSUPP}
+var systemFailing = []error{syscall.EROFS}
 
 func lockFile(f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

@@ -8,10 +8,7 @@ import (
 
 var systemFull = []error{windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL}
 
-// linkless says that a file cannot have another name, or no more of them, or not there.
-var linkless = []error{
-	windows.ERROR_INVALID_FUNCTION, windows.ERROR_NOT_SUPPORTED, windows.ERROR_NOT_SAME_DEVICE, windows.ERROR_TOO_MANY_LINKS,
-}
+var systemFailing = []error{windows.ERROR_WRITE_PROTECT, windows.ERROR_CRC, windows.ERROR_WRITE_FAULT, windows.ERROR_IO_DEVICE}
 
 func lockFile(f *os.File) error {
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY,

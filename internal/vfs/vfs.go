@@ -46,8 +46,8 @@ type Tree interface {
 	// MakeFolder makes a folder, if it is not there already.
 	MakeFolder(name string) error
 
-	// Link has a file in a folder go by a further name, in another. An error that errors.ErrUnsupported
-	// is in says that the file system has no such thing, or not for these; nothing was done then.
+	// Link has a file in a folder go by a further name, in another. There are file systems that have no such
+	// thing, or not for these, and systems that forbid it, each with an error of its own.
 	Link(folder, name, toFolder, toName string) error
 
 	// RemoveFolder removes a folder, which must be empty.
@@ -92,5 +92,17 @@ func IsFull(err error) bool {
 	}
 	return false
 }
+
+// IsFailing reports whether err means that the disk fails, or takes nothing any more.
+func IsFailing(err error) bool {
+	for _, e := range failing {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+var failing = append([]error{syscall.EIO}, systemFailing...)
 
 var full = append([]error{syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE}, systemFull...)

@@ -99,6 +99,7 @@ type File struct {
 	touched    map[string]bool // folders that are to be synced, and if the directory is
 	topTouched bool
 	vacant     map[string]bool // folders that hold none, as far as they were not removed
+	unlinked   bool            // a further name was refused; that was told
 	told       bool            // that the disk is full
 
 	files sync.RWMutex // held for reading by who reads files, else by who removes some

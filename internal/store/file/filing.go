@@ -3,6 +3,7 @@ package file
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"sync"
@@ -101,8 +102,18 @@ func (w *filing) add(h *held) error {
 		if err == nil && !h.there {
 			f.holds[h.q.folder]++
 		}
-		if !errors.Is(err, errors.ErrUnsupported) {
+		if err == nil || vfs.IsFull(err) || vfs.IsFailing(err) {
 			return err
+		}
+		// It was refused, and why is no matter: if no file can be written there either, that will be told.
+		if errors.Is(err, fs.ErrExist) { // it was made all the same: what is written must not go into the other's file
+			if err := folder.Remove(h.name); err != nil && !isMissing(err) {
+				return err
+			}
+		}
+		if !f.unlinked {
+			f.unlinked = true
+			f.log.Info("a file could not get a further name, so that each queue has one of its own for a message", "err", err)
 		}
 	}
 	w.last = nil

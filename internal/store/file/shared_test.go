@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -204,27 +206,44 @@ func TestStateThree(t *testing.T) {
 }
 
 // TestFileOnce: files are made of it once as well, where the Ruby server knows nothing of the queues and
-// the file system has links; else each queue has its own.
+// the file system takes links; else each queue has its own, whatever is said against them but that the disk fails.
 func TestFileOnce(t *testing.T) {
 	const queues, size = 100, 20 << 10
 	for _, tt := range []struct {
 		name  string
-		fault error // of the first link, and of all others if it is final
+		fault error // of all links, or of the first if it is a full disk
 		once  bool
 	}{
 		{"links", nil, true},
 		{"no links", errors.ErrUnsupported, false},
+		{"none permitted", syscall.EPERM, false},
+		{"refused by the system", syscall.EACCES, false},
+		{"too many", syscall.EMLINK, false},
+		{"an unknown reason", errors.New("no"), false},
+		{"made, and said to be refused", fs.ErrExist, false},
 		{"a full disk", syscall.ENOSPC, true},
 		{"a disk that fails", syscall.EIO, true},
+		{"a disk that cannot be written", syscall.EROFS, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			disk := &vfs.Memory{}
 			f := openWith(t, onMemory(disk))
 			s := fan{queues, size}
 			s.put(t, f, 1, 5)
-			failed := false
-			disk.Fault = func(op, _ string) error {
-				if op == "link" && (!failed || tt.fault != syscall.ENOSPC) {
+			final := tt.fault == syscall.EIO || tt.fault == syscall.EROFS
+			failed, linking, made := false, false, ""
+			disk.Fault = func(op, name string) error {
+				if op == "create" {
+					made = name
+				}
+				if op == "link" && tt.fault == fs.ErrExist && !linking { // which it finds
+					linking = true
+					from, to := strings.Split(made, "/"), strings.Split(name, "/")
+					if err := disk.Link(from[0], from[1], to[0], to[1]); err != nil {
+						t.Error(err)
+					}
+					linking = false
+				} else if op == "link" && !linking && (!failed || tt.fault != syscall.ENOSPC) {
 					failed = true
 					return tt.fault
 				}
@@ -238,7 +257,7 @@ func TestFileOnce(t *testing.T) {
 				err = f.Tend(true)
 			}
 			disk.Fault = nil
-			if tt.fault == syscall.EIO {
+			if final {
 				if !errors.Is(err, tt.fault) || !errors.Is(f.Close(), tt.fault) {
 					t.Errorf("Tend: %v", err)
 				}
