@@ -243,6 +243,9 @@ func parseRecord(b []byte) (r record, err error) {
 	if d.bad {
 		return r, errEnds
 	}
+	if r.kind == kindQueue && !isFolder(r.folder) {
+		return r, errRecord
+	}
 	r.head = len(b) - len(d.b)
 	return r, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -41,7 +42,9 @@ func allowed(name string) bool {
 }
 
 // isFolder reports whether a folder of that name may be one of a queue.
-func isFolder(name string) bool { return strings.HasPrefix(name, "_") }
+func isFolder(name string) bool {
+	return strings.HasPrefix(name, "_") && len(name) <= 255 && filepath.Base(name) == name && strings.IndexByte(name, 0) < 0
+}
 
 // isOurs reports whether a queue is none that the Ruby server takes for one: such as those of durable
 // subscriptions it passes over.

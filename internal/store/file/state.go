@@ -142,6 +142,7 @@ func parseState(b []byte) (*state, error) {
 	}
 	for range d.count() {
 		name, folder := d.string(), d.string()
+		d.bad = d.bad || !isFolder(folder)
 		q := newQueue(name, folder, d.uint())
 		q.last, q.marked = d.seq(), d.seq()
 		q.filed, q.enqueued, q.dequeued, q.exceptions = d.int(), d.int(), d.int(), d.int()
