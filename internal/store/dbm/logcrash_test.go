@@ -3,7 +3,6 @@ package dbm_test
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -19,19 +18,7 @@ import (
 	"stompserver/internal/vfs"
 )
 
-var (
-	crashSeed   = flag.Uint64("dbm.seed", 0, "of the crash tests of the log; 0 picks one")
-	crashRounds = flag.Int("dbm.rounds", 30, "of the crash tests of the log")
-)
-
-func newSeed(t *testing.T) uint64 {
-	seed := *crashSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-dbm.seed %d", seed)
-	return seed
-}
+var crashFlags = storetest.CrashFlags("dbm", 30)
 
 var queues = []string{"/queue/a", "/queue/b", "/queue/c"}
 
@@ -102,11 +89,11 @@ func (l *life) live(b *dbm.Logged, writes int) error {
 // TestPowerCuts cuts the power again and again: what is there afterwards is of one moment, and nothing of before a
 // Sync is missing.
 func TestPowerCuts(t *testing.T) {
-	seed := newSeed(t)
+	seed := crashFlags.Seed(t)
 	for disk := range uint64(4) {
 		rnd := rand.New(rand.NewPCG(seed, disk))
 		l := &life{T: t, dir: t.TempDir(), fs: &vfs.Memory{}, rnd: rnd, w: &storetest.Writer{Rand: rnd, Names: queues}, been: []storetest.State{{}}}
-		for range *crashRounds {
+		for range *crashFlags.Rounds {
 			l.fs.Fault = nil
 			b, err := dbm.OpenLogged(l.config())
 			if err != nil {
@@ -140,10 +127,10 @@ func TestPowerCuts(t *testing.T) {
 
 // TestKills ends the process again and again: nothing that was written is missing.
 func TestKills(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(newSeed(t), 1))
+	rnd := rand.New(rand.NewPCG(crashFlags.Seed(t), 1))
 	l := &life{T: t, dir: t.TempDir(), fs: &vfs.Memory{}, rnd: rnd, w: &storetest.Writer{Rand: rnd, Names: queues}, been: []storetest.State{{}}}
 	crashed := errors.New("crashed")
-	for range *crashRounds {
+	for range *crashFlags.Rounds {
 		b, err := dbm.OpenLogged(l.config())
 		if err != nil {
 			t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 // TestFullBehindTheLog has the disk be too full, now and then, for what the log holds: messages are refused, acks are
 // not, nothing is lost or torn, and all goes on once there is room, or after a start in the middle of it.
 func TestFullBehindTheLog(t *testing.T) {
-	seed := newSeed(t)
+	seed := crashFlags.Seed(t)
 	for disk := range uint64(3) {
 		rnd := rand.New(rand.NewPCG(seed, disk))
 		var full atomic.Bool

@@ -2,7 +2,6 @@ package file_test
 
 import (
 	"errors"
-	"flag"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -13,10 +12,7 @@ import (
 	"stompserver/internal/vfs"
 )
 
-var (
-	seedFlag   = flag.Uint64("file.seed", 0, "of the crash tests; 0 picks one")
-	roundsFlag = flag.Int("file.rounds", 100, "of the crash tests")
-)
+var crashFlags = storetest.CrashFlags("file", 100)
 
 // onMemory is a directory on a disk for tests; one call comes after the other there.
 func onMemory(fs *vfs.Memory) file.Config {
@@ -54,30 +50,21 @@ func tend(fs *vfs.Memory) (store.Backend, error) {
 // Two of them share a folder. Of two the Ruby server knows nothing, so that they share files.
 var names = []string{"/queue/a/b", "/queue/a_b", "/queue/c", "/dsub/d", "/dsub/e"}
 
-func newSeed(t *testing.T) uint64 {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-file.seed %d", seed)
-	return seed
-}
-
 func crashes(t *testing.T) *storetest.Crashes {
 	return &storetest.Crashes{
-		Open: tend, Names: names, Seed: newSeed(t),
+		Open: tend, Names: names, Seed: crashFlags.Seed(t),
 	}
 }
 
-func TestCrash(t *testing.T) { crashes(t).Power(t, *roundsFlag, 120) }
+func TestCrash(t *testing.T) { crashes(t).Power(t, *crashFlags.Rounds, 120) }
 
 func TestEachCall(t *testing.T) { crashes(t).EachCall(t) }
 
 // TestNoSync cuts the power while nothing waits for the disk: what there is is whole Writes,
 // in order, and all that a Sync confirmed is among it.
 func TestNoSync(t *testing.T) {
-	seed := newSeed(t)
-	for disk := range *roundsFlag {
+	seed := crashFlags.Seed(t)
+	for disk := range *crashFlags.Rounds {
 		r := rand.New(rand.NewPCG(seed, uint64(disk)))
 		fs := &vfs.Memory{}
 		left := 30 + r.IntN(300)

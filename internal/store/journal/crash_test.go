@@ -1,9 +1,7 @@
 package journal_test
 
 import (
-	"flag"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"stompserver/internal/store"
@@ -12,21 +10,9 @@ import (
 	"stompserver/internal/vfs"
 )
 
-var (
-	seedFlag   = flag.Uint64("journal.seed", 0, "of the crash tests; 0 picks one")
-	roundsFlag = flag.Int("journal.rounds", 40, "of the crash tests")
-)
+var crashFlags = storetest.CrashFlags("journal", 40)
 
 var names = []string{"/queue/a", "/queue/b", "/queue/c"}
-
-func newSeed(t *testing.T) uint64 {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-journal.seed %d", seed)
-	return seed
-}
 
 // onMemory is a journal of small segments on a disk for tests: they roll, and are made anew of what is
 // left, all the time.
@@ -37,7 +23,7 @@ func onMemory(fs *vfs.Memory) journal.Config {
 func crashes(t *testing.T) *storetest.Crashes {
 	return &storetest.Crashes{
 		Open:  func(fs *vfs.Memory) (store.Backend, error) { return journal.Open(onMemory(fs)) },
-		Names: names, Seed: newSeed(t),
+		Names: names, Seed: crashFlags.Seed(t),
 		Check: func(fs *vfs.Memory) error {
 			rep, err := journal.Check(onMemory(fs))
 			if err == nil && len(rep.Problems) > 0 {
@@ -48,7 +34,7 @@ func crashes(t *testing.T) *storetest.Crashes {
 	}
 }
 
-func TestCrash(t *testing.T) { crashes(t).Power(t, *roundsFlag, 60) }
+func TestCrash(t *testing.T) { crashes(t).Power(t, *crashFlags.Rounds, 60) }
 
 func TestEachCall(t *testing.T) { crashes(t).EachCall(t) }
 

@@ -16,7 +16,7 @@ const smallSegment = 16 << 10
 // TestDamage flips bits of all files, and cuts them: that is told, or changes nothing; with
 // StartDamaged no message is there that was not, and none with another body.
 func TestDamage(t *testing.T) {
-	r := rand.New(rand.NewPCG(newSeed(t), 9))
+	r := rand.New(rand.NewPCG(crashFlags.Seed(t), 9))
 	w := &storetest.Writer{Rand: r, Names: names}
 	whole := &vfs.Memory{}
 	all := storetest.State{} // every message that ever was, with any number of tries
