@@ -4,6 +4,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"stompserver/internal/store"
+	"stompserver/internal/vfs"
 )
 
 // TakeApart has bodies of from bytes and more taken apart, and a transaction have so many bytes of
@@ -109,4 +110,9 @@ func (d *DBM) HarmQueue(name string) error {
 		v[len(v)-1] ^= 1
 		return b.Put([]byte(name), v)
 	})
+}
+
+// NoReserve has there be no room for it any more.
+func (l *Logged) NoReserve() {
+	l.db.reserve = &vfs.Reserve{FS: &vfs.Memory{Room: 1}, Name: "reserve", Size: reserveSize}
 }

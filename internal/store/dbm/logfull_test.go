@@ -137,6 +137,31 @@ func TestFullAtTheEnd(t *testing.T) {
 	}
 }
 
+// TestRoomByAcks: where the disk is full, what acks make free within the file is room for messages at once, also if
+// all of it came by one transaction and there is no other behind it.
+func TestRoomByAcks(t *testing.T) {
+	b := openLogged(t, inDir(t.TempDir()))
+	const n = 120
+	for seq := store.Seq(1); seq <= n; seq++ {
+		write(t, b, put(t, "/queue/a", seq, text(200<<10)))
+	}
+	if err := b.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	b.NoReserve()
+	if err := b.Write([]store.Record{put(t, "/queue/a", n+1, "one more")}); !errors.Is(err, store.ErrFull) {
+		t.Fatalf("a message on a full disk: %v", err)
+	}
+	write(t, b, store.Record{Kind: store.RecordAck, Queue: "/queue/a", Seq: 1, Last: n})
+	if err := b.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, b, put(t, "/queue/a", n+1, "one more"))
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // onlyAcks is what of a Write puts nothing, and what it leads to, where that is about messages that are there.
 func onlyAcks(rs []store.Record, before storetest.State) (acks []store.Record, after storetest.State) {
 	after = storetest.State{}

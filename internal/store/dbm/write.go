@@ -48,8 +48,12 @@ const (
 	reserveName = ".reserve" // behind the name of the file
 )
 
-// free is how many bytes there are within the file that a transaction can write.
-func (d *DBM) free() int64 { return int64(d.db.Stats().FreePageN) * int64(d.db.Info().PageSize) }
+// free is how many bytes there are within the file that the next transaction can write. What the last one has made
+// free is pending until that begins, and may be all that many acks gave: nobody else might ever come.
+func (d *DBM) free() int64 {
+	s := d.db.Stats()
+	return int64(s.FreePageN+s.PendingPageN) * int64(d.db.Info().PageSize)
+}
 
 func sizeOfPuts(rs []store.Record) (n int64) {
 	for i := range rs {
