@@ -8,6 +8,17 @@ import (
 	"strings"
 )
 
+// New is the id of message n, which came in that millisecond since 1970.
+func New(host string, ms int64, n uint64) string {
+	b := append(make([]byte, 0, len(host)+3*20), host...)
+	b = append(b, '-')
+	b = strconv.AppendInt(b, ms/1000, 10)
+	b = append(b, '-')
+	milli := ms % 1000
+	b = append(b, byte('0'+milli/100), byte('0'+milli/10%10), byte('0'+milli%10), '0', '0', '0', '-')
+	return string(strconv.AppendUint(b, n, 10))
+}
+
 // Time is when id was made, in milliseconds since 1970. It is not ok for an id of another
 // form.
 func Time(id string) (ms int64, ok bool) {

@@ -22,6 +22,18 @@ func TestTime(t *testing.T) {
 	}
 }
 
+func TestNew(t *testing.T) {
+	for ms, want := range map[int64]string{0: "vm-0-000000-7", 1: "vm-0-001000-7", 1795418394273: "vm-1795418394-273000-7", 1795418394030: "vm-1795418394-030000-7"} {
+		id := messageid.New("vm", ms, 7)
+		if id != want {
+			t.Errorf("%d: %s, want %s", ms, id, want)
+		}
+		if got, ok := messageid.Time(id); got != ms || !ok {
+			t.Errorf("%s is of %d, want %d", id, got, ms)
+		}
+	}
+}
+
 func TestHost(t *testing.T) {
 	if h := messageid.Host(); h == "" || len(h) > 100 || strings.ContainsAny(h, "-/ \n") {
 		t.Errorf("%q", h)

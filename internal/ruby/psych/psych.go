@@ -39,6 +39,16 @@ func Append(dst []byte, f *Frame) []byte {
 	return append(appendScalar(appendHead(dst, f), f.Body), '\n')
 }
 
+// Document is what Append appends. Its room is guessed, for most texts need few escapes: to look for those
+// first would take as long as to write it.
+func Document(f *Frame) []byte {
+	n := len("---  command headers body") + len(tag) + len(f.Command) + len(f.Body) + len(f.Body)/32 + 16
+	for _, h := range f.Headers {
+		n += len(h[0]) + len(h[1]) + len("\n  \"\": \"\"")
+	}
+	return Append(make([]byte, 0, n), f)
+}
+
 // appendHead appends what stands before the body.
 func appendHead(dst []byte, f *Frame) []byte {
 	dst = append(dst, "--- "+tag+"\ncommand: "...)

@@ -143,6 +143,29 @@ func TestRuby(t *testing.T) {
 	}
 }
 
+// TestPlain has a byte that may need an escape in every place of what is looked at eight bytes at a time.
+func TestPlain(t *testing.T) {
+	for c := range rune(0x100) {
+		for _, special := range []string{string(c), string([]byte{byte(c)})} {
+			for at := range 18 {
+				body := strings.Repeat("~", at) + special + strings.Repeat(" ", 17-at)
+				want := psych.Frame{Command: "MESSAGE", Body: body}
+				doc := psych.Document(&want)
+				if plain := strings.Contains(string(doc), "\nbody: \""+body+"\"\n"); plain != (c >= ' ' && c < 0x7f && c != '"' && c != '\\' || c >= 0xa0 && len(special) == 2) {
+					t.Errorf("%q is written as\n%s", body, doc)
+				}
+				got, err := psych.General(doc)
+				if err != nil {
+					t.Fatalf("%q: %v", body, err)
+				}
+				if got.Body != body {
+					t.Errorf("%q is written as\n%s", body, doc)
+				}
+			}
+		}
+	}
+}
+
 // FuzzParse: whatever is read can be written, and read again.
 func FuzzParse(f *testing.F) {
 	for _, fr := range frames {

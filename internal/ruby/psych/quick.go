@@ -2,6 +2,7 @@ package psych
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -161,6 +162,12 @@ func isBase64(s string) bool {
 // plain is how many bytes of s stand for themselves.
 func plain(s string) int {
 	for i := 0; i < len(s); {
+		for len(s)-i >= 8 && arePlain(binary.LittleEndian.Uint64(bytes(s[i:]))) {
+			i += 8
+		}
+		if i == len(s) {
+			break
+		}
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if c < ' ' || c == '"' || c == '\\' || c == 0x7f {
@@ -176,6 +183,17 @@ func plain(s string) int {
 		i += n
 	}
 	return len(s)
+}
+
+// arePlain reports whether eight bytes are printable ASCII that stands for itself. Bytes are compared
+// all at once: what is subtracted from one borrows from the next above only if it is such a byte itself.
+func arePlain(w uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	control := w - ones*' '
+	quote := w ^ ones*'"'
+	slash := w ^ ones*'\\'
+	del := w ^ ones*0x7f
+	return (w|control|(quote-ones)|(slash-ones)|(del-ones))&highs == 0
 }
 
 // unescape reads up to the closing quote.

@@ -84,7 +84,7 @@ func (s *Store) insertOnce(ctx context.Context, rs []store.Record) error {
 	if s.large(&rs[0]) {
 		texts, err = s.d.large(ctx, s, &long{stompID: id, frame: f, frameSize: psych.Size(f)})
 	} else {
-		doc := psych.Append(make([]byte, 0, psych.Size(f)), f)
+		doc := psych.Document(f)
 		texts = sumOfTexts(id, doc, nil)
 		err = s.exec(ctx, "INSERT INTO ar_messages (stomp_id, frame, seq) VALUES ("+s.d.place(1, 2)+", 0)", id, view(doc))
 	}

@@ -178,7 +178,7 @@ func (s *Store) queuePuts(b *pgx.Batch, puts []store.Record) {
 // queueOnce puts a row and its copies.
 func (s *Store) queueOnce(b *pgx.Batch, rs []store.Record) {
 	f, id, stored := s.body(&rs[0], len(rs))
-	doc := psych.Append(make([]byte, 0, psych.Size(f)), f)
+	doc := psych.Document(f)
 	texts, size := sumOfTexts(id, doc, nil), int64(rs[0].Msg.Size())
 	queues, seqs, attempts, sums := make([][]byte, len(rs)), make([]int64, len(rs)), make([]int64, len(rs)), make([]int64, len(rs))
 	for i := range rs {

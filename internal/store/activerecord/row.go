@@ -220,7 +220,7 @@ func (s *Store) text(r *store.Record) (t text) {
 	if !whole {
 		t.stored = r.Msg.AppendRecord(make([]byte, 0, r.Msg.RecordSize()))
 	}
-	doc := psych.Append(make([]byte, 0, psych.Size(f)), f)
+	doc := psych.Document(f)
 	t.frame = view(doc)
 	t.checksum = sum([]byte(r.Queue), int64(r.Seq), int64(r.Msg.Size()), t.stompID, doc, t.stored)
 	return t
@@ -230,8 +230,8 @@ func (s *Store) text(r *store.Record) (t text) {
 // all there is to it. It refers to the body.
 func (s *Store) frame(r *store.Record, dest string) (f *psych.Frame, stompID string, whole bool) {
 	ms := r.Msg.Arrived()
-	stompID = fmt.Sprintf("%s-%d-%06d-%d", s.host, ms/1000, ms%1000*1000, r.Seq)
-	f = &psych.Frame{Command: "MESSAGE", Body: view(r.Msg.Body())}
+	stompID = messageid.New(s.host, ms, uint64(r.Seq))
+	f = &psych.Frame{Command: "MESSAGE", Headers: make([][2]string, 0, 8), Body: view(r.Msg.Body())}
 	whole = ms >= 0 && r.Msg.Destination() == dest
 	stamped := false
 	for name, value := range r.Msg.Fields {
