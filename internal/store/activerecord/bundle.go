@@ -24,7 +24,12 @@ type bundle struct {
 // bundleBytes is how many bytes of values are sent together, unless one has more.
 const bundleBytes = 4 << 20
 
-// together does a group in two round trips, if it is not large: all that is to be done, and COMMIT.
+// preparedFrom is how many rows are worth a round trip of their own: the server does not have to read them
+// out of a text, and we need not write that.
+const preparedFrom = 16
+
+// together does a group in two round trips, if it is not large: all that is to be done, and COMMIT. Where many
+// rows are put it is three: the fence, those rows, and the rest with COMMIT.
 func together(ctx context.Context, s *Store, g *group) error {
 	b := &bundle{s: s, most: bundleBytes}
 	if s.statement > 0 {
@@ -38,12 +43,38 @@ func together(ctx context.Context, s *Store, g *group) error {
 	if err == nil {
 		err = s.apply(ctx, g)
 	}
+	commits := err == nil && b.sent > 0 // the fence has held
+	if commits {
+		err = s.exec(ctx, "COMMIT")
+	}
 	if err == nil {
 		err = b.send(ctx)
 	}
 	s.bundle = nil
-	return s.end(ctx, err)
+	switch {
+	case !commits:
+		return s.end(ctx, err)
+	case err != nil:
+		return s.end(ctx, &commitError{err})
+	}
+	return nil
 }
+
+// apart runs a statement between bundles.
+func (b *bundle) apart(ctx context.Context, query string, args []any) error {
+	if err := b.send(ctx); err != nil {
+		return err
+	}
+	_, err := b.s.prepared(ctx, query, args...)
+	var my *mysqldriver.MySQLError
+	if errors.As(err, &my) && my.Number == noMorePrepared {
+		return b.add(ctx, query, args)
+	}
+	return err
+}
+
+// noMorePrepared says that all clients of the server together have as many prepared statements as they may.
+const noMorePrepared = 1461
 
 // add has a statement sent with the next bundle.
 func (b *bundle) add(ctx context.Context, query string, args []any) error {

@@ -158,7 +158,7 @@ func (s *Store) proved(ctx context.Context, n int64) (done bool, err error) {
 
 // fence is the first change of each Write. It fails if the Write before is not the last.
 func (s *Store) fence(ctx context.Context, n int64) error {
-	res, err := s.conn.ExecContext(ctx, s.d.bind(fenceText), n, s.owner, n-1)
+	res, err := s.run(ctx, s.d.bind(fenceText), n, s.owner, n-1)
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func (s *Store) insertOnce(ctx context.Context, rs []store.Record) error {
 	size := int64(rs[0].Msg.Size())
 	const columns = 6
 	for len(rs) > 0 {
-		n := s.fit(len(rs))
+		n := min(len(rs), mostRows)
 		var b strings.Builder
 		b.WriteString("INSERT INTO stompserver_copies (message, queue, seq, size, attempts, stored, checksum) VALUES ")
 		args := make([]any, 0, n*columns)

@@ -65,6 +65,7 @@ func TestPostgreSQL(t *testing.T) {
 	suite(t, s.database)
 	t.Run("schemas", func(t *testing.T) { schemas(t, s) })
 	t.Run("no text", func(t *testing.T) { noText(t, s) })
+	t.Run("many rows", func(t *testing.T) { manyRows(t, s.database(t, t.TempDir())) })
 	dsn := func(cfg activerecord.Config) string {
 		return strings.Replace(s.DSN, "dbname=postgres", "dbname="+cfg.Database.Database, 1)
 	}
@@ -82,6 +83,23 @@ func TestMariaDB(t *testing.T) {
 	suite(t, s.database)
 	t.Run("encrypted", func(t *testing.T) { encrypted(t, s) })
 	t.Run("too large", func(t *testing.T) { tooLarge(t, s) })
+	t.Run("many rows", func(t *testing.T) { manyRows(t, s.database(t, t.TempDir())) })
+	t.Run("many rows, and no prepared statement is to be had", func(t *testing.T) {
+		db, err := sql.Open(s.Driver, s.DSN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Exec("SET GLOBAL max_prepared_stmt_count = 0"); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if _, err := db.Exec("SET GLOBAL max_prepared_stmt_count = DEFAULT"); err != nil {
+				t.Error(err)
+			}
+		}()
+		manyRows(t, s.database(t, t.TempDir()))
+	})
 	dsn := func(cfg activerecord.Config) string { return s.DSN + cfg.Database.Database }
 	t.Run("once", (&reach{s.database, s.Driver, dsn, "SELECT CAST(SUM(file_size) AS SIGNED) FROM information_schema.innodb_sys_tablespaces WHERE name LIKE CONCAT(DATABASE(), '/%')"}).once)
 	t.Run("large ones", func(t *testing.T) { largeOnes(t, s.database) })
@@ -214,18 +232,30 @@ func killed(t *testing.T, s *server) {
 	cfg := s.database(t, t.TempDir())
 	b := open(t, cfg)
 	ctx, cancel := context.WithCancel(t.Context())
-	written, wrote := make(chan store.Seq, 1), make(chan struct{}, 1)
+	written, wrote := make(chan []store.Seq, 1), make(chan struct{}, 1)
 	go func() {
+		var all []store.Seq
+		defer func() { written <- all }()
 		seq := store.Seq(0)
 		large := make([]byte, 2<<20)
 		defer close(wrote)
-		for ctx.Err() == nil {
+		for n := 0; ctx.Err() == nil; n++ {
 			var body []byte
-			if seq%20 == 0 {
+			few := store.Seq(1)
+			switch n % 10 {
+			case 0:
 				body = large
+			case 1, 3, 5, 7, 9:
+				few = 20
 			}
-			rs := []store.Record{put("/queue/a", seq+1, storetest.Message(t, "/queue/a", fmt.Append(nil, seq+1))), put("/queue/a", seq+2, storetest.Message(t, "/queue/a", body)),
-				{Kind: store.RecordAck, Queue: "/queue/a", Seq: seq + 2, Last: seq + 2}}
+			var rs []store.Record
+			var kept []store.Seq
+			for i := range few {
+				kept = append(kept, seq+i+1)
+				rs = append(rs, put("/queue/a", seq+i+1, storetest.Message(t, "/queue/a", fmt.Append(nil, seq+i+1))))
+			}
+			gone := seq + few + 1
+			rs = append(rs, put("/queue/a", gone, storetest.Message(t, "/queue/a", body)), ack("/queue/a", gone, gone))
 			err := b.Write(rs)
 			if errors.Is(err, store.ErrAway) {
 				continue // it took long to come back; nothing of this was written
@@ -234,13 +264,13 @@ func killed(t *testing.T, s *server) {
 				t.Errorf("Write: %v", err)
 				break
 			}
-			seq += 2
+			seq = gone
+			all = append(all, kept...)
 			select {
 			case wrote <- struct{}{}:
 			default:
 			}
 		}
-		written <- seq
 	}()
 	for range 3 {
 		for range 3 { // the first may have been there before the kill
@@ -253,20 +283,20 @@ func killed(t *testing.T, s *server) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	cancel()
-	last := <-written
+	want := <-written
 	rs, _, err := b.Read(nil, "/queue/a", 0, 1<<20, 1<<40)
-	if err != nil || last == 0 {
-		t.Fatal(last, err)
+	if err != nil || len(want) == 0 {
+		t.Fatal(len(want), err)
 	}
-	if len(rs) != int(last)/2 {
-		t.Errorf("%d messages, want %d", len(rs), last/2)
+	if len(rs) != len(want) {
+		t.Errorf("%d messages, want %d", len(rs), len(want))
 	}
 	for i, r := range rs {
-		if want := fmt.Sprint(2*i + 1); string(r.Msg.Body()) != want {
-			t.Fatalf("message %d is %q", i, r.Msg.Body())
+		if r.Seq != want[i] || string(r.Msg.Body()) != fmt.Sprint(want[i]) {
+			t.Fatalf("message %d is %d, %q, want %d", i, r.Seq, r.Msg.Body(), want[i])
 		}
 	}
-	t.Logf("%d writes", last/2)
+	t.Logf("%d messages", len(want))
 	if err := b.Close(); err != nil {
 		t.Error(err)
 	}

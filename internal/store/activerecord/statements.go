@@ -2,6 +2,7 @@ package activerecord
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"strings"
 
@@ -68,21 +69,8 @@ func (s *Store) has(g *group, queue string, seq store.Seq) (rows, copies bool) {
 	return seq <= st.row || seq > st.copied, seq <= st.copied
 }
 
-// chunks are how many rows one statement has: few sizes, so that each is prepared once.
-var chunks = []int{256, 32, 4, 1}
-
-// fit is the largest chunk that n rows fill.
-func (s *Store) fit(n int) int {
-	if !s.d.prepares {
-		return min(n, chunks[0])
-	}
-	for _, c := range chunks {
-		if c <= n {
-			return c
-		}
-	}
-	return 1
-}
+// mostRows is how many rows one statement has. Those that are prepared are there for each number of rows.
+const mostRows = 64
 
 const (
 	putColumns = "stomp_id, frame, queue, seq, size, attempts, stored, checksum"
@@ -95,20 +83,20 @@ func (s *Store) insert(ctx context.Context, p puts) error {
 		return s.insertOnce(ctx, p.rs)
 	}
 	puts := p.rs
-	var texts []text // that were made, of the first puts
+	texts := make([]text, 0, min(len(puts), mostRows)) // that were made, of the first puts
 	most := putBytes
 	if s.statement > 0 {
 		most = min(most, s.statement/4) // escapes double it
 	}
 	for len(puts) > 0 {
-		n := s.fit(len(puts))
+		n := min(len(puts), mostRows)
 		size := 0
 		for i := 0; i < n; i++ {
 			if i == len(texts) {
 				texts = append(texts, s.text(&puts[i]))
 			}
 			if size += texts[i].size() + 200; size > most && i > 0 {
-				n = s.fit(i)
+				n = i
 			}
 		}
 		if err := s.insertRows(ctx, puts[:n], texts); err != nil {
@@ -130,6 +118,9 @@ func (s *Store) insertRows(ctx context.Context, puts []store.Record, texts []tex
 			b.WriteByte(',')
 		}
 		b.WriteString("(" + s.d.place(i*putCount+1, putCount) + ")")
+	}
+	if s.bundle != nil && len(puts) >= preparedFrom {
+		return s.bundle.apart(ctx, b.String(), args)
 	}
 	return s.exec(ctx, b.String(), args...)
 }
@@ -161,7 +152,7 @@ func (s *Store) eachSpan(queue string, spans []span, do func(seqs string, args [
 		}
 	}
 	for len(runs) > 0 {
-		n := s.fit(len(runs) / 2)
+		n := min(len(runs)/2, mostRows)
 		if s.d.prepares {
 			n = 1
 		}
@@ -171,7 +162,7 @@ func (s *Store) eachSpan(queue string, spans []span, do func(seqs string, args [
 		runs = runs[2*n:]
 	}
 	for len(single) > 0 {
-		n := s.fit(len(single))
+		n := min(len(single), mostRows)
 		if err := do("seq IN (?"+strings.Repeat(", ?", n-1)+")", append([]any{[]byte(queue)}, single[:n]...)); err != nil {
 			return err
 		}
@@ -189,20 +180,30 @@ func (s *Store) saveStates(ctx context.Context, states map[string]state) error {
 	return nil
 }
 
-// exec runs one statement of the connection that writes. It is prepared once.
+// exec runs one statement of the connection that writes.
 func (s *Store) exec(ctx context.Context, query string, args ...any) error {
 	if s.bundle != nil {
 		return s.bundle.add(ctx, query, args)
 	}
+	_, err := s.run(ctx, query, args...)
+	return err
+}
+
+// run is exec of what is not to be gathered.
+func (s *Store) run(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	if !s.d.prepares { // pgx does it by itself, and MySQL is given the values in the text
-		_, err := s.conn.ExecContext(ctx, query, args...)
-		return err
+		return s.conn.ExecContext(ctx, query, args...)
 	}
+	return s.prepared(ctx, query, args...)
+}
+
+// prepared runs a statement that is prepared once.
+func (s *Store) prepared(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	st := s.stmts[query]
 	if st == nil {
 		var err error
 		if st, err = s.conn.PrepareContext(ctx, query); err != nil {
-			return err
+			return nil, err
 		}
 		if len(s.stmts) < mostPrepared {
 			s.stmts[query] = st
@@ -210,15 +211,14 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) error {
 			defer st.Close()
 		}
 	}
-	_, err := st.ExecContext(ctx, args...)
-	return err
+	return st.ExecContext(ctx, args...)
 }
 
-const mostPrepared = 64
+const mostPrepared = 6 * mostRows // rows and copies are put, and each is removed one by one or in runs
 
 // inTransaction does all of it, or nothing.
 func (s *Store) inTransaction(ctx context.Context, do func() error) error {
-	if _, err := s.conn.ExecContext(ctx, s.d.begin); err != nil {
+	if _, err := s.run(ctx, s.d.begin); err != nil {
 		return err
 	}
 	return s.end(ctx, do())
@@ -227,7 +227,7 @@ func (s *Store) inTransaction(ctx context.Context, do func() error) error {
 // end commits a transaction, or undoes it if err is not nil.
 func (s *Store) end(ctx context.Context, err error) error {
 	if err == nil {
-		if _, err = s.conn.ExecContext(ctx, "COMMIT"); err == nil {
+		if _, err = s.run(ctx, "COMMIT"); err == nil {
 			return nil
 		}
 		err = &commitError{err}
