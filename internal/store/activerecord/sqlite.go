@@ -10,7 +10,7 @@ import (
 	"runtime"
 	"strings"
 
-	_ "modernc.org/sqlite" // the driver sqlite
+	sqlitedriver "modernc.org/sqlite" // the driver sqlite
 
 	"stompserver/internal/vfs"
 )
@@ -48,6 +48,9 @@ func openSQLite(d Database, noSync bool) (*sql.DB, error) {
 	if noSync {
 		sync = "NORMAL" // of a write-ahead log: whole after a power cut, and synced by a checkpoint
 	}
+	// So does SQLite as distributions build it. A journaling file system would write down when the file was
+	// changed, which takes as long as the rest. Systems that have no such call keep to what they have.
+	_, _ = sqlitedriver.Fdatasync(true)
 	q := url.Values{}
 	for _, p := range []string{"busy_timeout(1000)", "journal_mode(wal)", "synchronous(" + sync + ")", "cell_size_check(1)"} {
 		q.Add("_pragma", p)
