@@ -328,14 +328,20 @@ const hurryEvery = time.Second
 // Makes reports whether a subscription to dest would make a queue.
 func (b *Broker) Makes(dest string) bool { return b.IsQueue(dest) && !b.Exists(dest) }
 
-// Exists reports whether dest is a queue that was used and is not forgotten, or none.
+// Exists reports whether dest is a queue that was used and is not forgotten, nor about to be, or none.
 func (b *Broker) Exists(dest string) bool {
 	if !b.IsQueue(dest) {
 		return true
 	}
 	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return b.there(dest)
+	there, q := b.there(dest), b.queues[dest]
+	b.mu.RUnlock()
+	if q == nil {
+		return there
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.dying || b.bound(dest)
 }
 
 // there reports whether dest, a queue, is there. Called with mu held.

@@ -341,3 +341,32 @@ func TestAbandonedIsGone(t *testing.T) {
 		t.Errorf("got %d old ones", n)
 	}
 }
+
+// TestDestroyedIsNotThere: what was destroyed does not exist any more, though what it held is still on the disk.
+func TestDestroyedIsNotThere(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		bind := func() {
+			t.Helper()
+			if err := x.b.Bind(broker.Durable{Queue: "/dsub/d", Topic: "/topic/a"}, broker.NewOp(nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bind()
+		for range 2000 {
+			x.send("/topic/a", "old")
+		}
+		x.restart()
+		if !x.b.Exists("/dsub/d") {
+			t.Error("it is not there after a restart")
+		}
+		x.b.Unbind("/dsub/d", broker.NewOp(nil))
+		if x.b.Exists("/dsub/d") {
+			t.Error("it is still there")
+		}
+		bind()
+		if !x.b.Exists("/dsub/d") {
+			t.Error("the new one is not there")
+		}
+		x.got(openSink(t, x.b, "/dsub/d", 10, nil))
+	})
+}
