@@ -274,7 +274,7 @@ func (t *Transaction) wholeNamed(op *Op) {
 	d, m := t.b.dedupe, t.mark
 	at := op.batch.Len()
 	op.batch.Put(d.st, note(d.st.Name(), m.name, []string{"dest", wholeDest}))
-	op.Finally(func(err error) {
+	op.Lastly(func(err error) {
 		row := store.Seq(0)
 		if err == nil {
 			row = op.batch.Changes()[at].Seq
@@ -323,7 +323,7 @@ func (t *Transaction) nameSent(op *Op, st step, q *queue) {
 	}
 	op.batch.Put(d.st, note(d.st.Name(), st.mark.name, facts))
 	m := st.mark
-	op.Finally(func(err error) {
+	op.Lastly(func(err error) {
 		id, row := "", store.Seq(0)
 		if err == nil {
 			changes := op.batch.Changes()

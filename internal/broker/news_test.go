@@ -1,7 +1,9 @@
 package broker_test
 
 import (
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"stompserver/internal/broker"
 )
@@ -41,6 +43,28 @@ func TestDoneWhenOut(t *testing.T) {
 	wantBodies(t, "kept", subscribe(t, b, "/topic/a", broker.Auto, 0, 0).bodies(), "3")
 
 	// With nothing on its way there is nothing to wait for.
+	done = nil
 	a.Send(newMessage(t, "/topic/a", "4", "retain", "set"), op("alone"), &w)
-	wantBodies(t, "done at once", done, "transaction", "plain", "kept", "alone")
+	wantBodies(t, "done at once", done, "alone")
+}
+
+// A duplicate is done when what it repeats is out.
+func TestDuplicateDoneWhenOut(t *testing.T) {
+	b := newBroker(t, broker.Config{DedupeWindow: time.Hour})
+	a, err := b.Address("/topic/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w broker.Wake
+	var done atomic.Int32
+	for range 2 {
+		op := broker.NewOp(ownerFunc(func(error) { done.Add(1) }))
+		a.Send(newMessage(t, "/topic/a", "1", "retain", "set", "dedupe-id", "x"), op, &w)
+	}
+	if n := done.Load(); n > 0 {
+		t.Errorf("%d are done before it is out", n)
+	}
+	w.Run()
+	eventually(t, "both are done", func() bool { return done.Load() == 2 })
+	wantBodies(t, "kept", subscribe(t, b, "/topic/a", broker.Auto, 0, 0).bodies(), "1")
 }

@@ -9,7 +9,7 @@ import (
 // An Owner hears how its operations end.
 type Owner interface {
 	// Done is called once for each operation, in the order of the operations on each
-	// queue, perhaps before the call that began it returns and perhaps with a queue's
+	// queue but for those that bring topics something, which are done when that is out, perhaps before the call that began it returns and perhaps with a queue's
 	// lock held: it must neither block nor call the broker.
 	Done(op *Op, err error)
 }
@@ -32,6 +32,7 @@ type Op struct {
 	told  []string        // pairs of name and value for the receipt
 	then  func(err error) // the broker's own work, before Done; it may not call the store
 	news  *news           // what goes out before Done; nil: nothing, or it is out
+	last  func(err error) // like then, when that is out
 }
 
 var ops sync.Pool
@@ -79,6 +80,15 @@ func (op *Op) Finally(f func(err error)) {
 	op.then = f
 }
 
+// Lastly is Finally for what waits until the topics have what the operation brings them.
+func (op *Op) Lastly(f func(err error)) {
+	if before := op.last; before != nil {
+		op.last = func(err error) { before(err); f(err) }
+		return
+	}
+	op.last = f
+}
+
 func opDone(b *store.Batch, err error) { b.Context.(*Op).Finish(err) }
 
 // Finish completes the operation without a store: a SEND to a topic, an ACK that changes
@@ -90,6 +100,10 @@ func (op *Op) Finish(err error) {
 	}
 	if op.news != nil && !op.news.goneOut(op, err) {
 		return // it calls again
+	}
+	if op.last != nil {
+		op.last(err)
+		op.last = nil
 	}
 	if op.Owner != nil {
 		op.Owner.Done(op, err)
