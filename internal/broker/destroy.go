@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"stompserver/internal/message"
 	"stompserver/internal/store"
@@ -169,7 +170,9 @@ func (q *queue) sweepLane(p uint8, st store.Queue) (done bool, _ error) {
 			ds[n+i].Attempt--
 		}
 		st.Release(ds[n:])
-		dropFrom(q.b.store, st, ds[:n])
+		if err := dropFrom(q.b.store, st, ds[:n]); err != nil {
+			return false, err
+		}
 		if n == 0 || n < len(ds) {
 			break
 		}
@@ -187,22 +190,30 @@ func (q *queue) sweepLane(p uint8, st store.Queue) (done bool, _ error) {
 			return true, nil
 		}
 		after = ds[n-1].Seq
-		dropFrom(q.b.store, st, ds[:n])
+		if err := dropFrom(q.b.store, st, ds[:n]); err != nil {
+			return false, err
+		}
 	}
 }
 
-// dropFrom acks ds, by the Seqs of st.
-func dropFrom(s store.Store, st store.Queue, ds []store.Delivery) {
+// dropFrom acks ds, by the Seqs of st. The error is that of a store that closes, which says so at once.
+func dropFrom(s store.Store, st store.Queue, ds []store.Delivery) error {
 	if len(ds) == 0 {
-		return
+		return nil
 	}
+	var closed atomic.Bool
 	op := NewOp(nil)
 	op.Relax()
+	op.Finally(func(err error) { closed.Store(errors.Is(err, store.ErrClosed)) })
 	for _, d := range ds {
 		op.batch.Ack(st, d.Seq)
 	}
 	clear(ds)
 	s.Commit(&op.batch)
+	if closed.Load() {
+		return store.ErrClosed
+	}
+	return nil
 }
 
 // consumers are those who are subscribed.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"stompserver/internal/broker"
@@ -368,5 +369,57 @@ func TestDestroyedIsNotThere(t *testing.T) {
 			t.Error("the new one is not there")
 		}
 		x.got(openSink(t, x.b, "/dsub/d", 10, nil))
+	})
+}
+
+// A closing store is one in the middle of its Close: some queues of it are closed, and others are not.
+type closing struct {
+	store.Store
+	closed atomic.Pointer[string] // name of a queue
+}
+
+func (c *closing) Commit(b *store.Batch) {
+	for _, change := range b.Changes() {
+		if name := c.closed.Load(); name != nil && change.Queue.Name() == *name {
+			b.Done(b, store.ErrClosed)
+			return
+		}
+	}
+	c.Store.Commit(b)
+}
+
+// What was in flight when a durable subscription was destroyed, and could not be dropped before the store closed,
+// does not come back.
+func TestDestroyedWhileClosing(t *testing.T) {
+	const name = "/dsub/d"
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		c := &closing{}
+		x.wrap = func(st store.Store) store.Store {
+			c = &closing{Store: st}
+			return c
+		}
+		x.restart()
+		bind := func() {
+			t.Helper()
+			if err := x.b.Bind(broker.Durable{Queue: name, Topic: "/topic/a"}, broker.NewOp(nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bind()
+		for range 10 {
+			x.send("/topic/a", "old")
+		}
+		held := openSink(t, x.b, name, 10, nil)
+		synctest.Wait()
+		if n := len(held.take()); n != 10 {
+			t.Fatalf("%d are in flight", n)
+		}
+		at := name
+		c.closed.Store(&at)
+		x.b.Unbind(name, broker.NewOp(nil))
+		time.Sleep(time.Minute)
+		x.restart()
+		bind()
+		x.got(openSink(t, x.b, name, 10, nil))
 	})
 }

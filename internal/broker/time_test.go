@@ -25,6 +25,7 @@ type bubble struct {
 	backend *storetest.Reference
 	cfg     broker.Config
 	st      store.Store
+	wrap    func(store.Store) store.Store // what the broker has for it from its next start on; nil: itself
 	b       *broker.Broker
 }
 
@@ -46,6 +47,9 @@ func (x *bubble) open() {
 	}
 	cfg := x.cfg
 	cfg.Store, cfg.Durable = x.st, true
+	if x.wrap != nil {
+		cfg.Store = x.wrap(x.st)
+	}
 	if x.b, err = broker.New(cfg); err != nil {
 		x.Fatal(err)
 	}
