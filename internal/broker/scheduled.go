@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"stompserver/internal/frame"
 	"stompserver/internal/message"
@@ -81,46 +82,92 @@ func (s *schedule) pages(when span, f func(ds []store.Delivery) error) error {
 // cancelAll has op take out what waits for a time in when, and its receipt say how many these were. They are written in
 // parts, of which a crash may leave some.
 func (s *schedule) cancelAll(op *Op, when span) {
-	gone := make(map[store.Seq]bool)
-	var failed atomic.Pointer[error]
-	var parts atomic.Int64 // that are not done, and this function
-	done := func(err error) {
-		if err != nil {
-			failed.CompareAndSwap(nil, &err)
-		}
-		if parts.Add(-1) > 0 {
-			return
-		}
-		if first := failed.Load(); first != nil {
-			err = *first
-		}
-		op.Finish(err)
+	c := &cancelling{s: s, op: op, when: when, upTo: s.st.Stats().Last, gone: make(map[store.Seq]bool)}
+	c.parts.Add(1)
+	if c.look() {
+		c.end()
+		return
 	}
-	parts.Add(1)
-	err := s.pages(when, func(ds []store.Delivery) error {
-		got, _ := s.st.Lease(nil, ds, true)
+	s.b.wg.Go(func() { // ends when all is durable that came before, or with the broker
+		tick := time.NewTicker(cancelEvery)
+		defer tick.Stop()
+		for !c.look() && !s.b.stopped() {
+			select {
+			case <-tick.C:
+			case <-s.b.stop:
+			}
+		}
+		c.end()
+	})
+}
+
+// cancelEvery is how often it is looked for what was not durable yet.
+const cancelEvery = 20 * time.Millisecond
+
+// A cancelling takes out all that waits.
+type cancelling struct {
+	s    *schedule
+	op   *Op
+	when span
+	upTo store.Seq          // what came later stays
+	gone map[store.Seq]bool // was taken out
+
+	parts  atomic.Int64 // that are not done, and who adds them
+	failed atomic.Pointer[error]
+}
+
+// look takes out what there is, and reports whether that was all: what is of a batch that is not durable yet, and what
+// stands behind that, cannot be had.
+func (c *cancelling) look() (all bool) {
+	all = true
+	err := c.s.pages(c.when, func(ds []store.Delivery) error {
+		n, _ := slices.BinarySearchFunc(ds, c.upTo+1, bySeq)
+		got, later := c.s.st.Lease(nil, ds[:n], true)
+		all = all && !later
 		if len(got) == 0 {
 			return nil
 		}
 		part := NewOp(nil)
 		for _, d := range got {
-			gone[d.Seq] = true
-			part.batch.Ack(s.st, d.Seq)
+			c.gone[d.Seq] = true
+			part.batch.Ack(c.s.st, d.Seq)
 		}
-		parts.Add(1)
-		part.Finally(done)
-		s.b.store.Commit(&part.batch)
+		c.parts.Add(1)
+		part.Finally(c.done)
+		c.s.b.store.Commit(&part.batch)
 		return nil
 	})
-	s.mu.Lock()
-	for first, now := range s.again {
-		if gone[now] {
-			delete(s.again, first)
+	if err != nil {
+		c.failed.CompareAndSwap(nil, &err)
+	}
+	return all || err != nil
+}
+
+// end says that no part is to come.
+func (c *cancelling) end() {
+	c.s.mu.Lock()
+	for first, now := range c.s.again {
+		if c.gone[now] {
+			delete(c.s.again, first)
 		}
 	}
-	s.mu.Unlock()
-	op.Tell("cancelled", strconv.Itoa(len(gone)))
-	done(err)
+	c.s.mu.Unlock()
+	c.op.Tell("cancelled", strconv.Itoa(len(c.gone)))
+	c.done(nil)
+}
+
+// done is told of each part, and then of the end of all, and finishes.
+func (c *cancelling) done(err error) {
+	if err != nil {
+		c.failed.CompareAndSwap(nil, &err)
+	}
+	if c.parts.Add(-1) > 0 {
+		return
+	}
+	if first := c.failed.Load(); first != nil {
+		err = *first
+	}
+	c.op.Finish(err)
 }
 
 // list sends each message that waits for a time in when to an address, with its id and its time in headers.

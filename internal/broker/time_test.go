@@ -575,3 +575,43 @@ func TestIdleQueueGoes(t *testing.T) {
 		x.holds("/queue/a", 1)
 	})
 }
+
+// TestCancelAll takes back what was on its way to the disk as well, and nothing that came later.
+func TestCancelAll(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		a, err := x.b.Address("/queue/a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.send("/queue/a", "before", "delay", "3600000")
+		gate := make(chan struct{})
+		x.backend.Before = func([]store.Record) error { <-gate; return nil }
+		var w broker.Wake
+		tx := x.b.Begin()
+		for range 2 {
+			tx.Send(&a, x.message("/queue/a", "both", "delay", "3600000"))
+		}
+		tx.Commit(broker.NewOp(nil), &w)
+		a.Send(x.message("/queue/a", "behind", "delay", "3600000"), broker.NewOp(nil), &w)
+		control, err := x.b.Address("/queue/$schedule")
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := new(toldOf)
+		control.Send(x.message("/queue/$schedule", "", "action", "cancel-all"), broker.NewOp(told), &w)
+		a.Send(x.message("/queue/a", "later", "delay", "3600000"), broker.NewOp(nil), &w)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(*told) > 0 {
+			t.Errorf("told %q before it is durable", *told)
+		}
+		close(gate)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if want := []string{"cancelled", "4"}; !slices.Equal(*told, want) {
+			t.Errorf("told %q, want %q", *told, want)
+		}
+		time.Sleep(time.Hour)
+		x.got(openSink(t, x.b, "/queue/a", 10, nil), "later:1")
+	})
+}
