@@ -3,7 +3,6 @@ package file
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"sync"
@@ -106,10 +105,9 @@ func (w *filing) add(h *held) error {
 			return err
 		}
 		// It was refused, and why is no matter: if no file can be written there either, that will be told.
-		if errors.Is(err, fs.ErrExist) { // it was made all the same: what is written must not go into the other's file
-			if err := folder.Remove(h.name); err != nil && !isMissing(err) {
-				return err
-			}
+		// It may have been made all the same, and what is written must not go into the other's file.
+		if err := folder.Remove(h.name); err != nil && !isMissing(err) {
+			return err
 		}
 		if !f.unlinked {
 			f.unlinked = true
