@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	_ "modernc.org/sqlite" // the driver sqlite
+	sqlite "modernc.org/sqlite" // its driver
 )
 
 // transactions tells how many the store has made durable, by what it writes down itself: the
@@ -144,6 +144,7 @@ func newBareSQL(ctx context.Context, r *runner) (_ *bareSQL, err error) {
 	switch r.kind.key {
 	case "sqlite":
 		b.begin = "BEGIN IMMEDIATE"
+		_, _ = sqlite.Fdatasync(true) // as the server has it
 		b.DB, err = sql.Open("sqlite", "file:"+filepath.Join(r.dir, "bare.sqlite")+"?_pragma=journal_mode(wal)&_pragma=synchronous(FULL)")
 		create = []string{"CREATE TABLE IF NOT EXISTS ar_messages (id integer PRIMARY KEY AUTOINCREMENT NOT NULL, stomp_id varchar NOT NULL, frame text NOT NULL, queue blob, seq bigint, attempts integer, stored blob)"}
 	case "postgresql":
