@@ -232,9 +232,9 @@ func TestRunMeasuresAfterTheWarmUp(t *testing.T) {
 		if !r.OK() {
 			t.Errorf("not OK: %+v", r)
 		}
-		// A machine under load sends fewer, never more.
-		fewer := r.TotalSent < 400 || r.Sent > r.TotalSent-150
-		if r.TotalSent > 601 || r.Latency.Count > 301 || fewer && tries == 50 {
+		// A machine under load sends fewer, never more, and may have the warm-up send hardly anything.
+		fewer := r.TotalSent < 400
+		if r.TotalSent > 601 || r.Latency.Count > 301 || !fewer && r.Sent > r.TotalSent-99 || fewer && tries == 50 {
 			t.Errorf("sent %d of %d in the measured half, latencies of %d; want about 300 of 600", r.Sent, r.TotalSent, r.Latency.Count)
 		}
 		if !fewer || tries == 50 {

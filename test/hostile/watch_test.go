@@ -27,6 +27,8 @@ const (
 	calm  = 500 * time.Millisecond // how long the client is alone
 	least = 50 * time.Millisecond  // a median below it is no harm, whatever the ratio: the machine is shared
 	turns = 8                      // how often in a round trip one of its two ends waits for a processor
+
+	mostLate = 20 * time.Second // a server that takes all processors has others be late, too
 )
 
 // underAttack runs attack while a healthy client is at work, whose round trips are compared with those
@@ -204,7 +206,7 @@ func beHealthy(addr string) error {
 }
 
 // lateness measures, until it is asked, how late the machine has those be who wait for a processor, in each of
-// the turns of a round trip: that is none of the server's doing.
+// the turns of a round trip: that is none of the server's doing, unless it is very much.
 func lateness() (late func() time.Duration) {
 	const pause = 2 * time.Millisecond
 	stop, most := make(chan struct{}), make(chan time.Duration)
@@ -223,7 +225,7 @@ func lateness() (late func() time.Duration) {
 	}()
 	return func() time.Duration {
 		close(stop)
-		return turns * <-most
+		return min(turns*<-most, mostLate)
 	}
 }
 
