@@ -220,6 +220,7 @@ func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int, size in
 		break
 	}
 	defer q.mu.Unlock()
+	dst = q.sinceCome(dst, begin, from, n)
 	upTo := store.Seq(math.MaxUint64)
 	if more && len(dst) < end {
 		upTo = after // what lies behind it comes next
@@ -241,6 +242,20 @@ func (q *queue) browseDisk(dst []store.Delivery, after store.Seq, n int, size in
 	}
 	return dst, more || len(dst) == end, nil
 }
+
+// sinceCome has the window say what is there of where it has come by since from was behind it: it knows of all
+// that, of what was in neither it nor the backend, too.
+func (q *queue) sinceCome(dst []store.Delivery, begin int, from store.Seq, n int) []store.Delivery {
+	if q.win.next-1 <= from {
+		return dst
+	}
+	at, _ := slices.BinarySearchFunc(dst[begin:], q.win.next, bySeq)
+	beyond := slices.Clone(dst[begin+at:])
+	dst = append(q.win.browse(dst[:begin], from, n), beyond...)
+	return dst[:min(len(dst), begin+n)]
+}
+
+func bySeq(d store.Delivery, seq store.Seq) int { return cmp.Compare(d.Seq, seq) }
 
 // behind is where in a list the first is that follows after.
 func behind(list []late, after store.Seq) int {
