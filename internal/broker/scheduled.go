@@ -91,10 +91,13 @@ func (s *schedule) cancelAll(op *Op, when span) {
 	s.b.wg.Go(func() { // ends when all is durable that came before, or with the broker
 		tick := time.NewTicker(cancelEvery)
 		defer tick.Stop()
-		for !c.look() && !s.b.stopped() {
+		for !c.look() {
 			select {
 			case <-tick.C:
-			case <-s.b.stop:
+			case <-s.b.stop: // some of it stays
+				c.failed.CompareAndSwap(nil, &store.ErrClosed)
+				c.end()
+				return
 			}
 		}
 		c.end()

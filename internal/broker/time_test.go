@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -613,5 +614,36 @@ func TestCancelAll(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		x.got(openSink(t, x.b, "/queue/a", 10, nil), "later:1")
+	})
+}
+
+// TestCancelAllAtStop: what a stop keeps from being taken back is not confirmed.
+func TestCancelAllAtStop(t *testing.T) {
+	inBubble(t, broker.Config{}, func(x *bubble) {
+		a, err := x.b.Address("/queue/a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		control, err := x.b.Address("/queue/$schedule")
+		if err != nil {
+			t.Fatal(err)
+		}
+		gate := make(chan struct{})
+		x.backend.Before = func([]store.Record) error { <-gate; return nil }
+		var w broker.Wake
+		tx := x.b.Begin()
+		for range 2 {
+			tx.Send(&a, x.message("/queue/a", "both", "delay", "3600000"))
+		}
+		tx.Commit(broker.NewOp(nil), &w)
+		done := make(chan error, 1)
+		control.Send(x.message("/queue/$schedule", "", "action", "cancel-all"), broker.NewOp(ownerFunc(func(err error) { done <- err })), &w)
+		time.AfterFunc(time.Minute, func() { close(gate) }) // the broker ends before, the store then
+		x.restart()
+		if err := <-done; !errors.Is(err, store.ErrClosed) {
+			t.Errorf("the end of it is %v", err)
+		}
+		time.Sleep(time.Hour)
+		x.got(openSink(t, x.b, "/queue/a", 10, nil), "both:1", "both:1")
 	})
 }
